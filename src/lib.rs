@@ -1,0 +1,4 @@
+//! The workspace operator.
+#![deny(missing_docs)]
+
+pub mod workspace;
