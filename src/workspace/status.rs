@@ -1,0 +1,112 @@
+//! What the operator answers. The doc comments of the fields are their descriptions in the CRD.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What the operator answers. A Workspace that no one has looked at yet has observedGeneration -1.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceStatus {
+    /// The metadata.generation of the spec that this status speaks of; -1 before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people: where the Workspace stands, which is also the reason of its
+    /// conditions.
+    #[serde(
+        default,
+        deserialize_with = "known_reason",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub state: Option<Reason>,
+    /// The reference that the Pod was told to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The digest of what its node says it runs. A digest only: a node names the first repository
+    /// from which it ever knew that content, not the one it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The name of the Pod; absent while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The DNS name that stays the same across Pods, `<name>.workspaces.<namespace>.svc`. Absent
+    /// where the Service `workspaces` belongs to someone else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `Ready`, `Reconciling`, `Stalled` and `Suspended`, after kstatus. Reconciling and Stalled
+    /// exclude each other; a suspended Workspace has no Ready condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A newer operator may have written a reason that this one does not know: that must not make
+/// the whole Workspace undecodable, and the next status replaces it anyway.
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    let written = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(written.and_then(|reason| serde_json::from_value(reason).ok()))
+}
+
+/// The one word that says where a Workspace stands: `status.state`, and the reason of its conditions.
+#[derive(
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema,
+)]
+pub enum Reason {
+    /// The agent answers on its port.
+    Ready,
+    /// There is no Pod because the user asked for none; the storage stays.
+    Suspended,
+    /// The Pod is being stopped because the user asked for none.
+    Suspending,
+    /// The Pod is about to be created.
+    Pending,
+    /// The Pod waits for its volumes, its sandbox or its first start.
+    Starting,
+    /// The image is being pulled.
+    Pulling,
+    /// The Pod is being replaced because what the user asked for changed.
+    Replacing,
+    /// An older Pod of the same name is still going away.
+    WaitingForOldPod,
+    /// An older claim of the same name is still going away.
+    WaitingForOldVolume,
+    /// The claim is not bound yet.
+    VolumePending,
+    /// The Pod failed or was evicted; it is replaced after a back-off.
+    PodFailed,
+    /// The container runs but does not answer on its port.
+    NotReady,
+    /// The image cannot be pulled.
+    ImagePullFailed,
+    /// No node can take the Pod.
+    Unschedulable,
+    /// The agent keeps exiting.
+    CrashLooping,
+    /// A ConfigMap, a Secret or a key that the container needs is missing.
+    ConfigMissing,
+    /// The container cannot be created on its node.
+    ContainerError,
+    /// The runtime is none of the known ones, so there is no image.
+    UnknownRuntime,
+    /// The settings are invalid and there are no last good ones.
+    InvalidSettings,
+    /// The stored object does not decode.
+    InvalidSpec,
+    /// The API server refused the Pod.
+    PodRejected,
+    /// A Pod of the same name belongs to someone else.
+    PodNotOwned,
+    /// The old Pod hangs in Terminating.
+    PodStuckTerminating,
+    /// A claim of the same name belongs to someone else.
+    VolumeNotOwned,
+    /// The API server refused the claim or its change.
+    VolumeRejected,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
