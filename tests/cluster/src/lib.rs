@@ -1,1 +1,39 @@
 //! A real Kubernetes control plane on this machine, for tests, the demo and the benchmark.
+//!
+//! [`Cluster::start`] brings up etcd, kube-apiserver, kube-controller-manager,
+//! kube-scheduler and kwok, which plays the nodes: Pods are scheduled and become Ready,
+//! claims are bound, images fail to be pulled while [`Cluster::registry`] says so.
+//! Nothing of it survives the [`Cluster`], or the process that holds it.
+//!
+//! A Pod's annotation `kwok/behaviour` makes its first container misbehave, and can be
+//! set, changed and removed at any time:
+//!
+//! | value | what the node shows |
+//! |---|---|
+//! | `crash` | runs half a second, then `CrashLoopBackOff`, over and over |
+//! | `missing-config` | waits with `CreateContainerConfigError` |
+//! | `no-volume` | `ContainerCreating` with `PodReadyToStartContainers` False |
+//! | `not-ready` | runs, but is not ready |
+//! | `fail` | runs one second, then the Pod's phase is `Failed` |
+//! | `evict` | the Pod's phase becomes `Failed` with reason `Evicted` |
+//! | `stuck-terminating` | a deletion never ends |
+
+mod audit;
+mod binaries;
+mod bootstrap;
+mod cluster;
+mod components;
+mod controls;
+mod kubectl;
+mod nodes;
+mod pki;
+mod process;
+mod stages;
+mod watchdog;
+
+pub use audit::{Audit, Event, Events, Mark};
+pub use binaries::{Binaries, ensure};
+pub use cluster::{Cluster, Options, client_for};
+pub use kubectl::{Kubectl, Output};
+pub use process::{Process, Signal};
+pub use stages::State;

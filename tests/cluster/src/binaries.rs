@@ -1,0 +1,223 @@
+//! The control plane's programs: found, or built from the Go modules pinned beside this crate.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+/// Where each program of the control plane is.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The store.
+    pub etcd: PathBuf,
+    /// The API server.
+    pub kube_apiserver: PathBuf,
+    /// The controllers.
+    pub kube_controller_manager: PathBuf,
+    /// The scheduler.
+    pub kube_scheduler: PathBuf,
+    /// The command-line client.
+    pub kubectl: PathBuf,
+    /// Plays the nodes.
+    pub kwok: PathBuf,
+}
+
+struct Program {
+    name: &'static str,
+    /// The folder under `binaries/` whose go.mod pins it.
+    module: &'static str,
+    package: &'static str,
+}
+
+const PROGRAMS: [Program; 6] = [
+    Program {
+        name: "etcd",
+        module: "etcd",
+        package: "go.etcd.io/etcd/server/v3",
+    },
+    Program {
+        name: "kwok",
+        module: "kwok",
+        package: "sigs.k8s.io/kwok/cmd/kwok",
+    },
+    kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    kubernetes(
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
+    kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+];
+
+const fn kubernetes(name: &'static str, package: &'static str) -> Program {
+    Program {
+        name,
+        module: "kubernetes",
+        package,
+    }
+}
+
+/// The programs, built first where they are missing or of another version.
+///
+/// A folder named by `KUBEBUILDER_ASSETS` is used for what it holds. The first build
+/// takes minutes and tells its progress on stderr; later calls take milliseconds.
+///
+/// # Errors
+/// When a program is missing and cannot be built.
+pub fn ensure() -> Result<Binaries> {
+    let folder = target_dir().join("control-plane");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    // Test processes start side by side; the first one builds, the others wait here.
+    let lock = File::create(folder.join(".lock"))?;
+    lock.lock()
+        .context("waiting for another build of the control plane")?;
+
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for program in &PROGRAMS {
+        let given = assets.as_ref().map(|assets| assets.join(program.name));
+        match given.filter(|path| path.is_file()) {
+            Some(path) => found.push(path),
+            None => {
+                let path = folder.join(program.name);
+                if !is_current(program, &path)? {
+                    missing.push((program, path.clone()));
+                }
+                found.push(path);
+            }
+        }
+    }
+    for (index, (program, path)) in missing.iter().enumerate() {
+        eprintln!(
+            "building {} ({} of {}) …",
+            program.name,
+            index + 1,
+            missing.len()
+        );
+        build(program, path)?;
+    }
+
+    let [
+        etcd,
+        kwok,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+    ] = <[PathBuf; 6]>::try_from(found).map_err(|_| anyhow::anyhow!("six programs expected"))?;
+    Ok(Binaries {
+        etcd,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+        kwok,
+    })
+}
+
+/// The version of Kubernetes that is pinned, for example `v1.36.3`.
+///
+/// # Errors
+/// When the pinning go.mod cannot be read.
+pub fn kubernetes_version() -> Result<String> {
+    let text = fs::read_to_string(module_dir("kubernetes").join("go.mod"))?;
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
+        .find_map(|rest| rest.split_whitespace().next())
+        .map(str::to_owned)
+        .context("no version of k8s.io/kubernetes in binaries/kubernetes/go.mod")
+}
+
+fn is_current(program: &Program, path: &Path) -> Result<bool> {
+    let stamp = fs::read_to_string(stamp_path(path)).unwrap_or_default();
+    Ok(path.is_file() && stamp == fingerprint(program)?)
+}
+
+fn build(program: &Program, path: &Path) -> Result<()> {
+    // Built beside its place and moved there, so that a build cut short leaves no half.
+    let unfinished = path.with_extension("unfinished");
+    let output = Command::new("go")
+        .args([
+            "build",
+            "-trimpath",
+            "-ldflags",
+            &linker_flags(program)?,
+            "-o",
+        ])
+        .arg(&unfinished)
+        .arg(program.package)
+        .current_dir(module_dir(program.module))
+        .env("CGO_ENABLED", "0")
+        .output()
+        .context("running go: the control plane's programs are built with Go 1.26 or newer")?;
+    if !output.status.success() {
+        bail!(
+            "building {}: {}",
+            program.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    fs::rename(&unfinished, path)?;
+    fs::write(stamp_path(path), fingerprint(program)?)?;
+    Ok(())
+}
+
+/// Clients refuse a server without a version, and only the linker can give it one.
+fn linker_flags(program: &Program) -> Result<String> {
+    let mut flags = "-s -w".to_owned();
+    if program.module == "kubernetes" {
+        let version = kubernetes_version()?;
+        let mut parts = version.trim_start_matches('v').split('.');
+        let (major, minor) = (parts.next(), parts.next());
+        ensure!(minor.is_some(), "{version} is no version of Kubernetes");
+        for (name, value) in [
+            ("Version", Some(version.as_str())),
+            ("Major", major),
+            ("Minor", minor),
+        ] {
+            let value = value.unwrap_or_default();
+            flags.push_str(&format!(
+                " -X k8s.io/component-base/version.git{name}={value}"
+            ));
+        }
+    }
+    Ok(flags)
+}
+
+/// Changes with everything a build depends on.
+fn fingerprint(program: &Program) -> Result<String> {
+    let module = module_dir(program.module);
+    let mut hash = Sha256::new();
+    for file in ["go.mod", "go.sum"] {
+        let path = module.join(file);
+        hash.update(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+    }
+    hash.update(program.package);
+    hash.update(linker_flags(program)?);
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+fn stamp_path(path: &Path) -> PathBuf {
+    path.with_extension("stamp")
+}
+
+fn module_dir(module: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("binaries")
+        .join(module)
+}
+
+fn target_dir() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root.join(dir),
+        None => root.join("target"),
+    }
+}

@@ -1,0 +1,237 @@
+//! A cluster: how it starts, what it offers, how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::audit::Audit;
+use crate::binaries::{self, Binaries};
+use crate::bootstrap::{self, until};
+use crate::components::{Launcher, Ports};
+use crate::kubectl::Kubectl;
+use crate::nodes;
+use crate::pki::Pki;
+use crate::stages::{self, Outages};
+use crate::watchdog::Watchdog;
+
+/// How often a start is tried when other processes take its ports before it does.
+const ATTEMPTS: usize = 4;
+
+/// What a cluster is to be like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many nodes kwok plays, named `node-1` and so on.
+    pub nodes: u8,
+    /// Whether every request is logged, for [`Cluster::audit`].
+    pub audit: bool,
+    /// More flags for kube-apiserver.
+    pub apiserver_args: Vec<String>,
+    /// Whether etcd waits for the disk. A test has no use for that, a benchmark may.
+    pub fsync: bool,
+    /// CustomResourceDefinitions, as YAML, that are there before the controllers start.
+    /// One applied later is unknown to the garbage collector for up to 30 seconds.
+    pub crds: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodes: 2,
+            audit: true,
+            apiserver_args: Vec::new(),
+            fsync: false,
+            crds: Vec::new(),
+        }
+    }
+}
+
+/// A running control plane. Dropping it ends it and leaves nothing behind.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: PathBuf,
+    kubeconfig: PathBuf,
+    binaries: Binaries,
+    version: String,
+    pub(crate) pki: Pki,
+    pub(crate) outages: tokio::sync::Mutex<Outages>,
+    /// Behind a lock only because asking a child how it is needs it exclusively.
+    children: Mutex<Vec<Child>>,
+    watchdog: Watchdog,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until its nodes take Pods.
+    ///
+    /// # Errors
+    /// When a program cannot be built or does not come up; with the end of its log.
+    pub async fn start(options: Options) -> Result<Self> {
+        let binaries = tokio::task::spawn_blocking(binaries::ensure).await??;
+        for _ in 1..ATTEMPTS {
+            let cluster = Self::launch(&binaries, &options)?;
+            match cluster.bootstrap(&options).await {
+                Err(error) if format!("{error:#}").contains("address already in use") => {}
+                result => return result.map(|()| cluster),
+            }
+        }
+        let cluster = Self::launch(&binaries, &options)?;
+        cluster.bootstrap(&options).await?;
+        Ok(cluster)
+    }
+
+    fn launch(binaries: &Binaries, options: &Options) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir()?;
+        // From here on the watchdog removes the folder, however this process ends.
+        let watchdog = Watchdog::start(Some(folder.path()))?;
+        let folder = folder.keep();
+        let ports = Ports::free()?;
+        let pki = Pki::create(&folder, format!("https://127.0.0.1:{}", ports.apiserver))?;
+        let cluster = Self {
+            kubeconfig: pki.kubeconfig("admin", "system:masters")?,
+            binaries: binaries.clone(),
+            version: binaries::kubernetes_version()?,
+            pki,
+            outages: tokio::sync::Mutex::default(),
+            children: Mutex::default(),
+            watchdog,
+            folder,
+        };
+        let launcher = cluster.launcher();
+        cluster.keep([launcher.etcd(&binaries.etcd, ports, options.fsync)?]);
+        let (program, args) = (&binaries.kube_apiserver, &options.apiserver_args);
+        cluster.keep([launcher.apiserver(program, ports, options.audit, args)?]);
+        Ok(cluster)
+    }
+
+    async fn bootstrap(&self, options: &Options) -> Result<()> {
+        let client = self.client().await?;
+        let alive = || self.check_alive();
+        until("the API server", alive, || bootstrap::is_serving(&client)).await?;
+
+        bootstrap::create_crds(&client, stages::CRD).await?;
+        for crd in &options.crds {
+            bootstrap::create_crds(&client, crd).await?;
+        }
+        until("the API of a definition", alive, || {
+            bootstrap::are_crds_served(&client)
+        })
+        .await?;
+        self.keep(self.launcher().controllers(
+            &self.binaries,
+            [
+                &self.pki.kubeconfig("system:kube-controller-manager", "")?,
+                &self.pki.kubeconfig("system:kube-scheduler", "")?,
+                &self.pki.kubeconfig("kwok", "system:masters")?,
+            ],
+        )?);
+        stages::apply(&client, &Outages::new(), true).await?;
+        bootstrap::create_storage_classes(&client).await?;
+        for number in 1..=options.nodes {
+            nodes::add(&client, &format!("node-{number}"), number, &self.version).await?;
+        }
+        until("a node", alive, || bootstrap::is_ready_for_pods(&client)).await
+    }
+
+    /// The administrator's kubeconfig file.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// An administrator's client. Made anew each time: a client belongs to the runtime
+    /// that made it, and every test has its own.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub async fn client(&self) -> Result<Client> {
+        client_for(&self.kubeconfig).await
+    }
+
+    /// kubectl, as the administrator.
+    #[must_use]
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl {
+            program: self.binaries.kubectl.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+            cache: self.folder.join("kubectl-cache"),
+        }
+    }
+
+    /// The log of every request.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit {
+            path: self.folder.join("audit.log"),
+        }
+    }
+
+    /// A folder for files of the test's own, removed with the cluster. The programs'
+    /// logs are in it, as `kube-scheduler.log` and so on.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The server's version, as in `v1.36.3`.
+    #[must_use]
+    pub fn kubernetes_version(&self) -> &str {
+        &self.version
+    }
+
+    /// Ends the cluster and waits until nothing of it is left, as dropping it does.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn launcher(&self) -> Launcher<'_> {
+        Launcher {
+            folder: &self.folder,
+            watchdog: &self.watchdog,
+        }
+    }
+
+    fn keep(&self, started: impl IntoIterator<Item = Child>) {
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(started);
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        for (child, name) in children.iter_mut().zip(Launcher::ORDER) {
+            if let Some(status) = child.try_wait()? {
+                let log = fs::read_to_string(self.folder.join(format!("{name}.log")))?;
+                let start = log.lines().count().saturating_sub(15);
+                let last: Vec<&str> = log.lines().skip(start).collect();
+                bail!("{name} ended ({status}):\n{}", last.join("\n"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let children = self
+            .children
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.watchdog.close(children);
+    }
+}
+
+/// A client for a kubeconfig file, as for one of [`Cluster::service_account_kubeconfig`].
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn client_for(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}

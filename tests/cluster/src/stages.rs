@@ -1,0 +1,121 @@
+//! What the nodes do with a Pod, as kwok's Stage objects.
+//!
+//! The Stages are in `stages/`. They share a few programs, which stand in files of their
+//! own and take the place of a `$NAME` in the YAML; the registries that are down enter
+//! them as `$OUTAGES`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use serde_json::{Value, json};
+
+const YAML: [&str; 3] = [
+    include_str!("../stages/node.yaml"),
+    include_str!("../stages/pod.yaml"),
+    include_str!("../stages/volume.yaml"),
+];
+
+const PROGRAMS: [(&str, &str); 5] = [
+    ("$NEXT_LOOK", include_str!("../stages/next-look.jq")),
+    ("$POD_STATUS", include_str!("../stages/pod-status.tpl")),
+    ("$POD_ENDED", include_str!("../stages/pod-ended.tpl")),
+    ("$NODE_STATUS", include_str!("../stages/node-status.tpl")),
+    ("$VOLUME", include_str!("../stages/volume.tpl")),
+];
+
+/// The definition that the API server needs before it takes a Stage.
+pub(crate) const CRD: &str = include_str!("../stages/crd.yaml");
+
+/// How a registry answers to a node that pulls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It serves every image.
+    Up,
+    /// 401: the organisation is suspended, or the credentials are gone.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404: no such image.
+    NotFound,
+    /// 429: the rate limit.
+    TooManyRequests,
+    /// 503.
+    Unavailable,
+    /// It accepts the connection and never answers.
+    Hangs,
+}
+
+/// The registries that do not serve, by prefix. Ordered, for the longest match is last.
+pub(crate) type Outages = BTreeMap<String, State>;
+
+impl State {
+    fn outage(self, prefix: &str) -> Value {
+        let answer = match self {
+            Self::Up | Self::Hangs => "",
+            Self::Unauthorized => "401 Unauthorized",
+            Self::Forbidden => "403 Forbidden",
+            Self::NotFound => "404 Not Found",
+            Self::TooManyRequests => "429 Too Many Requests",
+            Self::Unavailable => "503 Service Unavailable",
+        };
+        let hangs = self == Self::Hangs;
+        json!({"prefix": format!("{prefix}/"), "answer": answer, "hangs": hangs})
+    }
+}
+
+/// Makes the Stages say what the registries do. All of them the first time, afterwards
+/// only those that speak of registries.
+pub(crate) async fn apply(client: &Client, outages: &Outages, first: bool) -> Result<()> {
+    let kind = GroupVersionKind::gvk("kwok.x-k8s.io", "v1alpha1", "Stage");
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    for stage in render(outages)? {
+        let stage: DynamicObject = serde_json::from_value(stage)?;
+        let name = stage.metadata.name.clone().unwrap_or_default();
+        if first || name.starts_with("pod-") {
+            api.patch(
+                &name,
+                &PatchParams::apply("cluster").force(),
+                &Patch::Apply(&stage),
+            )
+            .await
+            .with_context(|| format!("applying the Stage {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn render(outages: &Outages) -> Result<Vec<Value>> {
+    let outages: Vec<Value> = outages
+        .iter()
+        .map(|(prefix, state)| state.outage(prefix))
+        .collect();
+    let outages = Value::from(outages).to_string();
+    let programs = PROGRAMS.map(|(name, text)| (name, text.trim().replace("$OUTAGES", &outages)));
+    let mut stages = Vec::new();
+    for text in YAML {
+        stages.extend(serde_saphyr::from_multiple::<Value>(text).context("reading the Stages")?);
+    }
+    for stage in &mut stages {
+        substitute(stage, &programs);
+    }
+    Ok(stages)
+}
+
+fn substitute(value: &mut Value, programs: &[(&str, String)]) {
+    match value {
+        Value::String(text) if text.contains('$') => {
+            for (name, program) in programs {
+                *text = text.replace(name, program);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| substitute(item, programs)),
+        Value::Object(fields) => {
+            fields
+                .values_mut()
+                .for_each(|field| substitute(field, programs));
+        }
+        _ => {}
+    }
+}
