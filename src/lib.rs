@@ -1,4 +1,44 @@
-//! The workspace operator.
+//! The workspace operator: long-lived agent workspaces on Kubernetes, whose images follow one
+//! setting.
+//!
+//! The rooms, from the top to the bottom; imports go down this list only.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`cli`] | the command line: flags, logs, the connection to the API server |
+//! | [`controller`] | the loop: watches, index, queue, one step a pass |
+//! | [`journal`] | the log lines of a rollout |
+//! | [`governor`] | what is known of the two ConfigMaps |
+//! | [`watch`] | the watches |
+//! | [`apply`] | one step becomes one request |
+//! | [`index`], [`queue`] | what is seen, joined by Workspace; what to look at next |
+//! | [`wire`] | what the API server sends, decoded |
+//! | [`plan`] | every decision; pure |
+//! | [`volume`], [`pod`] | the objects that a Workspace asks for |
+//! | [`seen`] | the small values that a decision rests on |
+//! | [`revision`] | the hash of what the user asked for |
+//! | [`resolver`] | the one place where a registry prefix is applied |
+//! | [`fleet`] | which settings are in force, and the record of it |
+//! | [`settings`] | a ConfigMap becomes settings, or a list of errors |
+//! | [`workspace`], [`names`] | the API |
 #![deny(missing_docs)]
 
+pub mod apply;
+pub mod cli;
+pub mod controller;
+pub mod fleet;
+pub mod governor;
+pub mod index;
+pub mod journal;
+pub mod names;
+pub mod plan;
+pub mod pod;
+pub mod queue;
+pub mod resolver;
+pub mod revision;
+pub mod seen;
+pub mod settings;
+pub mod volume;
+pub mod watch;
+pub mod wire;
 pub mod workspace;

@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! The workspace operator.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    workspace_operator::cli::main()
+}

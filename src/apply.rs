@@ -1,0 +1,351 @@
+//! One step becomes one request. Nothing here knows why a step is taken.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1 as core;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{NamespaceResourceScope, Request, Status};
+use kube::{Api, Client, Error, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::fleet::Changes;
+use crate::index::{Awaited, Kind};
+use crate::names;
+use crate::plan::Step;
+use crate::pod;
+use crate::seen::{Claim, Key, Pod, Version};
+use crate::volume::Change;
+use crate::wire::{self, Wire, progress};
+use crate::workspace::{AGENT, WorkspaceStatus};
+
+/// No request may take longer: what hangs is planned anew.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What became of a step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was written; the watches will show it.
+    Written(Awaited),
+    /// The API server would take the object.
+    Accepted,
+    /// What it was planned from is no more; the watches will show what is.
+    Stale,
+    /// An object of that name exists already.
+    Exists(Existing),
+    /// The API server refused it, in these words.
+    Refused(String),
+    /// The namespace is going away, or gone.
+    NamespaceTerminating,
+    /// Nothing is known of what became of it.
+    Failed {
+        /// Why, in one sentence.
+        error: String,
+        /// The pause that the server asked for.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// What a create ran into.
+#[derive(Debug)]
+pub enum Existing {
+    /// It has gone away meanwhile.
+    NoMore,
+    /// The watches will show it.
+    Watched(Awaited),
+    /// A Pod that the watches do not show, for it has no label of ours.
+    Pod(Box<Pod>),
+    /// A claim that the watches do not show.
+    Claim(Box<Claim>),
+}
+
+/// Applies a step.
+pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
+    match step {
+        Step::CreatePod { pod, .. } => create_pod(client, key, &pod).await,
+        Step::TryPod { pod, .. } => try_pod(client, key, &pod).await,
+        Step::SetImage {
+            version, ask, at, ..
+        } => {
+            let patch = json!({
+                "metadata": {
+                    "uid": version.uid,
+                    "resourceVersion": version.resource_version,
+                    "annotations": {
+                        names::TOLD_IMAGE: ask.image,
+                        names::TOLD_HEALED: at.to_string(),
+                    },
+                },
+                "spec": {"containers": [{"name": AGENT, "image": ask.image}]},
+            });
+            let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
+            let patch = Patch::Strategic(patch);
+            outcome(
+                within(pods.patch(&key.name, &manager(), &patch)).await,
+                Kind::Pod,
+            )
+        }
+        Step::DeletePod { version, .. } => delete_pod(client, key, version).await,
+        Step::CreateClaim { claim, .. } => create_claim(client, key, &claim).await,
+        Step::PatchClaim {
+            version, change, ..
+        } => {
+            let claims = Api::<wire::Claim>::namespaced(client.clone(), &key.namespace);
+            let patch = Patch::Merge(claim_patch(version, change));
+            let name = names::claim(&key.name);
+            outcome(
+                within(claims.patch(&name, &manager(), &patch)).await,
+                Kind::Claim,
+            )
+        }
+        Step::PatchStatus { version, status } => {
+            let workspaces = Api::<wire::Workspace>::namespaced(client.clone(), &key.namespace);
+            let patch = Patch::Merge(status_patch(&version, &status));
+            let written = within(workspaces.patch_status(&key.name, &manager(), &patch)).await;
+            outcome(written, Kind::Workspace)
+        }
+    }
+}
+
+/// Creates the Service of a namespace.
+pub async fn create_service(client: &Client, namespace: &str) -> Outcome {
+    let service = pod::service(namespace);
+    match create::<_, wire::Service>(client, namespace, &service, false).await {
+        Ok(_) => Outcome::Accepted,
+        Err(error) => failure(error),
+    }
+}
+
+/// Writes the record of the settings in force. Returns its data as they are now.
+///
+/// # Errors
+/// One sentence that says what to do.
+pub async fn write_fleet(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    changes: Changes,
+    exists: bool,
+) -> Result<BTreeMap<String, String>, String> {
+    let fleets = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
+    let written = if exists {
+        let patch = Patch::Merge(json!({"data": changes}));
+        within(fleets.patch(name, &manager(), &patch)).await
+    } else {
+        let data = changes
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
+        let fleet = core::ConfigMap {
+            metadata: kube::core::ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some(namespace.into()),
+                ..kube::core::ObjectMeta::default()
+            },
+            data: Some(data),
+            ..core::ConfigMap::default()
+        };
+        create(client, namespace, &fleet, false).await
+    };
+    written.map(Wire::seen).map_err(|error| {
+        format!(
+            "the ConfigMap {namespace}/{name} cannot be written ({error}); \
+             it must exist, and the operator may patch it"
+        )
+    })
+}
+
+fn manager() -> PatchParams {
+    PatchParams {
+        field_manager: Some(names::MANAGER.into()),
+        ..PatchParams::default()
+    }
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(result) => result,
+        Err(elapsed) => Err(Error::Service(elapsed.into())),
+    }
+}
+
+/// Sends one type and reads the answer as another: what is read is a small part of it.
+async fn create<K, R>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+    dry_run: bool,
+) -> Result<R, Error>
+where
+    K: Resource<DynamicType = ()> + Serialize,
+    R: DeserializeOwned,
+{
+    let body = serde_json::to_vec(object).map_err(Error::SerdeError)?;
+    let params = PostParams {
+        dry_run,
+        field_manager: Some(names::MANAGER.into()),
+    };
+    let request = Request::new(K::url_path(&(), Some(namespace)))
+        .create(&params, body)
+        .map_err(Error::BuildRequest)?;
+    within(client.request(request)).await
+}
+
+async fn create_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
+    let created = create::<_, wire::Pod>(client, &key.namespace, pod, false).await;
+    match created {
+        Err(Error::Api(status)) if status.is_already_exists() => {
+            let found = existing::<wire::Pod>(client, key, &key.name, Kind::Pod, names::LABEL_NAME);
+            found.await.map_or_else(failure, |(found, seen)| {
+                Outcome::Exists(seen.map_or(found, |pod| Existing::Pod(Box::new(pod))))
+            })
+        }
+        created => outcome(created, Kind::Pod),
+    }
+}
+
+async fn create_claim(client: &Client, key: &Key, claim: &core::PersistentVolumeClaim) -> Outcome {
+    let created = create::<_, wire::Claim>(client, &key.namespace, claim, false).await;
+    match created {
+        Err(Error::Api(status)) if status.is_already_exists() => {
+            let (name, label) = (names::claim(&key.name), names::LABEL_WORKSPACE);
+            let found = existing::<wire::Claim>(client, key, &name, Kind::Claim, label);
+            found.await.map_or_else(failure, |(found, seen)| {
+                Outcome::Exists(seen.map_or(found, |claim| Existing::Claim(Box::new(claim))))
+            })
+        }
+        created => outcome(created, Kind::Claim),
+    }
+}
+
+/// Looks at what a create ran into; the object itself only where the watches do not show it.
+async fn existing<K>(
+    client: &Client,
+    key: &Key,
+    name: &str,
+    kind: Kind,
+    label: &str,
+) -> Result<(Existing, Option<K::Seen>), Error>
+where
+    K: Wire + Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let api = Api::<K>::namespaced(client.clone(), &key.namespace);
+    let Some(found) = within(api.get_opt(name)).await? else {
+        return Ok((Existing::NoMore, None));
+    };
+    let meta = found.meta();
+    let place = progress(meta.resource_version.as_deref().unwrap_or_default());
+    let watched = meta
+        .labels
+        .as_ref()
+        .is_some_and(|labels| labels.contains_key(label));
+    let seen = (!watched).then(|| found.seen());
+    Ok((Existing::Watched(Awaited::Place(kind, place)), seen))
+}
+
+async fn try_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
+    match create::<_, wire::Pod>(client, &key.namespace, pod, true).await {
+        Ok(_) => Outcome::Accepted,
+        // A webhook with side effects cannot be asked beforehand: then there is nothing to know.
+        Err(Error::Api(status)) if status.message.contains("does not support dry run") => {
+            Outcome::Accepted
+        }
+        Err(error) => failure(error),
+    }
+}
+
+async fn delete_pod(client: &Client, key: &Key, version: Version) -> Outcome {
+    let uid = version.uid.clone();
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(version.uid),
+            resource_version: Some(version.resource_version),
+        }),
+        ..DeleteParams::default()
+    };
+    let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
+    match within(pods.delete(&key.name, &params)).await {
+        Ok(_) => Outcome::Written(Awaited::PodGoing(uid)),
+        Err(error) => failure(error),
+    }
+}
+
+fn claim_patch(version: Version, change: Change) -> Value {
+    let mut metadata = json!({"uid": version.uid, "resourceVersion": version.resource_version});
+    if let Some(owners) = change.owners {
+        metadata["ownerReferences"] = json!(owners);
+    }
+    let mut patch = json!({"metadata": metadata});
+    if let Some(size) = change.size {
+        patch["spec"] = json!({"resources": {"requests": {"storage": size}}});
+    }
+    patch
+}
+
+/// In a merge patch what is absent stays, so each field that has no value is set to null.
+fn status_patch(version: &Version, status: &WorkspaceStatus) -> Value {
+    let mut fields = json!({"image": null, "digest": null, "pod": null, "address": null});
+    if let (Value::Object(fields), Ok(Value::Object(told))) =
+        (&mut fields, serde_json::to_value(status))
+    {
+        fields.extend(told);
+    }
+    json!({
+        "metadata": {"resourceVersion": version.resource_version},
+        "status": fields,
+    })
+}
+
+fn outcome<K: Wire>(written: Result<K, Error>, kind: Kind) -> Outcome {
+    match written {
+        Ok(object) => {
+            let version = object
+                .meta()
+                .resource_version
+                .as_deref()
+                .unwrap_or_default();
+            Outcome::Written(Awaited::Place(kind, progress(version)))
+        }
+        Err(error) => failure(error),
+    }
+}
+
+fn failure(error: Error) -> Outcome {
+    match error {
+        Error::Api(status) => refusal(&status),
+        error => Outcome::Failed {
+            error: error.to_string(),
+            retry_after: None,
+        },
+    }
+}
+
+fn refusal(status: &Status) -> Outcome {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let terminating = causes
+        .into_iter()
+        .any(|cause| cause.reason == "NamespaceTerminating");
+    let namespace_gone = status.code == 404
+        && status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.kind == "namespaces");
+    let pause = status
+        .details
+        .as_ref()
+        .map(|it| it.retry_after_seconds)
+        .filter(|it| *it > 0);
+    match status.code {
+        _ if terminating || namespace_gone => Outcome::NamespaceTerminating,
+        404 | 409 => Outcome::Stale,
+        // 500 is how a webhook that cannot be called shows: someone has to know of it.
+        400 | 403 | 405 | 413 | 422 | 500 => Outcome::Refused(status.message.clone()),
+        _ => Outcome::Failed {
+            error: format!("{} ({})", status.message, status.code),
+            retry_after: pause.map(|seconds| Duration::from_secs(seconds.into())),
+        },
+    }
+}

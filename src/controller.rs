@@ -1,0 +1,444 @@
+//! The loop: what the watches tell goes into the index, what it could matter to into the queue,
+//! and for each item of the queue one pass plans at most one step and applies it.
+//!
+//! One task owns all state, so there are no locks; only the requests run beside it.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::warn;
+
+use crate::apply::{self, Existing, Outcome};
+use crate::governor::Governor;
+use crate::index::{Change, Index};
+use crate::journal;
+use crate::names;
+use crate::plan::{self, Step};
+use crate::queue::Queue;
+use crate::seen::{Key, Refusal, Service};
+use crate::settings::Environment;
+use crate::watch::{self, Event, Scope};
+use crate::wire::{self, Wire};
+
+/// How the operator runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it looks.
+    pub scope: Scope,
+    /// How many requests may be under way at once.
+    pub concurrency: usize,
+    /// What of the operator's own environment counts.
+    pub environment: Environment,
+}
+
+/// What there is to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Item {
+    Workspace(Key),
+    /// The Service of a namespace.
+    Service(Arc<str>),
+    /// The record of the settings in force.
+    Fleet,
+}
+
+/// What has come to its end beside the loop.
+enum Done {
+    Step(Key, Step, Outcome),
+    Service(Arc<str>, Outcome),
+    Fleet(Result<BTreeMap<String, String>, String>),
+    Otherwise(Key),
+}
+
+/// When a create ran into an object that went away at once, or a Service was refused.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const SERVICE_AGAIN: Duration = Duration::from_mins(5);
+/// After a signal, what is under way gets this long to end.
+const LAST_REQUESTS: Duration = Duration::from_millis(700);
+
+/// Runs until `stop` resolves.
+pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()>) {
+    let (sender, events) = mpsc::channel(1024);
+    watch::start(&client, &options.scope, &sender);
+    let mut controller = Controller {
+        client,
+        index: Index::default(),
+        queue: Queue::default(),
+        governor: Governor::new(options.environment.clone()),
+        under_way: FuturesUnordered::new(),
+        awaited: FuturesUnordered::new(),
+        waits_for: vec!["workspaces", "pods", "claims", "services"],
+        options,
+    };
+    controller.work(events, stop).await;
+}
+
+struct Controller {
+    client: Client,
+    options: Options,
+    index: Index,
+    queue: Queue<Item>,
+    governor: Governor,
+    /// The requests of steps.
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// The waits for objects that the watches do not show.
+    awaited: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// The lists that have not come yet: before, nothing is decided.
+    waits_for: Vec<&'static str>,
+}
+
+impl Controller {
+    async fn work(&mut self, mut events: Receiver<Event>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        loop {
+            self.start_passes();
+            let due = self.queue.next_due();
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(event) = events.recv() => self.take_in(event),
+                Some(done) = self.under_way.next() => self.conclude(done),
+                Some(done) = self.awaited.next() => self.conclude(done),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+        let rest = async { while self.under_way.next().await.is_some() {} };
+        if timeout(LAST_REQUESTS, rest).await.is_err() {
+            warn!("stopping before the last requests were answered; the next start looks again");
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
+        let woken = match event {
+            Event::Workspace(change) => {
+                self.listed("workspaces", &change);
+                self.index.take_in(change)
+            }
+            Event::Pod(change) => {
+                self.listed("pods", &change);
+                self.index.take_in(change)
+            }
+            Event::Claim(change) => {
+                self.listed("claims", &change);
+                self.index.take_in(change)
+            }
+            Event::Service(change) => {
+                self.listed("services", &change);
+                self.index.take_in_service(change)
+            }
+            Event::Settings(told) => {
+                self.governor.settings(told);
+                self.settings_changed();
+                return;
+            }
+            Event::Fleet(told) => {
+                self.governor.fleet(told);
+                self.settings_changed();
+                return;
+            }
+        };
+        for key in woken {
+            self.queue.add(Item::Workspace(key));
+        }
+    }
+
+    fn listed<T>(&mut self, what: &str, change: &Change<T>) {
+        if matches!(change, Change::Complete) {
+            self.waits_for.retain(|it| *it != what);
+        }
+    }
+
+    /// New settings wake those that they could matter to, and write nothing to the others.
+    fn settings_changed(&mut self) {
+        if self.governor.decide() {
+            let awaits = |key: &&Key| {
+                self.index
+                    .seen(key)
+                    .is_some_and(|it| plan::awaits_settings(&it))
+            };
+            for key in self
+                .index
+                .keys()
+                .filter(awaits)
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.queue.add(Item::Workspace(key));
+            }
+        }
+        self.queue.add(Item::Fleet);
+    }
+
+    fn start_passes(&mut self) {
+        if !self.waits_for.is_empty() || !self.governor.is_ready() {
+            return;
+        }
+        if self.governor.first_look() {
+            journal::started(&self.options.scope, self.governor.in_force());
+        }
+        while self.under_way.len() < self.options.concurrency {
+            let Some(item) = self.queue.take(Instant::now()) else {
+                return;
+            };
+            match &item {
+                Item::Workspace(key) => self.pass(key, &item),
+                Item::Service(namespace) => self.service_pass(namespace, &item),
+                Item::Fleet => self.fleet_pass(&item),
+            }
+        }
+    }
+
+    /// One pass over one Workspace: plan, then apply one step.
+    fn pass(&mut self, key: &Key, item: &Item) {
+        let now = Instant::now();
+        if let Some(until) = self.index.behind_until(key, now) {
+            self.queue.wake(item.clone(), Some(until));
+            self.queue.done(item);
+            return;
+        }
+        let Some(seen) = self.index.seen(key) else {
+            self.queue.wake(item.clone(), None);
+            self.queue.done(item);
+            return;
+        };
+        if seen.workspace.is_some() && seen.service == Service::Missing {
+            self.queue.add(Item::Service(Arc::clone(&key.namespace)));
+        }
+        let clock = Timestamp::now();
+        let plan = plan::plan(&seen, self.governor.in_force(), clock);
+        let step = plan.step.inspect(|step| journal::planned(&seen, step));
+        if let Some(memory) = self.index.memory(key) {
+            memory.showing = plan.showing;
+        }
+        let wake = plan
+            .wake
+            .map(|at| now + Duration::try_from(at.duration_since(clock)).unwrap_or_default());
+        self.queue.wake(item.clone(), wake);
+        match step {
+            Some(step) => {
+                let (client, key) = (self.client.clone(), key.clone());
+                let request = async move {
+                    let outcome = apply::apply(&client, &key, step.clone()).await;
+                    Done::Step(key, step, outcome)
+                };
+                self.under_way.push(request.boxed());
+            }
+            None => self.queue.done(item),
+        }
+    }
+
+    fn service_pass(&mut self, namespace: &Arc<str>, item: &Item) {
+        if !matches!(
+            self.index.service(namespace),
+            Service::Missing | Service::Refused
+        ) {
+            self.queue.done(item);
+            return;
+        }
+        let (client, namespace) = (self.client.clone(), Arc::clone(namespace));
+        let request = async move {
+            let outcome = apply::create_service(&client, &namespace).await;
+            Done::Service(namespace, outcome)
+        };
+        self.under_way.push(request.boxed());
+    }
+
+    fn fleet_pass(&mut self, item: &Item) {
+        let Some((changes, exists)) = self.governor.record(Timestamp::now()) else {
+            self.queue.done(item);
+            return;
+        };
+        let (client, scope) = (self.client.clone(), self.options.scope.clone());
+        let request = async move {
+            let (namespace, name) = (&scope.settings_namespace, &scope.fleet_name);
+            let written = apply::write_fleet(&client, namespace, name, changes, exists).await;
+            Done::Fleet(written)
+        };
+        self.under_way.push(request.boxed());
+    }
+
+    fn conclude(&mut self, done: Done) {
+        match done {
+            Done::Step(key, step, outcome) => {
+                let item = Item::Workspace(key.clone());
+                self.note(&key, &item, &step, outcome);
+                self.queue.done(&item);
+            }
+            Done::Service(namespace, outcome) => {
+                let item = Item::Service(Arc::clone(&namespace));
+                self.note_service(&namespace, &item, outcome);
+                self.queue.done(&item);
+            }
+            Done::Fleet(Ok(data)) => {
+                self.governor.recorded(data);
+                self.queue.succeeded(&Item::Fleet);
+                self.queue.done(&Item::Fleet);
+            }
+            Done::Fleet(Err(error)) => {
+                let pause = self.queue.retry(&Item::Fleet, None, Instant::now());
+                warn!(retry_in = ?pause, "{error}");
+                self.queue.done(&Item::Fleet);
+            }
+            Done::Otherwise(key) => self.forget_unwatched(&key),
+        }
+    }
+
+    /// What is remembered of a step, and when to look again.
+    fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
+        if let Some(seen) = self.index.seen(key) {
+            journal::applied(&seen, step, &outcome);
+        }
+        let now = Instant::now();
+        match outcome {
+            Outcome::Written(awaited) => {
+                self.queue.succeeded(item);
+                self.remember(key, step);
+                self.index.expect(key, awaited, now);
+                self.queue.add(item.clone());
+            }
+            Outcome::Accepted => {
+                if let (Step::TryPod { ask, .. }, Some(memory)) = (step, self.index.memory(key)) {
+                    memory.accepted = Some(ask.clone());
+                }
+                self.queue.add(item.clone());
+            }
+            Outcome::Refused(message) => self.remember_refusal(key, item, step, message),
+            Outcome::NamespaceTerminating => {
+                if let Some(memory) = self.index.memory(key) {
+                    memory.namespace_terminating = true;
+                }
+            }
+            Outcome::Exists(existing) => self.ran_into(key, item, existing),
+            // The watches bring what is; should they have brought it already, look again soon.
+            Outcome::Stale => {
+                self.queue.retry(item, None, now);
+            }
+            Outcome::Failed { error, retry_after } => {
+                let pause = self.queue.retry(item, retry_after, now);
+                warn!(workspace = %key, retry_in = ?pause, "{error}");
+            }
+        }
+    }
+
+    fn remember(&mut self, key: &Key, step: &Step) {
+        let Some(memory) = self.index.memory(key) else {
+            return;
+        };
+        match step {
+            Step::CreatePod { .. } => {
+                memory.failures = 0;
+                memory.pod_refusal = None;
+                memory.accepted = None;
+            }
+            Step::DeletePod { failures, .. } => memory.failures = *failures,
+            Step::SetImage { .. } => memory.pod_refusal = None,
+            Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
+            Step::TryPod { .. } | Step::PatchStatus { .. } => {}
+        }
+    }
+
+    fn remember_refusal(&mut self, key: &Key, item: &Item, step: &Step, message: String) {
+        let now = Timestamp::now();
+        let Some(memory) = self.index.memory(key) else {
+            return;
+        };
+        match step {
+            Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. } => {
+                let earlier = memory.pod_refusal.as_ref();
+                memory.pod_refusal = Some(Refusal::after(earlier, ask.clone(), message, now));
+                self.queue.add(item.clone());
+            }
+            Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
+                let earlier = memory.claim_refusal.as_ref();
+                memory.claim_refusal = Some(Refusal::after(earlier, size.clone(), message, now));
+                self.queue.add(item.clone());
+            }
+            Step::DeletePod { .. } | Step::PatchStatus { .. } => {
+                let pause = self.queue.retry(item, None, Instant::now());
+                warn!(workspace = %key, retry_in = ?pause, "the API server refused: {message}");
+            }
+        }
+    }
+
+    fn note_service(&mut self, namespace: &Arc<str>, item: &Item, outcome: Outcome) {
+        let now = Instant::now();
+        let service = match outcome {
+            Outcome::Accepted => Service::Ours,
+            Outcome::Refused(message) => {
+                warn!(%namespace, "no Service {}, so no addresses: {message}", names::SERVICE);
+                self.queue.wake(item.clone(), Some(now + SERVICE_AGAIN));
+                Service::Refused
+            }
+            Outcome::NamespaceTerminating => Service::Refused,
+            // It exists: the watch is about to show whose it is.
+            Outcome::Stale => {
+                self.queue.wake(item.clone(), Some(now + LOOK_AGAIN));
+                return;
+            }
+            Outcome::Failed { error, retry_after } => {
+                let pause = self.queue.retry(item, retry_after, now);
+                warn!(%namespace, retry_in = ?pause, "{error}");
+                return;
+            }
+            Outcome::Written(_) | Outcome::Exists(_) => return,
+        };
+        for key in self.index.set_service(namespace, service) {
+            self.queue.add(Item::Workspace(key));
+        }
+    }
+
+    /// A create ran into an object of the same name.
+    fn ran_into(&mut self, key: &Key, item: &Item, existing: Existing) {
+        let now = Instant::now();
+        match existing {
+            Existing::NoMore => self.queue.wake(item.clone(), Some(now + LOOK_AGAIN)),
+            Existing::Watched(awaited) => {
+                self.index.expect(key, awaited, now);
+                self.queue.add(item.clone());
+            }
+            Existing::Pod(pod) => {
+                let name = key.name.to_string();
+                self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid, names::LABEL_NAME);
+                self.index.set_unwatched_pod(key, Some(*pod));
+                self.queue.add(item.clone());
+            }
+            Existing::Claim(claim) => {
+                let (name, label) = (names::claim(&key.name), names::LABEL_WORKSPACE);
+                self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid, label);
+                self.index.set_unwatched_claim(key, Some(*claim));
+                self.queue.add(item.clone());
+            }
+        }
+    }
+
+    /// Waits beside the loop until an object that the watches do not show is another or gone.
+    fn await_otherwise<K>(&self, key: &Key, name: String, uid: &str, label: &'static str)
+    where
+        K: Wire + Resource<Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
+        let (key, uid) = (key.clone(), uid.to_owned());
+        let wait = async move {
+            watch::until_otherwise(api, &name, &uid, label).await;
+            Done::Otherwise(key)
+        };
+        self.awaited.push(wait.boxed());
+    }
+
+    fn forget_unwatched(&mut self, key: &Key) {
+        self.index.set_unwatched_pod(key, None);
+        self.index.set_unwatched_claim(key, None);
+        self.queue.add(Item::Workspace(key.clone()));
+    }
+}

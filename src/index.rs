@@ -1,0 +1,318 @@
+//! All that the watches have shown, joined by Workspace, so that one look-up gives all that a
+//! decision rests on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
+
+/// One change of one kind of object.
+#[derive(Debug)]
+pub enum Change<T> {
+    /// A list begins: what it does not bring is gone.
+    Listing,
+    /// The list brings an object.
+    Listed(Key, T, u64),
+    /// The list is complete.
+    Complete,
+    /// An object is new or changed; the number is its place in the watch.
+    Applied(Key, T, u64),
+    /// An object is gone.
+    Gone(Key, u64),
+}
+
+/// A kind of object that belongs to one Workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Workspaces.
+    Workspace,
+    /// Pods.
+    Pod,
+    /// Claims.
+    Claim,
+}
+
+/// A write of ours that the watches have not shown yet. Until they do, what is seen is older than
+/// what was done, and the next step would be planned twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The watch of this kind has yet to come to this place.
+    Place(Kind, u64),
+    /// The Pod of this UID has yet to be seen going.
+    PodGoing(String),
+}
+
+/// After this long the watch is taken to have missed the write; planning it twice is harmless.
+const AWAIT_AT_MOST: Duration = Duration::from_secs(40);
+
+#[derive(Debug, Default)]
+struct Entry {
+    workspace: Option<Workspace>,
+    pod: Option<Pod>,
+    claim: Option<Claim>,
+    /// What a create ran into and the watches do not show, for it has no label of ours.
+    unwatched_pod: Option<Pod>,
+    unwatched_claim: Option<Claim>,
+    memory: Memory,
+    awaited: Option<(Awaited, Instant)>,
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.workspace.is_none() && self.pod.is_none() && self.claim.is_none()
+    }
+}
+
+/// An object that has a place in the index.
+pub trait Slot: Sized {
+    /// Its kind.
+    const KIND: Kind;
+    /// Puts it there, or takes it away.
+    #[doc(hidden)]
+    fn set(index: &mut Index, key: &Key, object: Option<Self>);
+    /// Whether there is one.
+    #[doc(hidden)]
+    fn is_set(index: &Index, key: &Key) -> bool;
+}
+
+/// All that the watches have shown.
+#[derive(Debug, Default)]
+pub struct Index {
+    entries: HashMap<Key, Entry>,
+    services: HashMap<Arc<str>, Service>,
+    /// How far each watch has come.
+    places: HashMap<Kind, u64>,
+    listing: HashMap<Kind, HashSet<Key>>,
+    listed_services: Option<HashSet<Arc<str>>>,
+}
+
+impl Index {
+    /// Takes in a change. Returns the Workspaces that it could matter to.
+    pub fn take_in<T: Slot>(&mut self, change: Change<T>) -> Vec<Key> {
+        match change {
+            Change::Listing => {
+                self.listing.insert(T::KIND, HashSet::new());
+                Vec::new()
+            }
+            Change::Listed(key, object, place) => {
+                self.advance(T::KIND, place);
+                self.listing.entry(T::KIND).or_default().insert(key.clone());
+                T::set(self, &key, Some(object));
+                vec![key]
+            }
+            Change::Complete => self.complete::<T>(),
+            Change::Applied(key, object, place) => {
+                self.advance(T::KIND, place);
+                T::set(self, &key, Some(object));
+                vec![key]
+            }
+            Change::Gone(key, place) => {
+                self.advance(T::KIND, place);
+                T::set(self, &key, None);
+                self.tidy(&key);
+                vec![key]
+            }
+        }
+    }
+
+    fn complete<T: Slot>(&mut self) -> Vec<Key> {
+        let listed = self.listing.remove(&T::KIND).unwrap_or_default();
+        let gone = |key: &Key, index: &Self| !listed.contains(key) && T::is_set(index, key);
+        let gone: Vec<Key> = self
+            .entries
+            .keys()
+            .filter(|it| gone(it, self))
+            .cloned()
+            .collect();
+        for key in &gone {
+            T::set(self, key, None);
+            self.tidy(key);
+        }
+        // The list may have passed what was awaited without showing it.
+        for entry in self.entries.values_mut() {
+            entry.awaited = None;
+        }
+        gone
+    }
+
+    fn advance(&mut self, kind: Kind, place: u64) {
+        let current = self.places.entry(kind).or_default();
+        *current = place.max(*current);
+    }
+
+    fn tidy(&mut self, key: &Key) {
+        if self.entries.get(key).is_some_and(Entry::is_empty) {
+            self.entries.remove(key);
+        }
+    }
+
+    /// Takes in a change of a namespace's Service. Returns the Workspaces that it could matter to.
+    pub fn take_in_service(&mut self, change: Change<Service>) -> Vec<Key> {
+        match change {
+            Change::Listing => {
+                self.listed_services = Some(HashSet::new());
+                Vec::new()
+            }
+            Change::Listed(key, service, _) => {
+                self.listed_services
+                    .get_or_insert_default()
+                    .insert(Arc::clone(&key.namespace));
+                self.set_service(&key.namespace, service)
+            }
+            Change::Applied(key, service, _) => self.set_service(&key.namespace, service),
+            Change::Gone(key, _) => self.set_service(&key.namespace, Service::Missing),
+            Change::Complete => {
+                let listed = self.listed_services.take().unwrap_or_default();
+                let known: Vec<_> = self.services.keys().cloned().collect();
+                let gone = known
+                    .iter()
+                    .filter(|namespace| !listed.contains(*namespace));
+                gone.flat_map(|it| self.set_service(it, Service::Missing))
+                    .collect()
+            }
+        }
+    }
+
+    /// All that is seen of a Workspace.
+    #[must_use]
+    pub fn seen<'a>(&'a self, key: &'a Key) -> Option<Seen<'a>> {
+        let entry = self.entries.get(key)?;
+        Some(Seen {
+            key,
+            workspace: entry.workspace.as_ref(),
+            pod: entry.pod.as_ref().or(entry.unwatched_pod.as_ref()),
+            claim: entry.claim.as_ref().or(entry.unwatched_claim.as_ref()),
+            service: self.service(&key.namespace),
+            memory: &entry.memory,
+        })
+    }
+
+    /// Every key of a Workspace.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.workspace.is_some())
+            .map(|(key, _)| key)
+    }
+
+    /// What is remembered of a Workspace, to change it.
+    pub fn memory(&mut self, key: &Key) -> Option<&mut Memory> {
+        self.entries.get_mut(key).map(|entry| &mut entry.memory)
+    }
+
+    /// A write was done: nothing is planned for this Workspace until the watches show it.
+    pub fn expect(&mut self, key: &Key, awaited: Awaited, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.awaited = Some((awaited, now + AWAIT_AT_MOST));
+        }
+    }
+
+    /// Until when at most the watches have to catch up with a write of ours; `None` = they have.
+    pub fn behind_until(&mut self, key: &Key, now: Instant) -> Option<Instant> {
+        let entry = self.entries.get_mut(key)?;
+        let (awaited, until) = entry.awaited.as_ref()?;
+        let shown = match awaited {
+            Awaited::Place(kind, place) => self.places.get(kind).is_some_and(|it| it >= place),
+            Awaited::PodGoing(uid) => entry
+                .pod
+                .as_ref()
+                .is_none_or(|it| it.version.uid != *uid || it.deleting.is_some()),
+        };
+        if shown || *until <= now {
+            entry.awaited = None;
+            return None;
+        }
+        Some(*until)
+    }
+
+    /// A create ran into this Pod, or there is no such Pod any more.
+    pub fn set_unwatched_pod(&mut self, key: &Key, pod: Option<Pod>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.unwatched_pod = pod;
+        }
+    }
+
+    /// A create ran into this claim, or there is no such claim any more.
+    pub fn set_unwatched_claim(&mut self, key: &Key, claim: Option<Claim>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.unwatched_claim = claim;
+        }
+    }
+
+    /// The Service of a namespace.
+    #[must_use]
+    pub fn service(&self, namespace: &str) -> Service {
+        self.services.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// The Service of a namespace became this. Returns the Workspaces that it matters to.
+    pub fn set_service(&mut self, namespace: &Arc<str>, service: Service) -> Vec<Key> {
+        let earlier = self.services.insert(Arc::clone(namespace), service);
+        if earlier.unwrap_or_default() == service {
+            return Vec::new();
+        }
+        self.in_namespace(namespace)
+    }
+
+    /// The Workspaces of a namespace.
+    fn in_namespace(&self, namespace: &str) -> Vec<Key> {
+        self.keys()
+            .filter(|key| &*key.namespace == namespace)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Slot for Workspace {
+    const KIND: Kind = Kind::Workspace;
+
+    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+        let entry = index.entries.entry(key.clone()).or_default();
+        let uid = |workspace: &Option<Self>| workspace.as_ref().map(|it| it.version.uid.clone());
+        // Another Workspace of the same name starts without a past.
+        if uid(&entry.workspace) != uid(&object) {
+            entry.memory = Memory::default();
+        }
+        entry.workspace = object;
+    }
+
+    fn is_set(index: &Index, key: &Key) -> bool {
+        index
+            .entries
+            .get(key)
+            .is_some_and(|entry| entry.workspace.is_some())
+    }
+}
+
+impl Slot for Pod {
+    const KIND: Kind = Kind::Pod;
+
+    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+        index.entries.entry(key.clone()).or_default().pod = object;
+    }
+
+    fn is_set(index: &Index, key: &Key) -> bool {
+        index
+            .entries
+            .get(key)
+            .is_some_and(|entry| entry.pod.is_some())
+    }
+}
+
+impl Slot for Claim {
+    const KIND: Kind = Kind::Claim;
+
+    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+        index.entries.entry(key.clone()).or_default().claim = object;
+    }
+
+    fn is_set(index: &Index, key: &Key) -> bool {
+        index
+            .entries
+            .get(key)
+            .is_some_and(|entry| entry.claim.is_some())
+    }
+}

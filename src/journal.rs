@@ -1,0 +1,133 @@
+//! The log lines that people look for: one at each boundary of a rollout.
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use crate::apply::Outcome;
+use crate::fleet::{InForce, Origin};
+use crate::plan::Step;
+use crate::seen::{Seen, Workspace};
+use crate::settings::Settings;
+use crate::watch::Scope;
+use crate::workspace::Reason;
+
+/// The first line after the lists have come.
+pub fn started(scope: &Scope, in_force: &InForce) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = scope.namespace.as_deref().unwrap_or("(all)"),
+        settings = format!("{}/{}", scope.settings_namespace, scope.settings_name),
+        registry = registry(in_force),
+        "looking after Workspaces"
+    );
+}
+
+fn registry(in_force: &InForce) -> &str {
+    in_force
+        .settings
+        .as_ref()
+        .map_or("(none)", |settings| settings.registry().as_str())
+}
+
+/// The settings in force, or what is wrong with them, changed.
+pub fn in_force(earlier: &InForce, next: &InForce) {
+    if let Some(message) = next
+        .error
+        .as_ref()
+        .filter(|it| Some(*it) != earlier.error.as_ref())
+    {
+        let stays = next
+            .settings
+            .as_ref()
+            .map_or("nothing is in force", |_| "what is in force stays");
+        error!(
+            registry = registry(next),
+            "invalid settings, so {stays}: {message}"
+        );
+    }
+    for warning in next
+        .warnings
+        .iter()
+        .filter(|it| !earlier.warnings.contains(it))
+    {
+        warn!("settings: {warning}");
+    }
+    if next.settings != earlier.settings && earlier.origin != Origin::Unread {
+        let old = earlier
+            .settings
+            .as_ref()
+            .map(Settings::registry)
+            .map(ToString::to_string);
+        info!(
+            registry = registry(next),
+            earlier = old,
+            "settings in force changed"
+        );
+    }
+}
+
+/// A step was planned.
+pub fn planned(seen: &Seen<'_>, step: &Step) {
+    let Some(workspace) = seen.workspace else {
+        return;
+    };
+    let (uid, runtime) = (&workspace.version.uid, runtime(workspace));
+    match step {
+        Step::CreatePod { rollout, ask, .. } => info!(
+            workspace = %seen.key, uid, runtime, image = ask.image, reason = %rollout,
+            "rollout planned"
+        ),
+        Step::DeletePod { why, .. } => info!(
+            workspace = %seen.key, uid, runtime, reason = %why, "the Pod is deleted"
+        ),
+        _ => {}
+    }
+}
+
+/// A step was applied, or not.
+pub fn applied(seen: &Seen<'_>, step: &Step, outcome: &Outcome) {
+    let Some(workspace) = seen.workspace else {
+        return;
+    };
+    let (uid, runtime) = (&workspace.version.uid, runtime(workspace));
+    match (step, outcome) {
+        (Step::CreatePod { ask, .. }, Outcome::Written(_)) => {
+            info!(workspace = %seen.key, uid, runtime, image = ask.image, "Pod created");
+        }
+        (Step::SetImage { ask, why, .. }, Outcome::Written(_)) => {
+            info!(
+                workspace = %seen.key, uid, runtime, image = ask.image, reason = %why,
+                "healed: the stuck Pod got another image"
+            );
+        }
+        (Step::PatchStatus { status, .. }, Outcome::Written(_))
+            if workspace.status.state != status.state =>
+        {
+            state(seen, workspace, status.state, status.image.as_deref());
+        }
+        (_, Outcome::Refused(message)) => {
+            warn!(workspace = %seen.key, uid, runtime, "the API server refused: {message}");
+        }
+        _ => {}
+    }
+}
+
+fn state(seen: &Seen<'_>, workspace: &Workspace, state: Option<Reason>, image: Option<&str>) {
+    let (uid, runtime) = (&workspace.version.uid, runtime(workspace));
+    let Some(state) = state else { return };
+    match (state, seen.pod) {
+        (Reason::Ready, Some(pod)) => {
+            let since = pod.told.healed.unwrap_or(pod.created);
+            let took = Timestamp::now().duration_since(since).as_secs();
+            info!(workspace = %seen.key, uid, runtime, image, seconds = took, "Ready");
+        }
+        _ => info!(workspace = %seen.key, uid, runtime, image, "{state}"),
+    }
+}
+
+fn runtime(workspace: &Workspace) -> &str {
+    workspace
+        .spec
+        .as_ref()
+        .map_or("(unknown)", |spec| &spec.runtime)
+}

@@ -1,0 +1,51 @@
+//! The names that users, tools and older versions rely on: labels, annotations, ports.
+
+/// Whose Pods ours are: the value of `app.kubernetes.io/managed-by`, and our field manager.
+pub const MANAGER: &str = "workspace-operator";
+
+/// `app.kubernetes.io/name` of every Pod of ours; the Pods' watch selects by it.
+pub const LABEL_NAME: &str = "app.kubernetes.io/name";
+/// The value of [`LABEL_NAME`].
+pub const NAME: &str = "workspace";
+/// `app.kubernetes.io/instance`: the name of the Workspace.
+pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
+/// `app.kubernetes.io/managed-by`
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The runtime of a Pod.
+pub const LABEL_RUNTIME: &str = "molecule.ai/runtime";
+/// The Workspace whose claim this is. A claim without it is never adopted.
+pub const LABEL_WORKSPACE: &str = "molecule.ai/workspace";
+
+/// The image that a Pod was told to run.
+pub const TOLD_IMAGE: &str = "molecule.ai/image";
+/// The hash of the other fields that came from the settings.
+pub const TOLD_SETTINGS: &str = "molecule.ai/settings";
+/// The hash of what the user asked for.
+pub const TOLD_REVISION: &str = "molecule.ai/revision";
+/// How many Pods before this one failed in a row; absent = none.
+pub const TOLD_FAILURES: &str = "molecule.ai/failures";
+/// When the image was healed in place; absent = never.
+pub const TOLD_HEALED: &str = "molecule.ai/healedAt";
+
+/// The port on which an agent answers, called `http`.
+pub const PORT: i32 = 8000;
+/// The headless Service of each namespace, and so the subdomain of each Pod.
+pub const SERVICE: &str = "workspaces";
+
+/// The name of a Workspace's claim.
+#[must_use]
+pub fn claim(workspace: &str) -> String {
+    format!("workspace-{workspace}")
+}
+
+/// The name of the Workspace whose claim would be called so.
+#[must_use]
+pub fn workspace_of_claim(claim: &str) -> Option<&str> {
+    claim.strip_prefix("workspace-")
+}
+
+/// The stable name of a Workspace in the cluster's DNS.
+#[must_use]
+pub fn address(namespace: &str, workspace: &str) -> String {
+    format!("{workspace}.{SERVICE}.{namespace}.svc")
+}

@@ -1,0 +1,469 @@
+//! Which step comes next, and where the Workspace stands before it.
+
+use jiff::Timestamp;
+
+use super::diagnosis::{self, Deadline};
+use super::{
+    Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, STABLE, Step, Stuck, TERMINATING_OVERDUE,
+    retry_at,
+};
+use crate::fleet::InForce;
+use crate::names;
+use crate::pod;
+use crate::seen::{AgentState, Ask, Claim, Controller, Phase, Pod, Seen, Service, Workspace};
+use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
+use crate::volume;
+use crate::workspace::{Reason, Storage, WorkspaceSpec};
+
+/// All that one decision rests on.
+struct Case<'a> {
+    seen: &'a Seen<'a>,
+    workspace: &'a Workspace,
+    spec: &'a WorkspaceSpec,
+    in_force: &'a InForce,
+    now: Timestamp,
+}
+
+/// Whose the Pod of this name is.
+enum Ownership {
+    Ours,
+    /// Of an earlier Workspace of the same name: the garbage collector deletes it.
+    Predecessors,
+    Foreign,
+}
+
+pub(super) fn decide(
+    seen: &Seen<'_>,
+    workspace: &Workspace,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Decision {
+    let spec = match &workspace.spec {
+        Ok(spec) => spec,
+        Err(error) => {
+            return Decision::wait(Finding::new(Kind::Stalled, Reason::InvalidSpec, error));
+        }
+    };
+    let case = Case {
+        seen,
+        workspace,
+        spec,
+        in_force,
+        now,
+    };
+    let decision = case.claim_change().unwrap_or_else(|| case.pod_or_none());
+    case.with_claim_refusal(decision)
+}
+
+impl Case<'_> {
+    fn pod_or_none(&self) -> Decision {
+        let Some(pod) = self.seen.pod else {
+            return if self.spec.suspend {
+                suspended()
+            } else {
+                self.new_rollout()
+            };
+        };
+        match (self.ownership(pod), pod.deleting) {
+            (Ownership::Ours, None) if self.spec.suspend => self.suspend(pod),
+            (Ownership::Ours, None) => self.existing(pod),
+            (Ownership::Ours, Some(grace)) => self.going(pod, grace),
+            (_, _) if self.spec.suspend => suspended(),
+            (Ownership::Predecessors, grace) => self.going(pod, grace.unwrap_or(self.now)),
+            (Ownership::Foreign, _) => Decision::wait(Finding::new(
+                Kind::Stalled,
+                Reason::PodNotOwned,
+                format!(
+                    "a Pod named {} exists that does not belong to this Workspace; delete that \
+                     Pod or rename the Workspace",
+                    self.seen.key.name
+                ),
+            )),
+        }
+    }
+
+    fn ownership(&self, pod: &Pod) -> Ownership {
+        match &pod.controller {
+            Controller::Workspace(uid) if *uid == self.workspace.version.uid => Ownership::Ours,
+            Controller::Workspace(_) => Ownership::Predecessors,
+            Controller::None | Controller::Other => Ownership::Foreign,
+        }
+    }
+
+    fn suspend(&self, pod: &Pod) -> Decision {
+        Decision::act(
+            delete(pod, Rollout::Suspended, 0),
+            Finding::new(
+                Kind::Progress,
+                Reason::Suspending,
+                "the Pod is being stopped",
+            ),
+        )
+    }
+
+    /// A Pod that is going away keeps its name until it is gone.
+    fn going(&self, pod: &Pod, grace: Timestamp) -> Decision {
+        let overdue = grace + TERMINATING_OVERDUE;
+        if self.now >= overdue {
+            let node = pod.node.as_deref().unwrap_or("(none)");
+            return Decision::wait(Finding::new(
+                Kind::Stalled,
+                Reason::PodStuckTerminating,
+                format!(
+                    "the old Pod hangs in Terminating on node {node}; if that node is lost, taint \
+                     it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+                ),
+            ));
+        }
+        let (reason, message) = if self.spec.suspend {
+            (Reason::Suspending, "the Pod is being stopped")
+        } else {
+            (Reason::WaitingForOldPod, "the old Pod is still going away")
+        };
+        Decision::wait(Finding::new(Kind::Progress, reason, message)).until(overdue)
+    }
+
+    /// There is no Pod: a new rollout, with the settings of this moment.
+    fn new_rollout(&self) -> Decision {
+        let (settings, ask) = match self.ask() {
+            Ok(found) => found,
+            Err(finding) => return Decision::wait(finding),
+        };
+        if self.seen.service == Service::Missing {
+            return Decision::wait(pending("the Service of the namespace is being created"));
+        }
+        if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
+            return decision;
+        }
+        let failures = self.seen.memory.failures;
+        let rollout = if failures > 0 {
+            Rollout::PodFailed
+        } else {
+            Rollout::NoPod
+        };
+        let pod = pod::pod(
+            self.seen.key,
+            self.workspace,
+            self.spec,
+            &ask,
+            settings,
+            failures,
+        );
+        Decision::act(
+            Step::CreatePod {
+                rollout,
+                ask,
+                pod: Box::new(pod),
+            },
+            pending("the Pod is about to be created"),
+        )
+    }
+
+    /// The Pod that the settings of this moment would make, or why there is none.
+    fn ask(&self) -> Result<(&Settings, Ask), Finding> {
+        let Some(settings) = &self.in_force.settings else {
+            let error = self
+                .in_force
+                .error
+                .as_deref()
+                .unwrap_or("they are not read yet");
+            return Err(Finding::new(
+                Kind::Stalled,
+                Reason::InvalidSettings,
+                format!("no settings are in force, so no Pod is started: {error}"),
+            ));
+        };
+        match pod::ask(self.workspace, self.spec, settings) {
+            Ok(ask) => Ok((settings, ask)),
+            Err(unknown) => Err(Finding::new(
+                Kind::Stalled,
+                Reason::UnknownRuntime,
+                unknown.to_string(),
+            )),
+        }
+    }
+
+    /// A live Pod of ours.
+    fn existing(&self, pod: &Pod) -> Decision {
+        let current = pod
+            .told
+            .revision
+            .as_ref()
+            .is_none_or(|it| *it == self.workspace.revision);
+        if !current {
+            self.replace(pod)
+        } else if pod.phase == Phase::Dead {
+            self.bury(pod)
+        } else {
+            self.heal(pod).unwrap_or_else(|| self.diagnosed(pod))
+        }
+    }
+
+    /// The user asked for another Pod. The old one stops only when the API server would take the
+    /// new one.
+    fn replace(&self, pod: &Pod) -> Decision {
+        let (settings, ask) = match self.ask() {
+            Ok(found) => found,
+            Err(finding) => return Decision::wait(finding),
+        };
+        if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
+            return decision;
+        }
+        let finding = Finding::new(
+            Kind::Progress,
+            Reason::Replacing,
+            "the Pod is being replaced because what was asked for changed",
+        );
+        if pod.ready && self.seen.memory.accepted.as_ref() != Some(&ask) {
+            let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
+            pod.metadata.name = Some(format!("{}-trial", self.seen.key.name));
+            return Decision::act(
+                Step::TryPod {
+                    ask,
+                    pod: Box::new(pod),
+                },
+                finding,
+            );
+        }
+        Decision::act(delete(pod, Rollout::SpecChanged, 0), finding)
+    }
+
+    /// A Pod that failed or succeeded stays for its logs until its back-off is over.
+    fn bury(&self, pod: &Pod) -> Decision {
+        if let Err(finding) = self.ask() {
+            return Decision::wait(finding);
+        }
+        let exit = pod.agent.last_exit.as_ref();
+        let ran = exit.and_then(|exit| Some(exit.finished?.duration_since(exit.started?)));
+        let failures = if ran.is_some_and(|ran| ran >= STABLE) {
+            0
+        } else {
+            pod.told.failures
+        };
+        let ended = exit.and_then(|exit| exit.finished).or(pod.ready_changed);
+        let pause = FAILURE_BACKOFF.after(failures);
+        let due = ended.unwrap_or(pod.created) + pause;
+        let kind = if FAILURE_BACKOFF.is_longest(failures) {
+            Kind::Stalled
+        } else {
+            Kind::Problem
+        };
+        let finding = Finding::new(
+            kind,
+            Reason::PodFailed,
+            format!(
+                "the Pod ended ({}); it is replaced {} s after its end",
+                diagnosis::end(pod),
+                pause.as_secs()
+            ),
+        );
+        if self.now < due {
+            return Decision::wait(finding).until(due);
+        }
+        Decision::act(
+            delete(pod, Rollout::PodFailed, failures.saturating_add(1)),
+            finding,
+        )
+    }
+
+    /// The one place where an edit of the settings reaches a Pod that exists: only a Pod that
+    /// cannot start because of what the settings gave it, and that has nothing to lose.
+    fn heal(&self, pod: &Pod) -> Option<Decision> {
+        let (_, ask) = self.ask().ok()?;
+        let differs =
+            |told: &Option<String>, asked: &String| told.as_ref().is_some_and(|told| told != asked);
+        let image = differs(&pod.told.image, &ask.image);
+        let settings = differs(&pod.told.settings, &ask.settings) && !pod.agent.has_run();
+        if !image && !settings {
+            return None;
+        }
+        let why = match self.stuck(pod) {
+            Ok(why) => why,
+            Err(look_again) => {
+                let decision = self.diagnosed(pod);
+                return Some(look_again.map_or(decision.clone(), |at| decision.until(at)));
+            }
+        };
+        if let Some(decision) = self.rejected(&ask) {
+            return Some(decision);
+        }
+        let finding = self.diagnosed(pod).finding;
+        let step = if settings {
+            delete(pod, Rollout::SettingsChanged, 0)
+        } else {
+            Step::SetImage {
+                version: pod.version.clone(),
+                ask,
+                at: self.now,
+                why,
+            }
+        };
+        Some(Decision::act(step, finding))
+    }
+
+    /// Why the Pod is stuck; else when it will count as stuck, if it may.
+    fn stuck(&self, pod: &Pod) -> Result<Stuck, Option<Timestamp>> {
+        if pod.node.is_none() {
+            return Ok(Stuck::Unscheduled);
+        }
+        if let AgentState::Waiting { reason, .. } = &pod.agent.state
+            && diagnosis::is_image_failure(reason)
+        {
+            return Ok(Stuck::Image);
+        }
+        if pod.agent.has_run() || !pod.sandbox_ready {
+            return Err(None);
+        }
+        let deadline = self.deadline(pod).at;
+        if self.now >= deadline {
+            Ok(Stuck::NeverStarted)
+        } else {
+            Err(Some(deadline))
+        }
+    }
+
+    fn diagnosed(&self, pod: &Pod) -> Decision {
+        let claim_pending = self.seen.claim.is_some_and(|claim| claim.pending);
+        let told = &self.workspace.status;
+        let finding = diagnosis::diagnose(pod, self.spec, claim_pending, told);
+        self.deadline(pod).apply(finding, self.now)
+    }
+
+    fn deadline(&self, pod: &Pod) -> Deadline {
+        let of_settings = self.in_force.settings.as_ref();
+        let seconds = self.spec.provision_timeout_seconds.unwrap_or_else(|| {
+            of_settings.map_or(DEFAULT_PROVISION_TIMEOUT_SECONDS, |it| {
+                it.provision_timeout_seconds()
+            })
+        });
+        Deadline::of(pod, seconds)
+    }
+
+    /// The server refused this very Pod, and it is too early to ask again.
+    fn rejected(&self, ask: &Ask) -> Option<Decision> {
+        let refusal = self.seen.memory.pod_refusal.as_ref()?;
+        let retry = retry_at(refusal);
+        (refusal.what == *ask && self.now < retry).then(|| {
+            let message = format!("the API server refused the Pod: {}", refusal.message);
+            Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
+        })
+    }
+
+    /// What must come before a Pod that mounts the claim. Never that it is bound: with
+    /// `WaitForFirstConsumer` that comes after.
+    fn claim_first(&self) -> Option<Decision> {
+        let storage = self.spec.storage.as_ref()?;
+        let name = names::claim(&self.seen.key.name);
+        match self.seen.claim {
+            None => Some(self.create_claim(storage)),
+            Some(claim) if claim.workspace.as_deref() != Some(&self.seen.key.name) => {
+                let message = format!(
+                    "a PersistentVolumeClaim {name} exists without the label {}={}; add the label \
+                     to let this Workspace use it, or delete it",
+                    names::LABEL_WORKSPACE,
+                    self.seen.key.name
+                );
+                Some(Decision::wait(Finding::new(
+                    Kind::Stalled,
+                    Reason::VolumeNotOwned,
+                    message,
+                )))
+            }
+            Some(claim) if claim.deleting || self.is_predecessors(claim) => {
+                let message = format!("the old PersistentVolumeClaim {name} is still going away");
+                let reason = Reason::WaitingForOldVolume;
+                Some(Decision::wait(Finding::new(
+                    Kind::Progress,
+                    reason,
+                    message,
+                )))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Owned by an earlier Workspace of this name, so the garbage collector deletes it.
+    fn is_predecessors(&self, claim: &Claim) -> bool {
+        let uid = &self.workspace.version.uid;
+        let workspaces = claim
+            .owners
+            .iter()
+            .filter(|owner| owner.kind == "Workspace");
+        let mut uids = workspaces.map(|owner| &owner.uid).peekable();
+        uids.peek().is_some() && !uids.any(|it| it == uid)
+    }
+
+    fn create_claim(&self, storage: &Storage) -> Decision {
+        if let Some(decision) = self.claim_rejected() {
+            return decision;
+        }
+        let claim = pod::claim(self.seen.key, &self.workspace.version.uid, storage);
+        Decision::act(
+            Step::CreateClaim {
+                size: storage.size.0.clone(),
+                claim: Box::new(claim),
+            },
+            pending("the PersistentVolumeClaim is about to be created"),
+        )
+    }
+
+    /// Growth, and whether the claim goes with its Workspace.
+    fn claim_change(&self) -> Option<Decision> {
+        let (storage, claim) = (self.spec.storage.as_ref()?, self.seen.claim?);
+        let ours = claim.workspace.as_deref() == Some(&self.seen.key.name);
+        if !ours || claim.deleting || self.is_predecessors(claim) || self.claim_rejected().is_some()
+        {
+            return None;
+        }
+        let change = volume::change(self.seen.key, &self.workspace.version.uid, storage, claim)?;
+        let step = Step::PatchClaim {
+            version: claim.version.clone(),
+            size: storage.size.0.clone(),
+            change,
+        };
+        Some(Decision::act(
+            step,
+            pending("the PersistentVolumeClaim is being changed"),
+        ))
+    }
+
+    fn claim_rejected(&self) -> Option<Decision> {
+        let size = &self.spec.storage.as_ref()?.size.0;
+        let refusal = self.seen.memory.claim_refusal.as_ref()?;
+        let retry = retry_at(refusal);
+        (refusal.what == *size && self.now < retry).then(|| {
+            let message = format!("the API server refused the claim: {}", refusal.message);
+            let finding = Finding::new(Kind::Stalled, Reason::VolumeRejected, message);
+            Decision::wait(finding).until(retry)
+        })
+    }
+
+    /// A refused growth does not stop the Workspace, but it is not what the user asked for.
+    fn with_claim_refusal(&self, decision: Decision) -> Decision {
+        let content = matches!(decision.finding.kind, Kind::Ready | Kind::Suspended);
+        match self.claim_rejected() {
+            Some(rejected) if content && decision.step.is_none() => rejected,
+            _ => decision,
+        }
+    }
+}
+
+fn suspended() -> Decision {
+    Decision::wait(Finding::new(
+        Kind::Suspended,
+        Reason::Suspended,
+        "there is no Pod while spec.suspend is true; the storage stays",
+    ))
+}
+
+fn pending(message: &str) -> Finding {
+    Finding::new(Kind::Progress, Reason::Pending, message)
+}
+
+fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
+    Step::DeletePod {
+        version: pod.version.clone(),
+        why,
+        failures,
+    }
+}

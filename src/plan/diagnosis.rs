@@ -1,0 +1,206 @@
+//! Why a Pod is not Ready, in words that stay the same for as long as the cause does: a message
+//! with ports, ids, counts or times of retries in it would be written for ever.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Decision, Finding, Kind};
+use crate::resolver;
+use crate::seen::{AgentState, Pod};
+use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
+
+/// The kubelet's reasons for a container that waits because of its image.
+const IMAGE_FAILURES: [&str; 7] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+];
+
+pub(super) fn is_image_failure(reason: &str) -> bool {
+    IMAGE_FAILURES.contains(&reason)
+}
+
+/// Until when a Pod may be on its way to Ready.
+pub(super) struct Deadline {
+    pub(super) at: Timestamp,
+    seconds: u32,
+}
+
+impl Deadline {
+    /// Counted from when it last had reason to start.
+    pub(super) fn of(pod: &Pod, seconds: u32) -> Self {
+        let since = [Some(pod.created), pod.ready_changed, pod.told.healed];
+        let since = since.into_iter().flatten().max().unwrap_or(pod.created);
+        Self {
+            at: since + SignedDuration::from_secs(i64::from(seconds)),
+            seconds,
+        }
+    }
+
+    /// Past the deadline, what is under way is stalled; it goes on trying.
+    pub(super) fn apply(&self, mut finding: Finding, now: Timestamp) -> Decision {
+        if !matches!(finding.kind, Kind::Progress | Kind::Problem) {
+            return Decision::wait(finding);
+        }
+        if now < self.at {
+            return Decision::wait(finding).until(self.at);
+        }
+        finding.kind = Kind::Stalled;
+        finding.message = format!("not Ready for {} s: {}", self.seconds, finding.message);
+        Decision::wait(finding)
+    }
+}
+
+/// Where a live Pod of ours stands.
+pub(super) fn diagnose(
+    pod: &Pod,
+    spec: &WorkspaceSpec,
+    claim_pending: bool,
+    told: &WorkspaceStatus,
+) -> Finding {
+    if pod.ready {
+        return Finding::new(Kind::Ready, Reason::Ready, "the agent answers on port 8000");
+    }
+    if pod.node.is_none() {
+        return unscheduled(pod, claim_pending);
+    }
+    match &pod.agent.state {
+        AgentState::Waiting { reason, message } if is_image_failure(reason) => {
+            image_failure(pod, reason, message, told)
+        }
+        AgentState::Waiting { reason, message } if reason == "CreateContainerConfigError" => {
+            Finding::new(Kind::Problem, Reason::ConfigMissing, message)
+        }
+        _ if pod.agent.last_exit.is_some() => Finding::new(
+            Kind::Problem,
+            Reason::CrashLooping,
+            format!("the agent ended ({}) and is restarted", end(pod)),
+        ),
+        AgentState::Waiting { reason, .. } if !is_plain_start(reason) => Finding::new(
+            Kind::Problem,
+            Reason::ContainerError,
+            format!("the container cannot start ({reason}); kubectl describe pod says more"),
+        ),
+        AgentState::Running | AgentState::Terminated => {
+            let message = "the agent runs but does not answer on port 8000";
+            Finding::new(Kind::Progress, Reason::NotReady, message)
+        }
+        AgentState::Waiting { .. } | AgentState::Unknown => starting(pod, spec),
+    }
+}
+
+/// How our container last ended, or why its Pod did.
+pub(super) fn end(pod: &Pod) -> String {
+    match (&pod.agent.last_exit, &pod.status_reason) {
+        (_, Some(reason)) => reason.clone(),
+        (Some(exit), None) => format!("{}, exit code {}", exit.reason, exit.code),
+        (None, None) => "no reason given".into(),
+    }
+}
+
+fn is_plain_start(reason: &str) -> bool {
+    matches!(reason, "" | "ContainerCreating" | "PodInitializing")
+}
+
+fn unscheduled(pod: &Pod, claim_pending: bool) -> Finding {
+    match &pod.unschedulable {
+        Some(message) if claim_pending => {
+            Finding::new(Kind::Problem, Reason::VolumePending, message)
+        }
+        Some(message) => Finding::new(Kind::Problem, Reason::Unschedulable, message),
+        None => Finding::new(
+            Kind::Progress,
+            Reason::Pending,
+            "the Pod waits for the scheduler",
+        ),
+    }
+}
+
+fn starting(pod: &Pod, spec: &WorkspaceSpec) -> Finding {
+    let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
+    if pod.sandbox_ready {
+        let message = format!("the node pulls {image}");
+        return Finding::new(Kind::Progress, Reason::Pulling, message);
+    }
+    let message = match &spec.config {
+        Some(config) => {
+            format!("the Pod waits for its volumes and network; does the ConfigMap {config} exist?")
+        }
+        None => "the Pod waits for its volumes and network".into(),
+    };
+    Finding::new(Kind::Progress, Reason::Starting, message)
+}
+
+/// Which registry refused, and with which code.
+fn image_failure(pod: &Pod, reason: &str, message: &str, told: &WorkspaceStatus) -> Finding {
+    let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
+    // Right after a change of the image the kubelet's message still names the old one.
+    if message.contains('"') && !message.contains(&pod.spec_image) {
+        let message = format!("the node pulls {image}");
+        return Finding::new(Kind::Progress, Reason::Pulling, message);
+    }
+    let subject = format!("{image} cannot be pulled");
+    let text = match cause(reason, message) {
+        Some(cause) => {
+            let host = resolver::registry_host(image);
+            format!("{subject}: {host} {cause}")
+        }
+        // Between two attempts some kubelets leave the cause out; what was told stays told.
+        None => told
+            .conditions
+            .iter()
+            .map(|condition| &condition.message)
+            .find_map(|message| Some(message[message.find(&subject)?..].to_owned()))
+            .unwrap_or_else(|| format!("{subject}: {reason}")),
+    };
+    Finding::new(Kind::Problem, Reason::ImagePullFailed, text)
+}
+
+/// The class of a failed pull. The sentences differ by the version of the container runtime, so
+/// only the status code and a few fixed words are looked for.
+fn cause(reason: &str, message: &str) -> Option<String> {
+    const CODES: [(&str, &str); 8] = [
+        ("401 Unauthorized", "answered 401 Unauthorized"),
+        ("403 Forbidden", "answered 403 Forbidden"),
+        ("404 Not Found", "answered 404 Not Found"),
+        ("429 Too Many Requests", "answered 429 Too Many Requests"),
+        (
+            "500 Internal Server Error",
+            "answered 500 Internal Server Error",
+        ),
+        ("502 Bad Gateway", "answered 502 Bad Gateway"),
+        (
+            "503 Service Unavailable",
+            "answered 503 Service Unavailable",
+        ),
+        ("504 Gateway Timeout", "answered 504 Gateway Timeout"),
+    ];
+    const WORDS: [(&str, &str); 11] = [
+        ("insufficient_scope", "denies access to it"),
+        ("denied", "denies access to it"),
+        ("unauthorized", "answered 401 Unauthorized"),
+        ("toomanyrequests", "answered 429 Too Many Requests"),
+        ("not found", "does not have it"),
+        ("no such host", "does not resolve to an address"),
+        ("connection refused", "refuses connections"),
+        ("x509", "shows a certificate that the node does not trust"),
+        ("timeout", "does not answer in time"),
+        ("deadline exceeded", "does not answer in time"),
+        ("no match for platform", "has it for other platforms only"),
+    ];
+    let found = |table: &[(&str, &str)]| {
+        let lower = message.to_lowercase();
+        table
+            .iter()
+            .find(|(words, _)| lower.contains(&words.to_lowercase()))
+            .map(|(_, cause)| (*cause).to_owned())
+    };
+    match reason {
+        "InvalidImageName" => Some("is not asked, for the node finds the name invalid".into()),
+        "ErrImageNeverPull" => Some("is not asked, for the Pod was told never to pull".into()),
+        _ => found(&CODES).or_else(|| found(&WORDS)),
+    }
+}

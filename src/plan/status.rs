@@ -1,0 +1,170 @@
+//! The status that a finding asks for, and when it is due.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{Decision, Finding, Kind, Plan, Step, earliest};
+use crate::names;
+use crate::seen::{Controller, Phase, Pod, Seen, Service, Workspace};
+use crate::workspace::{Reason, WorkspaceStatus};
+
+/// A named problem is told when it lasts this long: shorter ones pass by themselves.
+const PROBLEM_LASTS: SignedDuration = SignedDuration::from_secs(3);
+/// Plain progress is told when it lasts this long: then someone may wonder.
+const PROGRESS_LASTS: SignedDuration = SignedDuration::from_secs(30);
+
+const READY: &str = "Ready";
+const RECONCILING: &str = "Reconciling";
+const STALLED: &str = "Stalled";
+const SUSPENDED: &str = "Suspended";
+
+/// The plan that follows from a decision: its step if it has one, else the status if it is due.
+pub(super) fn conclude(
+    seen: &Seen<'_>,
+    workspace: &Workspace,
+    decision: Decision,
+    now: Timestamp,
+) -> Plan {
+    let since = since(seen, &decision.finding, now);
+    let showing = Some((decision.finding.reason, since));
+    if decision.step.is_some() {
+        return Plan {
+            step: decision.step,
+            wake: None,
+            showing,
+        };
+    }
+    let status = status(seen, workspace, &decision.finding, now);
+    if status == workspace.status {
+        return Plan {
+            step: None,
+            wake: decision.wake,
+            showing,
+        };
+    }
+    let due = due(&workspace.status, &status, decision.finding.kind, since);
+    if now < due {
+        return Plan {
+            step: None,
+            wake: earliest(decision.wake, Some(due)),
+            showing,
+        };
+    }
+    let version = workspace.version.clone();
+    let step = Step::PatchStatus {
+        version,
+        status: Box::new(status),
+    };
+    Plan {
+        step: Some(step),
+        wake: None,
+        showing,
+    }
+}
+
+/// Since when this reason has been seen without a break.
+fn since(seen: &Seen<'_>, finding: &Finding, now: Timestamp) -> Timestamp {
+    match seen.memory.showing {
+        // A clock that was set back must not make a wait longer.
+        Some((reason, since)) if reason == finding.reason => since.min(now),
+        _ => now,
+    }
+}
+
+fn due(
+    told: &WorkspaceStatus,
+    status: &WorkspaceStatus,
+    kind: Kind,
+    since: Timestamp,
+) -> Timestamp {
+    // A false Ready is corrected at once.
+    if is_true(told, READY) && !is_true(status, READY) {
+        return since;
+    }
+    match kind {
+        Kind::Ready | Kind::Suspended => since,
+        Kind::Problem | Kind::Stalled => since + PROBLEM_LASTS,
+        Kind::Progress => since + PROGRESS_LASTS,
+    }
+}
+
+fn is_true(status: &WorkspaceStatus, condition: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|it| it.type_ == condition && it.status == "True")
+}
+
+fn status(
+    seen: &Seen<'_>,
+    workspace: &Workspace,
+    finding: &Finding,
+    now: Timestamp,
+) -> WorkspaceStatus {
+    let uid = &workspace.version.uid;
+    let pod = seen
+        .pod
+        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()));
+    WorkspaceStatus {
+        observed_generation: Some(workspace.generation),
+        state: Some(finding.reason),
+        image: pod.and_then(|pod| pod.told.image.clone()),
+        digest: pod.and_then(|pod| pod.agent.digest.clone()),
+        pod: pod.map(|_| seen.key.name.to_string()),
+        address: (seen.service == Service::Ours)
+            .then(|| names::address(&seen.key.namespace, &seen.key.name)),
+        conditions: conditions(workspace, pod, finding, now),
+    }
+}
+
+fn conditions(
+    workspace: &Workspace,
+    pod: Option<&Pod>,
+    finding: &Finding,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |type_: &str, is: bool, reason: Reason, message: &str| {
+        let status = if is { "True" } else { "False" };
+        let told = workspace
+            .status
+            .conditions
+            .iter()
+            .find(|told| told.type_ == type_);
+        let changed = told.filter(|told| told.status == status);
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.to_string(),
+            message: message.into(),
+            observed_generation: Some(workspace.generation),
+            last_transition_time: changed.map_or_else(
+                || Time(whole_seconds(now)),
+                |told| told.last_transition_time.clone(),
+            ),
+        }
+    };
+    let this = |type_: &str, is: bool| condition(type_, is, finding.reason, &finding.message);
+    match finding.kind {
+        Kind::Ready => vec![this(READY, true)],
+        Kind::Suspended => vec![this(SUSPENDED, true)],
+        Kind::Progress | Kind::Problem => vec![this(READY, false), this(RECONCILING, true)],
+        // What was asked for last cannot be had, and the Pod of before serves on.
+        Kind::Stalled if pod.is_some_and(serves) => {
+            let message = "the agent answers on port 8000, as it was asked for before";
+            vec![
+                condition(READY, true, Reason::Ready, message),
+                this(STALLED, true),
+            ]
+        }
+        Kind::Stalled => vec![this(READY, false), this(STALLED, true)],
+    }
+}
+
+/// Kubernetes keeps its times in whole seconds.
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn serves(pod: &Pod) -> bool {
+    pod.ready && pod.deleting.is_none() && pod.phase == Phase::Alive
+}

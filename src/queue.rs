@@ -1,0 +1,154 @@
+//! What to look at next: each item at most once at a time, at once or at a set moment.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A queue of items. An item that is added while it is being worked on is worked on again after.
+#[derive(Debug)]
+pub struct Queue<T> {
+    ready: VecDeque<T>,
+    queued: HashSet<T>,
+    /// What is being worked on, and whether it is to be worked on again.
+    working: HashMap<T, bool>,
+    timers: BTreeSet<(Instant, T)>,
+    due: HashMap<T, Instant>,
+    /// How often an item failed in a row.
+    failures: HashMap<T, u32>,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+impl<T: Clone + Eq + Hash + Ord> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            queued: HashSet::new(),
+            working: HashMap::new(),
+            timers: BTreeSet::new(),
+            due: HashMap::new(),
+            failures: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash + Ord> Queue<T> {
+    /// Adds an item, to be worked on at once.
+    pub fn add(&mut self, item: T) {
+        if let Some(again) = self.working.get_mut(&item) {
+            *again = true;
+        } else if self.queued.insert(item.clone()) {
+            self.ready.push_back(item);
+        }
+    }
+
+    /// Sets the moment at which an item is added, in place of the one that was set before.
+    pub fn wake(&mut self, item: T, at: Option<Instant>) {
+        if let Some(earlier) = self.due.remove(&item) {
+            self.timers.remove(&(earlier, item.clone()));
+        }
+        if let Some(at) = at {
+            self.due.insert(item.clone(), at);
+            self.timers.insert((at, item));
+        }
+    }
+
+    /// Takes the next item that is ready. It counts as worked on until [`Queue::done`].
+    pub fn take(&mut self, now: Instant) -> Option<T> {
+        while let Some((at, _)) = self.timers.first()
+            && *at <= now
+            && let Some((_, item)) = self.timers.pop_first()
+        {
+            self.due.remove(&item);
+            self.add(item);
+        }
+        let item = self.ready.pop_front()?;
+        self.queued.remove(&item);
+        self.working.insert(item.clone(), false);
+        Some(item)
+    }
+
+    /// The work on an item is over.
+    pub fn done(&mut self, item: &T) {
+        if self.working.remove(item) == Some(true) {
+            self.add(item.clone());
+        }
+    }
+
+    /// The work on an item failed: it is added again after a pause that doubles, or after the
+    /// one that the server asked for if that is longer. Returns the pause.
+    pub fn retry(&mut self, item: &T, asked: Option<Duration>, now: Instant) -> Duration {
+        let failures = self.failures.entry(item.clone()).or_default();
+        let pause = FIRST_RETRY
+            .saturating_mul(1 << (*failures).min(10))
+            .min(LONGEST_RETRY);
+        *failures = failures.saturating_add(1);
+        let pause = asked.map_or(pause, |asked| asked.max(pause));
+        self.wake(item.clone(), Some(now + pause));
+        pause
+    }
+
+    /// The work on an item went well: its next retry is quick again.
+    pub fn succeeded(&mut self, item: &T) {
+        self.failures.remove(item);
+    }
+
+    /// The moment at which the next item becomes ready by itself.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_worked_on_once_at_a_time_and_again_if_added_meanwhile() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add(1);
+        queue.add(1);
+        assert_eq!(queue.take(now), Some(1));
+        assert_eq!(queue.take(now), None);
+        queue.add(1);
+        assert_eq!(queue.take(now), None, "it is being worked on");
+        queue.done(&1);
+        assert_eq!(queue.take(now), Some(1));
+        queue.done(&1);
+        assert_eq!(queue.take(now), None);
+    }
+
+    #[test]
+    fn a_later_wake_replaces_an_earlier_one() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.wake(1, Some(now));
+        queue.wake(1, Some(now + Duration::from_secs(5)));
+        assert_eq!(queue.take(now), None);
+        assert_eq!(queue.next_due(), Some(now + Duration::from_secs(5)));
+        assert_eq!(queue.take(now + Duration::from_secs(5)), Some(1));
+        queue.done(&1);
+        assert_eq!(queue.next_due(), None, "nothing is left to wake for");
+    }
+
+    #[test]
+    fn a_retry_waits_longer_each_time_and_never_less_than_asked() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        assert_eq!(queue.retry(&1, None, now), FIRST_RETRY);
+        assert_eq!(queue.retry(&1, None, now), FIRST_RETRY * 2);
+        let asked = Some(Duration::from_secs(9));
+        assert_eq!(queue.retry(&1, asked, now), Duration::from_secs(9));
+        queue.succeeded(&1);
+        assert_eq!(queue.retry(&1, None, now), FIRST_RETRY);
+        for _ in 0..20 {
+            queue.retry(&1, None, now);
+        }
+        assert_eq!(queue.retry(&1, None, now), LONGEST_RETRY);
+    }
+}

@@ -1,0 +1,295 @@
+//! What is seen of the cluster: small values of just the fields that a decision rests on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
+
+/// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name of the Workspace and of its Pod.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// A key of these two names.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One object at one moment. Every write to it names both, so that a write planned from an
+/// older state is refused by the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Version {
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+}
+
+/// All that is known of one Workspace.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// Its key.
+    pub key: &'a Key,
+    /// The Workspace itself, absent when it was deleted.
+    pub workspace: Option<&'a Workspace>,
+    /// The Pod of that name, whoever owns it.
+    pub pod: Option<&'a Pod>,
+    /// The claim `workspace-<name>`, whoever owns it.
+    pub claim: Option<&'a Claim>,
+    /// The namespace's Service `workspaces`.
+    pub service: Service,
+    /// What this process remembers; nothing in it is needed for safety, for a crash forgets it.
+    pub memory: &'a Memory,
+}
+
+/// A Workspace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workspace {
+    /// The object at this moment.
+    pub version: Version,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// Whether it has a deletionTimestamp.
+    pub deleting: bool,
+    /// What the user asked for, or in one sentence why it does not decode.
+    pub spec: Result<Box<WorkspaceSpec>, String>,
+    /// The hash of what the user asked for ([`crate::revision`]).
+    pub revision: String,
+    /// The status as stored.
+    pub status: WorkspaceStatus,
+}
+
+/// Whose an object is, by the UID of its controller.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Controller {
+    /// It has none.
+    #[default]
+    None,
+    /// A Workspace of this UID.
+    Workspace(String),
+    /// Something that is no Workspace.
+    Other,
+}
+
+/// A Pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// The object at this moment.
+    pub version: Version,
+    /// Who controls it.
+    pub controller: Controller,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its grace ends, if it was told to go.
+    pub deleting: Option<Timestamp>,
+    /// What we told it, from its annotations.
+    pub told: Told,
+    /// The node it is bound to.
+    pub node: Option<String>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// `status.reason`, such as `Evicted`.
+    pub status_reason: Option<String>,
+    /// Why the scheduler found no node, when it says so.
+    pub unschedulable: Option<String>,
+    /// `PodReadyToStartContainers`: whether the volumes and the sandbox are there.
+    pub sandbox_ready: bool,
+    /// The condition `Ready`, of the Pod's current generation.
+    pub ready: bool,
+    /// When the condition `Ready` last changed.
+    pub ready_changed: Option<Timestamp>,
+    /// The image in the live spec, which admission may have rewritten; only good for
+    /// recognising messages about it.
+    pub spec_image: String,
+    /// Our container.
+    pub agent: Agent,
+}
+
+/// What we told a Pod when we created or healed it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Told {
+    /// The image.
+    pub image: Option<String>,
+    /// The hash of the other fields that come from the settings.
+    pub settings: Option<String>,
+    /// The hash of what the user asked for.
+    pub revision: Option<String>,
+    /// How many Pods before it failed in a row.
+    pub failures: u32,
+    /// When the image was last healed in place.
+    pub healed: Option<Timestamp>,
+}
+
+/// Where a Pod is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Phase {
+    /// Not started, running, or unknown.
+    #[default]
+    Alive,
+    /// `Failed` or `Succeeded`: nothing restarts it.
+    Dead,
+}
+
+/// Our container in a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Agent {
+    /// What it does now.
+    pub state: AgentState,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often it was restarted.
+    pub restarts: i32,
+    /// How its last run ended.
+    pub last_exit: Option<Exit>,
+    /// The digest of what the node says it runs.
+    pub digest: Option<String>,
+}
+
+/// What our container does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum AgentState {
+    /// Nothing is known yet.
+    #[default]
+    Unknown,
+    /// It waits, for a reason and with a message of the kubelet's.
+    Waiting {
+        /// Such as `ImagePullBackOff`.
+        reason: String,
+        /// The kubelet's words.
+        message: String,
+    },
+    /// It runs.
+    Running,
+    /// It ended.
+    Terminated,
+}
+
+/// How a run of our container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Exit {
+    /// The exit code.
+    pub code: i32,
+    /// Such as `Error` or `OOMKilled`.
+    pub reason: String,
+    /// When it had started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+impl Agent {
+    /// Whether a process of this container ever ran: then its Pod has something to lose.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        matches!(self.state, AgentState::Running | AgentState::Terminated)
+            || self.restarts > 0
+            || self.last_exit.is_some()
+    }
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The object at this moment.
+    pub version: Version,
+    /// The value of our label on it.
+    pub workspace: Option<String>,
+    /// All its owners.
+    pub owners: Vec<OwnerReference>,
+    /// Whether it has a deletionTimestamp.
+    pub deleting: bool,
+    /// Whether it is not bound yet.
+    pub pending: bool,
+    /// The size it asks for.
+    pub size: Option<String>,
+}
+
+/// The Service `workspaces` of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Service {
+    /// There is none; one is about to be created.
+    #[default]
+    Missing,
+    /// Ours.
+    Ours,
+    /// The name belongs to someone else, so there are no addresses.
+    Foreign,
+    /// The API server refused ours, so there are no addresses for now.
+    Refused,
+}
+
+/// What this process remembers of a Workspace between two passes.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The reason that holds now, and since when it has been seen.
+    pub showing: Option<(Reason, Timestamp)>,
+    /// The Pod that the API server refused.
+    pub pod_refusal: Option<Refusal<Ask>>,
+    /// The claim that the API server refused, by the size asked for.
+    pub claim_refusal: Option<Refusal<String>>,
+    /// The trial that the API server accepted.
+    pub accepted: Option<Ask>,
+    /// How many Pods failed in a row before the one that is to be created.
+    pub failures: u32,
+    /// The namespace is going away: nothing can be created in it any more.
+    pub namespace_terminating: bool,
+}
+
+/// The identity of a Pod to be: two equal ones make the same Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ask {
+    /// The hash of what the user asked for.
+    pub revision: String,
+    /// The image.
+    pub image: String,
+    /// The hash of the other fields that come from the settings.
+    pub settings: String,
+}
+
+/// The API server's refusal of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal<T> {
+    /// What was refused.
+    pub what: T,
+    /// The server's words.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// How often in a row, from 1.
+    pub attempts: u32,
+}
+
+impl<T: PartialEq> Refusal<T> {
+    /// The refusal that follows an earlier one.
+    #[must_use]
+    pub fn after(earlier: Option<&Self>, what: T, message: String, at: Timestamp) -> Self {
+        let attempts = earlier
+            .filter(|it| it.what == what)
+            .map_or(0, |it| it.attempts);
+        Self {
+            what,
+            message,
+            at,
+            attempts: attempts.saturating_add(1),
+        }
+    }
+}

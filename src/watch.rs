@@ -1,0 +1,339 @@
+//! The watches. Each is a task that sends what it sees, decoded, into one channel, and goes on
+//! trying for as long as that channel is open.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Error, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::index::Change;
+use crate::names;
+use crate::seen::{self, Key};
+use crate::wire::{self, Wire};
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Event {
+    /// Of the Workspaces.
+    Workspace(Change<seen::Workspace>),
+    /// Of the Pods with our label.
+    Pod(Change<seen::Pod>),
+    /// Of the claims with our label.
+    Claim(Change<seen::Claim>),
+    /// Of the Services called `workspaces`.
+    Service(Change<seen::Service>),
+    /// Of the settings.
+    Settings(One),
+    /// Of the record of the settings in force.
+    Fleet(One),
+}
+
+/// What a watch of one ConfigMap tells.
+#[derive(Debug)]
+pub enum One {
+    /// Its data.
+    Is(BTreeMap<String, String>),
+    /// There is none.
+    Absent,
+    /// It cannot be read, for this reason.
+    Unreadable {
+        /// In stable words.
+        why: String,
+        /// Whether the API server forbids it; else it may only be slow or away.
+        forbidden: bool,
+    },
+}
+
+/// Where the watches look.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The one namespace whose Workspaces are looked after; `None` = all.
+    pub namespace: Option<String>,
+    /// The namespace of the settings.
+    pub settings_namespace: String,
+    /// The name of the settings ConfigMap.
+    pub settings_name: String,
+    /// The name of the ConfigMap that records what is in force.
+    pub fleet_name: String,
+}
+
+/// A connection that was lost without a word is noticed after this long. Short for the settings,
+/// on whose edits people wait.
+const SETTINGS_RENEWAL: u32 = 60;
+const RENEWAL: u32 = 290;
+/// The same trouble is logged again after this long.
+const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
+
+/// Starts every watch.
+pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
+    let ours = format!("{}={}", names::LABEL_NAME, names::NAME);
+    let service = format!("metadata.name={}", names::SERVICE);
+    let config = watcher::Config::default().timeout(RENEWAL);
+    let labelled = |label: &str| config.clone().labels(label);
+    let named = config.clone().fields(&service);
+    many::<wire::Workspace>(
+        client,
+        scope,
+        config.clone(),
+        events,
+        "workspaces",
+        Event::Workspace,
+    );
+    many::<wire::Pod>(client, scope, labelled(&ours), events, "pods", Event::Pod);
+    let claims = labelled(names::LABEL_WORKSPACE);
+    many::<wire::Claim>(
+        client,
+        scope,
+        claims,
+        events,
+        "persistentvolumeclaims",
+        Event::Claim,
+    );
+    many::<wire::Service>(client, scope, named, events, "services", Event::Service);
+    one(client, scope, &scope.settings_name, events, Event::Settings);
+    one(client, scope, &scope.fleet_name, events, Event::Fleet);
+}
+
+fn many<K>(
+    client: &Client,
+    scope: &Scope,
+    config: watcher::Config,
+    events: &Sender<Event>,
+    plural: &'static str,
+    event: fn(Change<K::Seen>) -> Event,
+) where
+    K: Wire + Resource<Scope = kube::core::NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::Seen: Send,
+{
+    let api = match &scope.namespace {
+        Some(namespace) => Api::<K>::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let events = events.clone();
+    tokio::spawn(async move {
+        let mut trouble = Trouble::new(plural);
+        let mut strategy = config.clone().streaming_lists();
+        loop {
+            let mut stream = watcher(api.clone(), strategy.clone())
+                .default_backoff()
+                .boxed();
+            while let Some(next) = stream.next().await {
+                let change = match next {
+                    Ok(change) => {
+                        trouble.over(&change);
+                        change
+                    }
+                    Err(error) if refuses_streaming_lists(&error) && strategy != config => {
+                        info!(
+                            resource = plural,
+                            "the API server offers no streaming lists; \
+                               listing in pages instead"
+                        );
+                        strategy = config.clone();
+                        break;
+                    }
+                    Err(error) => {
+                        trouble.tell(&error);
+                        continue;
+                    }
+                };
+                if events.send(event(decode(change))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+}
+
+fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
+    match event {
+        watcher::Event::Init => Change::Listing,
+        watcher::Event::InitDone => Change::Complete,
+        watcher::Event::InitApply(object) => {
+            let (key, place) = (key(&object), object.progress());
+            Change::Listed(key, object.seen(), place)
+        }
+        watcher::Event::Apply(object) => {
+            let (key, place) = (key(&object), object.progress());
+            Change::Applied(key, object.seen(), place)
+        }
+        watcher::Event::Delete(object) => Change::Gone(key(&object), object.progress()),
+    }
+}
+
+/// The key of the Workspace that an object belongs to.
+fn key<K: Wire>(object: &K) -> Key {
+    let key = object.key();
+    if K::kind(&()) != "PersistentVolumeClaim" {
+        return key;
+    }
+    // A claim of another name is no Workspace's; under its own name it meets none.
+    let workspace = names::workspace_of_claim(&key.name).unwrap_or("/");
+    Key::new(&key.namespace, workspace)
+}
+
+/// A server without the feature calls `sendInitialEvents` invalid.
+fn refuses_streaming_lists(error: &watcher::Error) -> bool {
+    let watcher::Error::WatchStartFailed(Error::Api(status)) = error else {
+        return false;
+    };
+    matches!(status.code, 400 | 422)
+}
+
+fn one(
+    client: &Client,
+    scope: &Scope,
+    name: &str,
+    events: &Sender<Event>,
+    event: fn(One) -> Event,
+) {
+    let api = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
+    let what = format!("the ConfigMap {}/{name}", scope.settings_namespace);
+    let config = watcher::Config::default()
+        .timeout(SETTINGS_RENEWAL)
+        .fields(&format!("metadata.name={name}"));
+    let events = events.clone();
+    tokio::spawn(async move {
+        let mut trouble = Trouble::new(what);
+        let mut stream = watcher(api, config).default_backoff().boxed();
+        let mut listed = None;
+        while let Some(next) = stream.next().await {
+            let told = match next {
+                Ok(watcher::Event::Init) => {
+                    listed = None;
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    listed = Some(object);
+                    continue;
+                }
+                Ok(change @ watcher::Event::InitDone) => {
+                    trouble.over(&change);
+                    listed
+                        .take()
+                        .map_or(One::Absent, |object| One::Is(object.seen()))
+                }
+                Ok(watcher::Event::Apply(object)) => One::Is(object.seen()),
+                Ok(watcher::Event::Delete(_)) => One::Absent,
+                Err(error) => {
+                    trouble.tell(&error);
+                    unreadable(&error)
+                }
+            };
+            if events.send(event(told)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn unreadable(error: &watcher::Error) -> One {
+    match code(error) {
+        Some(code @ (401 | 403)) => One::Unreadable {
+            why: format!("the API server answers {code}; give the operator get, list and watch"),
+            forbidden: true,
+        },
+        _ => One::Unreadable {
+            why: "the API server does not answer".into(),
+            forbidden: false,
+        },
+    }
+}
+
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status))
+        | watcher::Error::WatchFailed(Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Tells of trouble with a watch once, not at every retry.
+struct Trouble {
+    what: String,
+    told: Option<(String, Instant)>,
+}
+
+impl Trouble {
+    fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            told: None,
+        }
+    }
+
+    fn tell(&mut self, error: &watcher::Error) {
+        // The end of a watch's history is part of its normal life.
+        if code(error) == Some(410) {
+            return;
+        }
+        let sentence = sentence(&self.what, error);
+        let now = Instant::now();
+        let repeated = self.told.as_ref().is_some_and(|(told, at)| {
+            *told == sentence && now.duration_since(*at) < REPEAT_TROUBLE
+        });
+        if !repeated {
+            warn!("{sentence}; trying again");
+            self.told = Some((sentence, now));
+        }
+    }
+
+    fn over<K>(&mut self, change: &watcher::Event<K>) {
+        if matches!(change, watcher::Event::InitDone | watcher::Event::Apply(_))
+            && self.told.take().is_some()
+        {
+            info!("watching {} again", self.what);
+        }
+    }
+}
+
+fn sentence(what: &str, error: &watcher::Error) -> String {
+    match code(error) {
+        Some(404) if what == "workspaces" => "the CustomResourceDefinition workspaces.molecule.ai \
+             is not installed: kubectl apply -f crds/workspace.yaml"
+            .into(),
+        Some(403) => format!(
+            "the operator may not watch {what}: grant its ServiceAccount get, list and watch \
+             (deploy/rbac.yaml)"
+        ),
+        Some(401) => format!("the API server does not accept the operator's credentials ({what})"),
+        Some(code) => format!("{what} cannot be watched: the API server answers {code}"),
+        None => format!("{what} cannot be watched: the API server cannot be reached"),
+    }
+}
+
+/// Waits until an object that the watches do not show is gone, is another one, or got a label
+/// by which they show it.
+pub async fn until_otherwise<K>(api: Api<K>, name: &str, uid: &str, label: &str)
+where
+    K: Wire + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let same = |object: Option<&K>| {
+        object.is_some_and(|object| {
+            let meta = object.meta();
+            let labelled = meta
+                .labels
+                .as_ref()
+                .is_some_and(|all| all.contains_key(label));
+            meta.uid.as_deref() == Some(uid) && !labelled
+        })
+    };
+    let mut stream = watcher::watch_object(api, name).default_backoff().boxed();
+    while let Some(next) = stream.next().await {
+        if let Ok(object) = next
+            && !same(object.as_ref())
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What the API server sends, decoded into what is seen. Only the fields in use are read: a watch
+//! of many Pods costs what is decoded and kept.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::Resource;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::names;
+use crate::revision::revision;
+use crate::seen::{
+    self, Agent, AgentState, Controller, Exit, Key, Phase, Service as SeenService, Told, Version,
+};
+use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceStatus};
+
+/// A Workspace as stored. Decoding it never fails for what is in its spec or status, so that one
+/// bad object does not end the list and the watch of the others.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = workspace::Workspace)]
+pub struct Workspace {
+    #[serde(deserialize_with = "lean")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+/// A Pod.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = core::Pod)]
+pub struct Pod {
+    #[serde(deserialize_with = "lean")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+/// A claim.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = core::PersistentVolumeClaim)]
+pub struct Claim {
+    #[serde(deserialize_with = "lean")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ClaimSpec,
+    #[serde(default)]
+    status: ClaimStatus,
+}
+
+/// A Service.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = core::Service)]
+pub struct Service {
+    #[serde(deserialize_with = "lean")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+/// A ConfigMap.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = core::ConfigMap)]
+pub struct ConfigMap {
+    #[serde(deserialize_with = "lean")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    node_name: Option<String>,
+    containers: Vec<Container>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct Container {
+    name: String,
+    image: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    observed_generation: Option<i64>,
+    phase: Option<String>,
+    reason: Option<String>,
+    conditions: Vec<PodCondition>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+struct PodCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    last_transition_time: Option<Time>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerStatus {
+    name: String,
+    ready: bool,
+    restart_count: i32,
+    #[serde(rename = "imageID")]
+    image_id: String,
+    state: ContainerState,
+    last_state: ContainerState,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+    running: Option<Value>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct Waiting {
+    reason: String,
+    message: String,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    exit_code: i32,
+    reason: String,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct ClaimSpec {
+    resources: ClaimResources,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct ClaimResources {
+    requests: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct ClaimStatus {
+    phase: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpec {
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<String>,
+    selector: BTreeMap<String, String>,
+}
+
+/// Metadata without `managedFields`, which is most of its size.
+fn lean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Lean {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        generation: Option<i64>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let lean = Lean::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: lean.name,
+        namespace: lean.namespace,
+        uid: lean.uid,
+        resource_version: lean.resource_version,
+        generation: lean.generation,
+        creation_timestamp: lean.creation_timestamp,
+        deletion_timestamp: lean.deletion_timestamp,
+        labels: lean.labels,
+        annotations: lean.annotations,
+        owner_references: lean.owner_references,
+        ..ObjectMeta::default()
+    })
+}
+
+/// An object of the API that belongs to one Workspace or one namespace.
+pub trait Wire: Resource<DynamicType = ()> {
+    /// What is seen of it.
+    type Seen;
+
+    /// Decodes it.
+    fn seen(self) -> Self::Seen;
+
+    /// Its namespace and name.
+    fn key(&self) -> Key {
+        let meta = self.meta();
+        let part = |part: &Option<String>| part.as_deref().unwrap_or_default().to_owned();
+        Key::new(&part(&meta.namespace), &part(&meta.name))
+    }
+
+    /// Its `resourceVersion` as a number; the API server counts upwards for each kind.
+    fn progress(&self) -> u64 {
+        progress(self.meta().resource_version.as_deref().unwrap_or_default())
+    }
+}
+
+/// A `resourceVersion` as a number, 0 if it is none.
+#[must_use]
+pub fn progress(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or(0)
+}
+
+fn version(meta: &ObjectMeta) -> Version {
+    Version {
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+impl Wire for Workspace {
+    type Seen = seen::Workspace;
+
+    fn seen(self) -> seen::Workspace {
+        let annotation = self
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(RESTARTED_AT));
+        let revision = revision(&self.spec, annotation.map(String::as_str));
+        let spec = serde_json::from_value(self.spec).map(Box::new);
+        seen::Workspace {
+            version: version(&self.metadata),
+            generation: self.metadata.generation.unwrap_or_default(),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            spec: spec.map_err(|error| {
+                format!("the stored spec does not decode ({error}); apply the Workspace again")
+            }),
+            revision,
+            // One that does not decode is written anew.
+            status: serde_json::from_value(self.status)
+                .unwrap_or_else(|_| WorkspaceStatus::default()),
+        }
+    }
+}
+
+impl Wire for Pod {
+    type Seen = seen::Pod;
+
+    fn seen(self) -> seen::Pod {
+        let Self {
+            metadata,
+            spec,
+            mut status,
+        } = self;
+        let agent = status
+            .container_statuses
+            .iter()
+            .position(|it| it.name == AGENT);
+        let agent = agent
+            .map(|at| status.container_statuses.swap_remove(at))
+            .unwrap_or_default();
+        let condition = |type_: &str| status.conditions.iter().find(|it| it.type_ == type_);
+        let is = |type_: &str| condition(type_).is_some_and(|it| it.status == "True");
+        let lags = status.observed_generation.zip(metadata.generation);
+        let observed = lags.is_none_or(|(observed, generation)| observed >= generation);
+        let image = spec.containers.into_iter().find(|it| it.name == AGENT);
+        seen::Pod {
+            version: version(&metadata),
+            controller: controller(metadata.owner_references.as_deref().unwrap_or_default()),
+            created: metadata
+                .creation_timestamp
+                .as_ref()
+                .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+            deleting: metadata.deletion_timestamp.as_ref().map(|t| t.0),
+            told: told(metadata.annotations.as_ref()),
+            node: spec.node_name.filter(|node| !node.is_empty()),
+            phase: match status.phase.as_deref() {
+                Some("Failed" | "Succeeded") => Phase::Dead,
+                _ => Phase::Alive,
+            },
+            unschedulable: condition("PodScheduled")
+                .filter(|it| it.reason.as_deref() == Some("Unschedulable"))
+                .map(|it| it.message.clone().unwrap_or_default()),
+            sandbox_ready: is("PodReadyToStartContainers"),
+            ready: is("Ready")
+                && observed
+                && agent.ready
+                && agent.state.running.is_some()
+                && metadata.deletion_timestamp.is_none(),
+            ready_changed: condition("Ready")
+                .and_then(|it| it.last_transition_time.as_ref())
+                .map(|time| time.0),
+            status_reason: status.reason,
+            spec_image: image.and_then(|it| it.image).unwrap_or_default(),
+            agent: agent.seen(),
+        }
+    }
+}
+
+impl ContainerStatus {
+    fn seen(self) -> Agent {
+        let exit = |state: Option<Terminated>| {
+            state.map(|it| Exit {
+                code: it.exit_code,
+                reason: if it.reason.is_empty() {
+                    "Error".into()
+                } else {
+                    it.reason
+                },
+                started: it.started_at.map(|time| time.0),
+                finished: it.finished_at.map(|time| time.0),
+            })
+        };
+        let now = self.state;
+        Agent {
+            ready: self.ready,
+            restarts: self.restart_count,
+            digest: self
+                .image_id
+                .rfind("sha256:")
+                .map(|at| self.image_id[at..].to_owned()),
+            state: if now.running.is_some() {
+                AgentState::Running
+            } else if now.terminated.is_some() {
+                AgentState::Terminated
+            } else if let Some(waiting) = now.waiting {
+                AgentState::Waiting {
+                    reason: waiting.reason,
+                    message: waiting.message,
+                }
+            } else {
+                AgentState::Unknown
+            },
+            last_exit: exit(now.terminated).or_else(|| exit(self.last_state.terminated)),
+        }
+    }
+}
+
+fn controller(owners: &[OwnerReference]) -> Controller {
+    let is_workspace = |owner: &OwnerReference| {
+        owner.kind == workspace::Workspace::kind(&())
+            && owner.api_version.split('/').next() == Some(&*workspace::Workspace::group(&()))
+    };
+    match owners.iter().find(|owner| owner.controller == Some(true)) {
+        Some(owner) if is_workspace(owner) => Controller::Workspace(owner.uid.clone()),
+        Some(_) => Controller::Other,
+        None => Controller::None,
+    }
+}
+
+fn told(annotations: Option<&BTreeMap<String, String>>) -> Told {
+    let get = |name: &str| annotations.and_then(|all| all.get(name));
+    Told {
+        image: get(names::TOLD_IMAGE).cloned(),
+        settings: get(names::TOLD_SETTINGS).cloned(),
+        revision: get(names::TOLD_REVISION).cloned(),
+        failures: get(names::TOLD_FAILURES)
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(0),
+        healed: get(names::TOLD_HEALED).and_then(|it| it.parse().ok()),
+    }
+}
+
+impl Wire for Claim {
+    type Seen = seen::Claim;
+
+    fn seen(mut self) -> seen::Claim {
+        let labels = self.metadata.labels.as_ref();
+        seen::Claim {
+            version: version(&self.metadata),
+            workspace: labels
+                .and_then(|all| all.get(names::LABEL_WORKSPACE))
+                .cloned(),
+            owners: self.metadata.owner_references.clone().unwrap_or_default(),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            pending: self.status.phase.as_deref() == Some("Pending"),
+            size: self.spec.resources.requests.remove("storage"),
+        }
+    }
+}
+
+impl Wire for Service {
+    type Seen = SeenService;
+
+    /// Ours by what it does: it gives our Pods their addresses only if it is headless and
+    /// selects them.
+    fn seen(self) -> SeenService {
+        let headless = self.spec.cluster_ip.as_deref() == Some("None");
+        let selects =
+            |label: &str, value: &str| self.spec.selector.get(label).is_some_and(|it| it == value);
+        let ours = selects(names::LABEL_NAME, names::NAME)
+            && selects(names::LABEL_MANAGED_BY, names::MANAGER);
+        if headless && ours {
+            SeenService::Ours
+        } else {
+            SeenService::Foreign
+        }
+    }
+}
+
+impl Wire for ConfigMap {
+    type Seen = BTreeMap<String, String>;
+
+    fn seen(self) -> BTreeMap<String, String> {
+        self.data.unwrap_or_default()
+    }
+}
