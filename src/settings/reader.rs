@@ -1,0 +1,218 @@
+//! Reads one setting after the other and gathers what is wrong or odd on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fault::{Fault, Invalid, SettingsError, quote};
+use super::keys::{
+    EXTRA_RUNTIMES_KEY, FIXED, IMAGE_PULL_SECRETS_KEY, PIN_KEY_PREFIX, REGISTRY_KEY, ROLLOUT_KEY,
+    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, closest,
+};
+use super::prefix::Prefix;
+use super::values::{self, Digest};
+use super::{Environment, RUNTIMES, known};
+
+const ON_RESTART: &str = "OnRestart";
+const PACED: &str = "Paced";
+
+/// A method that finds an error notes it and answers as if the setting were unset;
+/// [`Reader::finish`] sees to it that such an answer reaches nobody.
+pub(super) struct Reader<'a> {
+    data: &'a BTreeMap<String, String>,
+    errors: Vec<SettingsError>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(data: &'a BTreeMap<String, String>) -> Self {
+        Reader {
+            data,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The warnings, or the errors if there is one.
+    pub(super) fn finish(self) -> Result<Vec<String>, Invalid> {
+        match Invalid::new(self.errors) {
+            Some(invalid) => Err(invalid),
+            None => Ok(self.warnings),
+        }
+    }
+
+    /// What is written under a key; unset and empty are the same.
+    fn get(&self, key: &str) -> Option<&'a str> {
+        let value = self.data.get(key).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// One value.
+    pub(super) fn scalar<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        let place = format!("{key} is");
+        parse(value)
+            .map_err(|fault| self.error(key, &place, value, &fault))
+            .ok()
+    }
+
+    /// Values with commas between them. Spaces around a comma do not matter, nor do commas with
+    /// nothing between: neither can be taken for something else.
+    fn list(&mut self, key: &str, parse: impl Fn(&str) -> Result<String, Fault>) -> Vec<String> {
+        let place = format!("{key} lists");
+        let items = self.get(key).unwrap_or_default().split(',');
+        let items = items.map(|item| item.trim_matches(' '));
+        items
+            .filter(|item| !item.is_empty())
+            .filter_map(|item| {
+                parse(item)
+                    .map_err(|fault| self.error(key, &place, item, &fault))
+                    .ok()
+            })
+            .collect()
+    }
+
+    fn error(&mut self, key: &str, place: &str, value: &str, fault: &Fault) {
+        self.errors
+            .push(SettingsError::new(key, place, value, fault));
+    }
+
+    /// The prefix of the settings, else of the environment. `None` where neither names one.
+    pub(super) fn registry(
+        &mut self,
+        environment: &Environment,
+        extra: &BTreeSet<String>,
+    ) -> Option<Prefix> {
+        let own = environment
+            .registry
+            .as_deref()
+            .filter(|own| !own.is_empty());
+        let own = own.map(|own| {
+            (
+                format!("The operator's environment variable {REGISTRY_KEY} is"),
+                own,
+            )
+        });
+        let (place, value) = match self.get(REGISTRY_KEY) {
+            Some(value) => {
+                self.unused_environment(own);
+                (format!("{REGISTRY_KEY} is"), value)
+            }
+            None => own?,
+        };
+        prefix(value, extra)
+            .map_err(|fault| self.error(REGISTRY_KEY, &place, value, &fault))
+            .ok()
+    }
+
+    /// Nothing depends on the variable now, but all would on the day the key is removed.
+    fn unused_environment(&mut self, own: Option<(String, &str)>) {
+        if let Some((place, value)) = own
+            && let Err(fault) = value.parse::<Prefix>()
+        {
+            let error = SettingsError::new(REGISTRY_KEY, &place, value, &fault);
+            self.warnings.push(format!(
+                "Not in use, as the settings name a registry: {error}"
+            ));
+        }
+    }
+
+    pub(super) fn extra_runtimes(&mut self) -> BTreeSet<String> {
+        let mut extra = BTreeSet::new();
+        for runtime in self.list(EXTRA_RUNTIMES_KEY, values::runtime) {
+            let why = if RUNTIMES.contains(&runtime.as_str()) {
+                "is known anyway"
+            } else if extra.contains(&runtime) {
+                "is there already"
+            } else {
+                extra.insert(runtime);
+                continue;
+            };
+            let runtime = quote(&runtime);
+            self.warnings.push(format!(
+                "{EXTRA_RUNTIMES_KEY} lists {runtime}, which {why}."
+            ));
+        }
+        extra
+    }
+
+    pub(super) fn pins(&mut self, extra: &BTreeSet<String>) -> BTreeMap<String, Digest> {
+        let known = known(extra);
+        let mut pins = BTreeMap::new();
+        for key in self.data.keys() {
+            if let Some(runtime) = key.strip_prefix(PIN_KEY_PREFIX)
+                && known.contains(runtime)
+                && let Some(digest) = self.scalar(key, str::parse)
+            {
+                pins.insert(runtime.to_owned(), digest);
+            }
+        }
+        pins
+    }
+
+    /// Names of Secrets, each once, in the order in which they were written.
+    pub(super) fn image_pull_secrets(&mut self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let mut names = self.list(IMAGE_PULL_SECRETS_KEY, values::secret);
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
+
+    /// The keys that say how a fleet moves: known, so that they are not taken for misspelt ones,
+    /// but this version only ever does what `OnRestart` says.
+    pub(super) fn rollout(&mut self) {
+        let rollout = self.scalar(ROLLOUT_KEY, |value| match value {
+            ON_RESTART | PACED => Ok(value.to_owned()),
+            _ => Err(Fault::new(
+                "is no way to roll out",
+                format!("write {}, or remove the key", quote(ON_RESTART)),
+            )),
+        });
+        if rollout.is_some_and(|rollout| rollout == PACED) {
+            let paced = quote(PACED);
+            self.warnings.push(format!(
+                "{ROLLOUT_KEY} is {paced}, which has no effect: this version moves nothing that runs."
+            ));
+        }
+        for key in [ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY] {
+            if let Some(value) = self.get(key) {
+                let value = quote(value);
+                self.warnings.push(format!(
+                    "{key} is {value}, which has no effect: this version moves nothing that runs."
+                ));
+            }
+        }
+    }
+
+    /// An unknown key is never an error: a downgrade must not invalidate the settings.
+    pub(super) fn unknown_keys(&mut self, extra: &BTreeSet<String>) {
+        let known = known(extra);
+        for key in self.data.keys() {
+            let pinned = key.strip_prefix(PIN_KEY_PREFIX);
+            if FIXED.contains(&key.as_str()) || pinned.is_some_and(|r| known.contains(r)) {
+                continue;
+            }
+            let hint =
+                closest(key, known.iter().copied()).map(|right| format!(": did you mean {right}?"));
+            let key = quote(key);
+            let what = match pinned {
+                Some(_) => format!("pins no known runtime (see {EXTRA_RUNTIMES_KEY})"),
+                None => "is no setting".to_owned(),
+            };
+            let end = hint.as_deref().unwrap_or(".");
+            self.warnings
+                .push(format!("{key} {what} and has no effect{end}"));
+        }
+    }
+}
+
+/// A prefix under which every known runtime has a valid image.
+fn prefix(value: &str, extra: &BTreeSet<String>) -> Result<Prefix, Fault> {
+    let prefix: Prefix = value.parse()?;
+    if let Some(longest) = extra.iter().max_by_key(|runtime| runtime.len()) {
+        prefix.fits(longest)?;
+    }
+    Ok(prefix)
+}
