@@ -1,0 +1,87 @@
+//! From settings, a runtime and a version to the one image there is for them.
+
+use std::fmt;
+
+use crate::settings::{EXTRA_RUNTIMES_KEY, Settings};
+
+/// The tag of a runtime that is neither pinned nor given a version.
+const DEFAULT_TAG: &str = "latest";
+
+/// Which image of a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version<'a> {
+    /// The runtime's pin, else `latest`.
+    Default,
+    /// A tag.
+    Tag(&'a str),
+    /// A digest, with its algorithm.
+    Digest(&'a str),
+}
+
+/// A runtime that is none of the known ones: it has no image, and never a wrong one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownRuntime {
+    /// The runtime asked for.
+    pub runtime: String,
+    /// Those that have an image, in alphabetical order.
+    pub known: Vec<String>,
+}
+
+impl fmt::Display for UnknownRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "The runtime {:?} is none of the known ones ({}): \
+             change it, or add it to {EXTRA_RUNTIMES_KEY} in the settings.",
+            self.runtime,
+            self.known.join(", "),
+        )
+    }
+}
+
+impl std::error::Error for UnknownRuntime {}
+
+/// The reference of an image. The version is taken as it is: the schema of Workspace has checked it.
+///
+/// # Errors
+/// The settings do not know the runtime.
+pub fn image(
+    settings: &Settings,
+    runtime: &str,
+    version: Version<'_>,
+) -> Result<String, UnknownRuntime> {
+    if !settings.knows(runtime) {
+        return Err(UnknownRuntime {
+            runtime: runtime.to_owned(),
+            known: settings.known_runtimes().map(str::to_owned).collect(),
+        });
+    }
+    Ok(reference(settings, runtime, version))
+}
+
+/// Every known runtime with the reference of its default image, in alphabetical order.
+pub fn images(settings: &Settings) -> Vec<(String, String)> {
+    let reference_of = |runtime: &str| reference(settings, runtime, Version::Default);
+    let runtimes = settings.known_runtimes();
+    runtimes
+        .map(|runtime| (runtime.to_owned(), reference_of(runtime)))
+        .collect()
+}
+
+/// The registry of a reference: what stands before the first `/`.
+pub fn registry_host(reference: &str) -> &str {
+    reference.split('/').next().unwrap_or(reference)
+}
+
+fn reference(settings: &Settings, runtime: &str, version: Version<'_>) -> String {
+    let name = settings.registry().name(runtime);
+    match (version, settings.pin(runtime)) {
+        (Version::Tag(tag), _) => format!("{name}:{tag}"),
+        (Version::Digest(digest), _) => format!("{name}@{digest}"),
+        (Version::Default, Some(pin)) => format!("{name}@{pin}"),
+        (Version::Default, None) => format!("{name}:{DEFAULT_TAG}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
