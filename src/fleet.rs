@@ -39,10 +39,8 @@ pub enum Origin {
     ConfigMap,
     /// There is no settings ConfigMap: the defaults.
     Defaults,
-    /// They were in force already, and the ConfigMap is invalid or unreadable.
-    Kept,
-    /// The record of an earlier process, as the ConfigMap is invalid or unreadable. At the next look
-    /// they are this process's own: [`Origin::Kept`].
+    /// What was in force before, in this process or by the record of an earlier one: the ConfigMap
+    /// is invalid or unreadable.
     LastGood,
     /// The ConfigMap is invalid or unreadable, and there is nothing to go back to.
     Nothing,
@@ -109,7 +107,7 @@ pub fn in_force(
 /// What is in force stays in force.
 fn stay(error: String, fleet: &Source, current: Option<&Settings>) -> InForce {
     let (settings, origin, error) = match (current, last_good(fleet)) {
-        (Some(current), _) => (Some(current.clone()), Origin::Kept, error),
+        (Some(current), _) => (Some(current.clone()), Origin::LastGood, error),
         (None, Ok(Some(last_good))) => (Some(last_good), Origin::LastGood, error),
         (None, Ok(None)) => (None, Origin::Nothing, error),
         (None, Err(why)) => (None, Origin::Nothing, format!("{error} {why}")),
