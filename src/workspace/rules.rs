@@ -250,8 +250,8 @@ pub(super) const RULES: &[Rule] = &[
     value("spec.config", OBJECT_NAME, OBJECT_NAME_SAYS),
     value(
         "spec.storage.size",
-        "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0')) && quantity(string(self)).isInteger()",
-        "size must be a quantity of whole bytes above zero, such as 20Gi",
+        "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('1'))",
+        "size must be a quantity of at least one byte, such as 20Gi",
     ),
     value(
         "spec.storage.size",

@@ -5,8 +5,8 @@
 //! puts in the rules. Paths are those of [`super::rules::Rule::at`].
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-    ValidationRule,
+    CustomResourceColumnDefinition, CustomResourceDefinition, JSON, JSONSchemaProps,
+    JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
 use schemars::JsonSchema;
@@ -82,6 +82,53 @@ const BOUNDS: [(&str, i64); 29] = [
     ("spec.storage.storageClassName", 512),
 ];
 
+/// What `kubectl get` prints: name, type, path, description, and the priority, which is 1 for what
+/// only `-o wide` shows.
+const COLUMNS: [(&str, &str, &str, &str, i32); 6] = [
+    (
+        "Runtime",
+        "string",
+        ".spec.runtime",
+        "The agent runtime.",
+        0,
+    ),
+    (
+        "Status",
+        "string",
+        ".status.state",
+        "One word: Ready, or what it is busy with, or what is wrong.",
+        0,
+    ),
+    (
+        "Image",
+        "string",
+        ".status.image",
+        "The reference that the Pod was told to run.",
+        0,
+    ),
+    (
+        "Age",
+        "date",
+        ".metadata.creationTimestamp",
+        "How long ago the Workspace was created.",
+        0,
+    ),
+    (
+        "Address",
+        "string",
+        ".status.address",
+        "The DNS name that stays the same across Pods.",
+        1,
+    ),
+    (
+        "Message",
+        "string",
+        r#".status.conditions[?(@.type=="Ready")].message"#,
+        "The sentence behind the status.",
+        1,
+    ),
+];
+
 /// What the YAML file begins with.
 const HEADER: &str =
     "# Printed by `cargo run -- crd > crds/workspace.yaml`; a test fails when it differs.\n";
@@ -92,6 +139,7 @@ impl Workspace {
     pub fn crd() -> CustomResourceDefinition {
         let mut crd = <Self as CustomResourceExt>::crd();
         for version in &mut crd.spec.versions {
+            version.additional_printer_columns = Some(COLUMNS.map(column).to_vec());
             if let Some(root) = version
                 .schema
                 .as_mut()
@@ -110,6 +158,19 @@ pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
         "{HEADER}{}",
         serde_saphyr::to_string(&Workspace::crd())?
     ))
+}
+
+fn column(
+    (name, type_, json_path, description, priority): (&str, &str, &str, &str, i32),
+) -> CustomResourceColumnDefinition {
+    CustomResourceColumnDefinition {
+        name: name.to_owned(),
+        type_: type_.to_owned(),
+        json_path: json_path.to_owned(),
+        description: Some(description.to_owned()),
+        priority: (priority > 0).then_some(priority),
+        format: None,
+    }
 }
 
 fn finish(root: &mut JSONSchemaProps) {

@@ -15,7 +15,7 @@ use super::{DEFAULT_RUNTIME, WorkspaceStatus};
 
 /// What the user asks for. It holds no image: the image is the operator's settings' registry
 /// prefix, the runtime, and the tag or digest.
-#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[kube(
     group = "molecule.ai",
     version = "v1alpha1",
@@ -28,45 +28,7 @@ use super::{DEFAULT_RUNTIME, WorkspaceStatus};
     status = "WorkspaceStatus",
     derive = "PartialEq",
     selectable = ".spec.runtime",
-    selectable = ".status.state",
-    printcolumn(
-        name = "Runtime",
-        type_ = "string",
-        json_path = ".spec.runtime",
-        description = "The agent runtime."
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.state",
-        description = "One word: Ready, or what it is busy with, or what is wrong."
-    ),
-    printcolumn(
-        name = "Image",
-        type_ = "string",
-        json_path = ".status.image",
-        description = "The reference that the Pod was told to run."
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "How long ago the Workspace was created."
-    ),
-    printcolumn(
-        name = "Address",
-        type_ = "string",
-        json_path = ".status.address",
-        description = "The DNS name that stays the same across Pods.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
-        description = "The sentence behind the status.",
-        priority = 1
-    )
+    selectable = ".status.state"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkspaceSpec {
@@ -165,6 +127,14 @@ pub struct WorkspaceSpec {
     /// set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provision_timeout_seconds: Option<u32>,
+}
+
+/// What the API server stores for `spec: {}`.
+impl Default for WorkspaceSpec {
+    fn default() -> Self {
+        serde_json::from_value(serde_json::Value::Object(serde_json::Map::new()))
+            .expect("no field of the spec is required")
+    }
 }
 
 fn default_runtime() -> String {
