@@ -1,0 +1,368 @@
+//! A namespace with an operator in it, and words for what happens there.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use cluster::{Cluster, Event, Kubectl, Mark, Options, Process, Signal, State};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static NAMESPACES: AtomicU32 = AtomicU32::new(1);
+
+const CRD: &str = include_str!("../../crds/workspace.yaml");
+const RBAC: &str = include_str!("../../deploy/rbac.yaml");
+
+/// Longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The cluster that all tests share.
+pub async fn cluster() -> &'static Cluster {
+    let start = || async {
+        let options = Options {
+            crds: vec![CRD.into()],
+            ..Options::default()
+        };
+        let cluster = Cluster::start(options).await?;
+        cluster.kubectl().apply(RBAC)?;
+        anyhow::Ok(cluster)
+    };
+    CLUSTER
+        .get_or_try_init(start)
+        .await
+        .expect("the cluster starts")
+}
+
+/// A namespace with an operator that looks after it alone.
+pub struct World {
+    pub cluster: &'static Cluster,
+    /// The namespace of the Workspaces, of the settings and of the operator's ServiceAccount.
+    pub namespace: String,
+    kubeconfig: PathBuf,
+    operator: Option<Process>,
+    since: Mark,
+}
+
+impl World {
+    /// A new namespace, its operator running.
+    pub async fn new() -> Self {
+        let mut world = Self::without_operator().await;
+        world.start();
+        world
+    }
+
+    /// A new namespace in which the operator has not been started yet.
+    pub async fn without_operator() -> Self {
+        let cluster = cluster().await;
+        let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("test-{number}");
+        cluster
+            .kubectl()
+            .apply(&grants(&namespace))
+            .expect("the namespace is prepared");
+        let kubeconfig = cluster
+            .service_account_kubeconfig(&namespace, "workspace-operator")
+            .await
+            .expect("the ServiceAccount has a token");
+        let since = cluster.audit().mark().expect("the audit log is there");
+        Self {
+            cluster,
+            namespace,
+            kubeconfig,
+            operator: None,
+            since,
+        }
+    }
+
+    /// Starts the operator.
+    pub fn start(&mut self) {
+        self.start_with(&[], &[]);
+    }
+
+    /// Starts the operator with more flags and environment variables.
+    pub fn start_with(&mut self, flags: &[&str], environment: &[(&str, &str)]) {
+        let mut command = self.command();
+        command.args(flags).envs(environment.iter().copied());
+        self.operator = Some(Process::spawn(&mut command).expect("the operator starts"));
+    }
+
+    /// The operator's command line in this namespace.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
+        command
+            .args([
+                "run",
+                "--namespace",
+                &self.namespace,
+                "--settings-namespace",
+                &self.namespace,
+            ])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env_remove("MOLECULE_IMAGE_REGISTRY");
+        command
+    }
+
+    /// The running operator.
+    pub fn operator(&mut self) -> &mut Process {
+        self.operator.as_mut().expect("the operator runs")
+    }
+
+    /// Every line of the running operator's log, as one text.
+    pub fn log(&self) -> String {
+        self.operator
+            .as_ref()
+            .map(|it| it.lines().join("\n"))
+            .unwrap_or_default()
+    }
+
+    /// Kills the operator without a warning.
+    pub async fn kill(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator
+                .signal(Signal::SIGKILL)
+                .expect("the operator is killed");
+            operator.wait(PATIENCE).await.expect("the operator ends");
+        }
+    }
+
+    /// `kubectl -n <namespace>` as the cluster's admin.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args)
+            .unwrap_or_else(|error| panic!("kubectl {args:?}: {error:#}"))
+    }
+
+    /// The same, where it may fail.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<String> {
+        self.admin()
+            .must(&[&["-n", &self.namespace], args].concat())
+    }
+
+    fn admin(&self) -> Kubectl {
+        self.cluster.kubectl()
+    }
+
+    /// `kubectl apply` in the namespace.
+    pub fn apply(&self, yaml: &str) {
+        self.try_apply(yaml)
+            .unwrap_or_else(|error| panic!("{error:#}\n{yaml}"));
+    }
+
+    /// The same, where it may fail. Returns what kubectl said.
+    pub fn try_apply(&self, yaml: &str) -> Result<String> {
+        let args = ["-n", &self.namespace, "apply", "-f", "-"];
+        let output = self.admin().run_with_input(&args, yaml)?;
+        if !output.ok() {
+            bail!("{}", output.stderr);
+        }
+        Ok(output.stdout)
+    }
+
+    /// Applies a Workspace with this spec, written as YAML flow: `{runtime: codex}`.
+    pub fn workspace(&self, name: &str, spec: &str) {
+        self.apply(&workspace(name, spec));
+    }
+
+    /// Puts these into the settings ConfigMap, and nothing else.
+    pub fn settings(&self, data: &[(&str, &str)]) {
+        let data: serde_json::Map<_, _> = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+            .collect();
+        let map = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "workspace-settings", "namespace": self.namespace},
+            "data": data,
+        });
+        self.apply(&map.to_string());
+    }
+
+    /// Points the settings to this registry prefix.
+    pub fn registry(&self, prefix: &str) {
+        self.settings(&[("MOLECULE_IMAGE_REGISTRY", prefix)]);
+    }
+
+    /// A registry prefix that no other test uses.
+    pub fn prefix(&self, name: &str) -> String {
+        format!("{name}.{}.example.com/agents", self.namespace)
+    }
+
+    /// Lets a registry answer so from now on.
+    pub async fn turn(&self, prefix: &str, state: State) {
+        self.cluster
+            .registry(prefix, state)
+            .await
+            .expect("the registry is turned");
+    }
+
+    /// An object as stored, null when there is none.
+    pub fn get(&self, kind: &str, name: &str) -> Value {
+        let args = ["get", kind, name, "-o", "json", "--ignore-not-found"];
+        let text = self.kubectl(&args);
+        if text.trim().is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_str(&text).expect("kubectl prints JSON")
+    }
+
+    /// Every object of a kind.
+    pub fn list(&self, kind: &str) -> Vec<Value> {
+        let text = self.kubectl(&["get", kind, "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until an object is so, and returns it.
+    pub async fn until(&self, kind: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let object = self.get(kind, name);
+            if is(&object) {
+                return object;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{kind} {name} did not become as awaited: {object:#}\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until a Workspace shows this state, and returns it.
+    pub async fn state(&self, name: &str, state: &str) -> Value {
+        self.until("workspace", name, |it| it["status"]["state"] == state)
+            .await
+    }
+
+    /// Waits until a Workspace is Ready in its current generation, and returns its Pod.
+    pub async fn ready(&self, name: &str) -> Value {
+        self.until("workspace", name, |it| {
+            it["status"]["state"] == "Ready"
+                && it["status"]["observedGeneration"] == it["metadata"]["generation"]
+        })
+        .await;
+        self.get("pod", name)
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone(&self, kind: &str, name: &str) {
+        self.until(kind, name, Value::is_null).await;
+    }
+
+    /// From now on only later requests count.
+    pub fn forget(&mut self) {
+        self.since = self.cluster.audit().mark().expect("the audit log is there");
+    }
+
+    /// The operator's writes since the start or the last `forget`, dry runs left out, as
+    /// `verb resource/subresource name code`.
+    pub fn writes(&self) -> Vec<String> {
+        let line = |event: &Event| {
+            let mut line = format!("{} {}", event.verb, event.resource);
+            if !event.subresource.is_empty() {
+                let _ = write!(line, "/{}", event.subresource);
+            }
+            let _ = write!(line, " {} {}", event.name, event.code);
+            line
+        };
+        self.requests()
+            .iter()
+            .filter(|it| it.is_write() && !it.dry_run)
+            .map(line)
+            .collect()
+    }
+
+    /// The operator's requests since the start or the last `forget`.
+    pub fn requests(&self) -> Vec<Event> {
+        let events = self
+            .cluster
+            .audit()
+            .events_since(self.since)
+            .expect("the audit log is there");
+        let mine = events.by_service_account(&self.namespace, "workspace-operator");
+        mine.iter().cloned().collect()
+    }
+
+    /// The operator writes nothing for this long.
+    pub async fn silence(&mut self, seconds: u64) {
+        self.forget();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        assert_eq!(self.writes(), Vec::<String>::new(), "\n{}", self.log());
+    }
+}
+
+impl Drop for World {
+    /// What a test leaves must not slow down the others.
+    fn drop(&mut self) {
+        self.operator = None;
+        let args = ["delete", "namespace", &self.namespace, "--wait=false"];
+        let _ = self.cluster.kubectl().run(&args);
+        if std::thread::panicking() {
+            eprintln!("the operator's log:\n{}", self.log());
+        }
+    }
+}
+
+/// A Workspace with this spec, written as YAML flow.
+pub fn workspace(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: molecule.ai/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\n\
+         spec: {spec}\n"
+    )
+}
+
+/// The UID of an object.
+pub fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().expect("it exists")
+}
+
+/// The image of our container in a Pod.
+pub fn image(pod: &Value) -> &str {
+    let containers = pod["spec"]["containers"].as_array().expect("it is a Pod");
+    let agent = containers
+        .iter()
+        .find(|it| it["name"] == "agent")
+        .expect("it is ours");
+    agent["image"].as_str().unwrap_or_default()
+}
+
+/// One condition of a Workspace, null when it has none of that type.
+pub fn condition<'a>(workspace: &'a Value, type_: &str) -> &'a Value {
+    let conditions = workspace["status"]["conditions"].as_array();
+    let found = conditions.and_then(|all| all.iter().find(|it| it["type"] == type_));
+    found.unwrap_or(&Value::Null)
+}
+
+/// The namespace, and in it the shipped roles for its operator.
+fn grants(namespace: &str) -> String {
+    let own = RBAC
+        .split("\n---\n")
+        .filter(|document| !document.contains("kind: ClusterRole"))
+        .map(|document| document.replace("molecule-system", namespace))
+        .collect::<Vec<_>>()
+        .join("\n---\n");
+    format!(
+        "{own}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\n\
+         kind: RoleBinding\n\
+         metadata: {{name: workspace-operator-here, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, \
+         name: workspace-operator}}\n\
+         subjects: [{{kind: ServiceAccount, name: workspace-operator, \
+         namespace: {namespace}}}]\n"
+    )
+}
+
+/// A value that must be there.
+pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    object
+        .pointer(path)
+        .and_then(Value::as_str)
+        .with_context(|| format!("{path} in {object:#}"))
+        .expect("it is there")
+}

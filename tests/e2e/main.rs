@@ -1,0 +1,8 @@
+//! The operator as a person runs it, against a real control plane.
+//!
+//! All tests share one cluster. Each has a namespace of its own, and in it an operator process of
+//! its own, with its own settings and the rights of the shipped role and no others.
+
+mod fixture;
+
+mod basics;
