@@ -35,6 +35,7 @@ impl Cluster {
             return Ok(());
         }
         stages::apply(&self.client().await?, &outages, false).await?;
+        drop(outages);
         tokio::time::sleep(STARTS_UNDER_WAY).await;
         Ok(())
     }
