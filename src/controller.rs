@@ -24,9 +24,9 @@ use crate::governor::Governor;
 use crate::index::{Change, Index};
 use crate::journal;
 use crate::names;
-use crate::plan::{self, Step};
+use crate::plan::{self, Answer, Step};
 use crate::queue::Queue;
-use crate::seen::{Key, Refusal, Service};
+use crate::seen::{Key, Service};
 use crate::settings::Environment;
 use crate::watch::{self, Event, Scope};
 use crate::wire::{self, Wire};
@@ -302,21 +302,25 @@ impl Controller {
         match outcome {
             Outcome::Written(awaited) => {
                 self.queue.succeeded(item);
-                self.remember(key, step);
+                self.remember(key, step, Answer::Done);
                 self.index.expect(key, awaited, now);
                 self.queue.add(item.clone());
             }
             Outcome::Accepted => {
-                if let (Step::TryPod { ask, .. }, Some(memory)) = (step, self.index.memory(key)) {
-                    memory.accepted = Some(ask.clone());
-                }
+                self.remember(key, step, Answer::Done);
                 self.queue.add(item.clone());
             }
-            Outcome::Refused(message) => self.remember_refusal(key, item, step, message),
-            Outcome::NamespaceTerminating => {
-                if let Some(memory) = self.index.memory(key) {
-                    memory.namespace_terminating = true;
+            Outcome::Refused(message) => {
+                self.remember(key, step, Answer::Refused(message));
+                // What is remembered of other refusals paces them.
+                if matches!(step, Step::DeletePod { .. } | Step::PatchStatus { .. }) {
+                    self.queue.retry(item, None, now);
+                } else {
+                    self.queue.add(item.clone());
                 }
+            }
+            Outcome::NamespaceTerminating => {
+                self.remember(key, step, Answer::NamespaceTerminating);
             }
             Outcome::Exists(existing) => self.ran_into(key, item, existing),
             // The watches bring what is; should they have brought it already, look again soon.
@@ -330,43 +334,9 @@ impl Controller {
         }
     }
 
-    fn remember(&mut self, key: &Key, step: &Step) {
-        let Some(memory) = self.index.memory(key) else {
-            return;
-        };
-        match step {
-            Step::CreatePod { .. } => {
-                memory.failures = 0;
-                memory.pod_refusal = None;
-                memory.accepted = None;
-            }
-            Step::DeletePod { failures, .. } => memory.failures = *failures,
-            Step::SetImage { .. } => memory.pod_refusal = None,
-            Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
-            Step::TryPod { .. } | Step::PatchStatus { .. } => {}
-        }
-    }
-
-    fn remember_refusal(&mut self, key: &Key, item: &Item, step: &Step, message: String) {
-        let now = Timestamp::now();
-        let Some(memory) = self.index.memory(key) else {
-            return;
-        };
-        match step {
-            Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. } => {
-                let earlier = memory.pod_refusal.as_ref();
-                memory.pod_refusal = Some(Refusal::after(earlier, ask.clone(), message, now));
-                self.queue.add(item.clone());
-            }
-            Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
-                let earlier = memory.claim_refusal.as_ref();
-                memory.claim_refusal = Some(Refusal::after(earlier, size.clone(), message, now));
-                self.queue.add(item.clone());
-            }
-            Step::DeletePod { .. } | Step::PatchStatus { .. } => {
-                let pause = self.queue.retry(item, None, Instant::now());
-                warn!(workspace = %key, retry_in = ?pause, "the API server refused: {message}");
-            }
+    fn remember(&mut self, key: &Key, step: &Step, answer: Answer) {
+        if let Some(memory) = self.index.memory(key) {
+            plan::remember(memory, step, answer, Timestamp::now());
         }
     }
 

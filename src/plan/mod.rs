@@ -7,6 +7,7 @@
 
 mod decide;
 mod diagnosis;
+mod memory;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use crate::fleet::InForce;
 use crate::seen::{Ask, Refusal, Seen, Version};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
+
+pub use memory::{Answer, remember};
 
 /// What to do about one Workspace now.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,0 +1,60 @@
+//! What is remembered of a step. A crash forgets it, so nothing here is needed for safety.
+
+use jiff::Timestamp;
+
+use super::Step;
+use crate::seen::{Memory, Refusal};
+
+/// What the API server answered to a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It did it, or of a trial: it would.
+    Done,
+    /// It refused, in these words.
+    Refused(String),
+    /// The namespace is going away.
+    NamespaceTerminating,
+}
+
+/// Takes an answer into the memory.
+pub fn remember(memory: &mut Memory, step: &Step, answer: Answer, now: Timestamp) {
+    match answer {
+        Answer::Done => done(memory, step),
+        Answer::Refused(message) => refused(memory, step, message, now),
+        Answer::NamespaceTerminating => memory.namespace_terminating = true,
+    }
+}
+
+fn done(memory: &mut Memory, step: &Step) {
+    match step {
+        Step::CreatePod { .. } => {
+            memory.failures = 0;
+            memory.pod_refusal = None;
+            memory.accepted = None;
+        }
+        Step::TryPod { ask, .. } => {
+            memory.pod_refusal = None;
+            memory.accepted = Some(ask.clone());
+        }
+        Step::DeletePod { failures, .. } => memory.failures = *failures,
+        Step::SetImage { .. } => memory.pod_refusal = None,
+        Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
+        Step::PatchStatus { .. } => {}
+    }
+}
+
+fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {
+    match step {
+        Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. } => {
+            let earlier = memory.pod_refusal.as_ref();
+            memory.pod_refusal = Some(Refusal::after(earlier, ask.clone(), message, now));
+            // A Pod that was accepted on trial and then refused is to be tried again.
+            memory.accepted = None;
+        }
+        Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
+            let earlier = memory.claim_refusal.as_ref();
+            memory.claim_refusal = Some(Refusal::after(earlier, size.clone(), message, now));
+        }
+        Step::DeletePod { .. } | Step::PatchStatus { .. } => {}
+    }
+}
