@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cluster::{Cluster, Event, Kubectl, Mark, Options, Process, Signal, State};
+use cluster::{Cluster, Event, Events, Kubectl, Mark, Options, Process, Signal, State};
+use jiff::Timestamp;
+use kube::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
 static NAMESPACES: AtomicU32 = AtomicU32::new(1);
 
 const CRD: &str = include_str!("../../crds/workspace.yaml");
@@ -21,28 +24,33 @@ const RBAC: &str = include_str!("../../deploy/rbac.yaml");
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster that all tests share.
-pub async fn cluster() -> &'static Cluster {
-    let start = || async {
-        let options = Options {
-            crds: vec![CRD.into()],
-            ..Options::default()
-        };
-        let cluster = Cluster::start(options).await?;
-        cluster.kubectl().apply(RBAC)?;
-        anyhow::Ok(cluster)
+pub async fn cluster() -> Arc<Cluster> {
+    let options = Options {
+        crds: vec![CRD.into()],
+        ..Options::default()
     };
-    CLUSTER
-        .get_or_try_init(start)
-        .await
-        .expect("the cluster starts")
+    let cluster = CLUSTER.get_or_init(|| start_cluster(options)).await;
+    Arc::clone(cluster)
+}
+
+/// A cluster with the shipped roles in it. For a test that would harm the others in theirs.
+pub async fn start_cluster(options: Options) -> Arc<Cluster> {
+    let cluster = Cluster::start(options).await.expect("the cluster starts");
+    cluster
+        .kubectl()
+        .apply(RBAC)
+        .expect("the roles are applied");
+    Arc::new(cluster)
 }
 
 /// A namespace with an operator that looks after it alone.
 pub struct World {
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Cluster>,
     /// The namespace of the Workspaces, of the settings and of the operator's ServiceAccount.
     pub namespace: String,
     kubeconfig: PathBuf,
+    /// For looking often: a kubectl for each look would keep the machine busy.
+    client: Client,
     operator: Option<Process>,
     since: Mark,
 }
@@ -57,7 +65,11 @@ impl World {
 
     /// A new namespace in which the operator has not been started yet.
     pub async fn without_operator() -> Self {
-        let cluster = cluster().await;
+        Self::in_cluster(cluster().await).await
+    }
+
+    /// The same, in a cluster of the test's own.
+    pub async fn in_cluster(cluster: Arc<Cluster>) -> Self {
         let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("test-{number}");
         cluster
@@ -68,11 +80,13 @@ impl World {
             .service_account_kubeconfig(&namespace, "workspace-operator")
             .await
             .expect("the ServiceAccount has a token");
+        let client = cluster.client().await.expect("the kubeconfig is there");
         let since = cluster.audit().mark().expect("the audit log is there");
         Self {
             cluster,
             namespace,
             kubeconfig,
+            client,
             operator: None,
             since,
         }
@@ -125,6 +139,16 @@ impl World {
             operator
                 .signal(Signal::SIGKILL)
                 .expect("the operator is killed");
+            operator.wait(PATIENCE).await.expect("the operator ends");
+        }
+    }
+
+    /// Ends the operator as Kubernetes does. What it watched is in the audit log from then on.
+    pub async fn stop(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator
+                .signal(Signal::SIGTERM)
+                .expect("the operator is told to stop");
             operator.wait(PATIENCE).await.expect("the operator ends");
         }
     }
@@ -220,7 +244,7 @@ impl World {
     pub async fn until(&self, kind: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
-            let object = self.get(kind, name);
+            let object = self.look(kind, name).await;
             if is(&object) {
                 return object;
             }
@@ -229,7 +253,23 @@ impl World {
                 "{kind} {name} did not become as awaited: {object:#}\n{}",
                 self.log()
             );
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The same as `get`, without a kubectl.
+    async fn look(&self, kind: &str, name: &str) -> Value {
+        let api = match kind {
+            "workspace" => "apis/molecule.ai/v1alpha1",
+            "pod" | "configmap" | "service" | "persistentvolumeclaim" => "api/v1",
+            _ => return self.get(kind, name),
+        };
+        let uri = format!("/{api}/namespaces/{}/{kind}s/{name}", self.namespace);
+        let request = http::Request::get(uri).body(Vec::new()).expect("it is one");
+        match self.client.request(request).await {
+            Ok(object) => object,
+            Err(kube::Error::Api(status)) if status.is_not_found() => Value::Null,
+            Err(error) => panic!("{kind} {name}: {error}"),
         }
     }
 
@@ -249,6 +289,34 @@ impl World {
         self.get("pod", name)
     }
 
+    /// Waits until this registry prefix is in force.
+    pub async fn in_force(&self, prefix: &str) {
+        self.until("configmap", "workspace-fleet", |it| {
+            it["data"]["registry"] == prefix
+        })
+        .await;
+    }
+
+    /// Waits until the operator's log has a line with this text, and returns it.
+    pub async fn logged(&mut self, text: &str) -> String {
+        let line = self.operator().wait_for_line(text, PATIENCE).await;
+        line.expect("the operator logs it")
+    }
+
+    /// The Workspaces of these names and their Pods as they are now, in few words: the same words
+    /// later mean that nothing touched them.
+    pub fn versions(&self, names: &[&str]) -> Vec<String> {
+        let version = |kind: &str, name: &str| {
+            let object = self.get(kind, name);
+            let version = text(&object, "/metadata/resourceVersion");
+            format!("{kind} {name} {} {version}", uid(&object))
+        };
+        names
+            .iter()
+            .flat_map(|name| [version("workspace", name), version("pod", name)])
+            .collect()
+    }
+
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: &str, name: &str) {
         self.until(kind, name, Value::is_null).await;
@@ -262,30 +330,41 @@ impl World {
     /// The operator's writes since the start or the last `forget`, dry runs left out, as
     /// `verb resource/subresource name code`.
     pub fn writes(&self) -> Vec<String> {
-        let line = |event: &Event| {
-            let mut line = format!("{} {}", event.verb, event.resource);
-            if !event.subresource.is_empty() {
-                let _ = write!(line, "/{}", event.subresource);
-            }
-            let _ = write!(line, " {} {}", event.name, event.code);
-            line
-        };
         self.requests()
             .iter()
             .filter(|it| it.is_write() && !it.dry_run)
-            .map(line)
+            .map(words)
             .collect()
     }
 
+    /// Those of the writes that are about this resource and object: `writes_to("pods", "alice")`.
+    pub fn writes_to(&self, resource: &str, name: &str) -> Vec<String> {
+        let about = |line: &String| {
+            let mut words = line.split(' ');
+            let of = words.nth(1).unwrap_or_default();
+            of.split('/').next() == Some(resource) && words.next() == Some(name)
+        };
+        self.writes().into_iter().filter(about).collect()
+    }
+
+    /// When the operator first wrote so: `written_at("patch workspaces/status alice 200")`.
+    pub fn written_at(&self, line: &str) -> Timestamp {
+        let found = self.requests().into_iter().find(|it| words(it) == line);
+        found.expect("it was written").timestamp
+    }
+
     /// The operator's requests since the start or the last `forget`.
-    pub fn requests(&self) -> Vec<Event> {
-        let events = self
-            .cluster
-            .audit()
+    pub fn requests(&self) -> Events {
+        self.events()
+            .by_service_account(&self.namespace, "workspace-operator")
+    }
+
+    /// Every request in the cluster since the start or the last `forget`.
+    pub fn events(&self) -> Events {
+        let audit = self.cluster.audit();
+        audit
             .events_since(self.since)
-            .expect("the audit log is there");
-        let mine = events.by_service_account(&self.namespace, "workspace-operator");
-        mine.iter().cloned().collect()
+            .expect("the audit log is there")
     }
 
     /// The operator writes nothing for this long.
@@ -299,13 +378,23 @@ impl World {
 impl Drop for World {
     /// What a test leaves must not slow down the others.
     fn drop(&mut self) {
-        self.operator = None;
-        let args = ["delete", "namespace", &self.namespace, "--wait=false"];
-        let _ = self.cluster.kubectl().run(&args);
         if std::thread::panicking() {
             eprintln!("the operator's log:\n{}", self.log());
         }
+        self.operator = None;
+        let args = ["delete", "namespace", &self.namespace, "--wait=false"];
+        let _ = self.cluster.kubectl().run(&args);
     }
+}
+
+/// A request as `verb resource/subresource name code`.
+fn words(event: &Event) -> String {
+    let mut line = format!("{} {}", event.verb, event.resource);
+    if !event.subresource.is_empty() {
+        let _ = write!(line, "/{}", event.subresource);
+    }
+    let _ = write!(line, " {} {}", event.name, event.code);
+    line
 }
 
 /// A Workspace with this spec, written as YAML flow.
