@@ -1,0 +1,7 @@
+//! Scenarios for `plan`, told against a small world that does what its steps say.
+
+mod properties;
+mod rollout;
+mod settings;
+mod status;
+mod world;
