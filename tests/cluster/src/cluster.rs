@@ -128,7 +128,7 @@ impl Cluster {
                 &self.pki.kubeconfig("kwok", "system:masters")?,
             ],
         )?);
-        stages::apply(&client, &Outages::new(), true).await?;
+        stages::create(&client).await?;
         bootstrap::create_storage_classes(&client).await?;
         for number in 1..=options.nodes {
             nodes::add(&client, &format!("node-{number}"), number, &self.version).await?;

@@ -20,21 +20,22 @@ impl Cluster {
     /// Makes every registry whose images begin with the prefix and a `/` answer so.
     ///
     /// What runs is not touched. A Pod that waits for such an image finds out at its
-    /// next look, which is at most 3 seconds away. Once this returns, no Pod starts on
+    /// next look, which is at most 3 seconds away, as does one whose image changes at once. Once this returns, no Pod starts on
     /// what the registry answered before.
     ///
     /// # Errors
     /// When the API server refuses the Stages.
     pub async fn registry(&self, prefix: &str, state: State) -> Result<()> {
         let mut outages = self.outages.lock().await;
-        let before = match state {
-            State::Up => outages.remove(prefix),
-            _ => outages.insert(prefix.to_owned(), state),
+        let mut next = outages.clone();
+        match state {
+            State::Up => next.remove(prefix),
+            _ => next.insert(prefix.to_owned(), state),
         };
-        if before.unwrap_or(State::Up) == state {
-            return Ok(());
+        if next != *outages {
+            stages::update(&self.client().await?, &next).await?;
+            *outages = next;
         }
-        stages::apply(&self.client().await?, &outages, false).await?;
         drop(outages);
         tokio::time::sleep(STARTS_UNDER_WAY).await;
         Ok(())

@@ -65,24 +65,36 @@ impl State {
     }
 }
 
-/// Makes the Stages say what the registries do. All of them the first time, afterwards
-/// only those that speak of registries.
-pub(crate) async fn apply(client: &Client, outages: &Outages, first: bool) -> Result<()> {
-    let kind = GroupVersionKind::gvk("kwok.x-k8s.io", "v1alpha1", "Stage");
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+/// Creates the Stages; every registry is up.
+pub(crate) async fn create(client: &Client) -> Result<()> {
+    for stage in render(&Outages::new())? {
+        apply(client, &stage).await?;
+    }
+    Ok(())
+}
+
+/// Tells the one Stage that pulls images which registries are down. As it is one, there
+/// is no moment at which the Stages contradict each other.
+pub(crate) async fn update(client: &Client, outages: &Outages) -> Result<()> {
     for stage in render(outages)? {
-        let stage: DynamicObject = serde_json::from_value(stage)?;
-        let name = stage.metadata.name.clone().unwrap_or_default();
-        if first || name.starts_with("pod-") {
-            api.patch(
-                &name,
-                &PatchParams::apply("cluster").force(),
-                &Patch::Apply(&stage),
-            )
-            .await
-            .with_context(|| format!("applying the Stage {name}"))?;
+        if stage["metadata"]["name"] == "pod-look" {
+            apply(client, &stage).await?;
         }
     }
+    Ok(())
+}
+
+async fn apply(client: &Client, stage: &Value) -> Result<()> {
+    let kind = GroupVersionKind::gvk("kwok.x-k8s.io", "v1alpha1", "Stage");
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let name = stage["metadata"]["name"].as_str().unwrap_or_default();
+    api.patch(
+        name,
+        &PatchParams::apply("cluster").force(),
+        &Patch::Apply(stage),
+    )
+    .await
+    .with_context(|| format!("applying the Stage {name}"))?;
     Ok(())
 }
 

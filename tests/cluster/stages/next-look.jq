@@ -1,5 +1,5 @@
-# How long until the node looks at this Pod again: "250ms"; "hang" while a registry
-# says nothing; "" when there is nothing to do until the Pod changes.
+# How long until the node writes something about this Pod: "250ms"; or "" when there is
+# nothing to write until the Pod changes or a registry does.
 $OUTAGES as $outages
 | (.metadata.annotations["kwok/behaviour"] // "") as $behaviour
 | .spec.containers[0].name as $first
@@ -10,16 +10,16 @@ $OUTAGES as $outages
     | . as $container
     | ($have[.name] // {}) as $status
     | ($status.state.waiting.reason // "") as $waiting
-    | ([$outages[] | select(.prefix as $p | $container.image | startswith($p))][0]) as $outage
+    | ([$outages[] | select(.prefix as $p | $container.image | startswith($p))][-1]) as $outage
     | (if .name == $first then $behaviour else "" end) as $behaviour
     | if $status.image != .image then "250ms"
       elif $status.state.running then
         if $behaviour == "crash" then "500ms"
-        elif $status.ready != ($behaviour != "not-ready") then "250ms"
+        elif $status.ready == ($behaviour | IN("not-ready", "fail")) then "250ms"
         else "" end
       elif $waiting == "" or ($waiting == "PodInitializing" and ($prepared or .early | not)) then ""
       elif $waiting == "CrashLoopBackOff" then "2000ms"
-      elif $outage.hangs then "hang"
+      elif $outage.hangs then ""
       elif $outage == null then
         if $waiting == "CreateContainerConfigError" and $behaviour == "missing-config" then ""
         else "250ms" end
@@ -29,8 +29,5 @@ $OUTAGES as $outages
 | if .status.startTime == null then "40ms"
   elif .status.observedGeneration != .metadata.generation then "30ms"
   elif $behaviour == "no-volume" and .status.podIP == null then ""
-  else [$looks[] | select(endswith("ms"))] as $times
-    | if $times != [] then $times | min_by(.[:-2] | tonumber)
-      elif any($looks[]; . == "hang") then "hang"
-      else "" end
+  else [$looks[] | select(. != "")] | min_by(.[:-2] | tonumber) // ""
   end

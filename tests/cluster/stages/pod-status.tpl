@@ -34,12 +34,13 @@
   {{- if eq $c.name (first $pod.spec.containers).name -}}{{- $acts = $behaviour -}}{{- end -}}
   {{- $outage := dict -}}
   {{- range $outages -}}
+    {{- /* They are in order, so the longest prefix comes last. */ -}}
     {{- if hasPrefix .prefix $c.image -}}{{- $outage = . -}}{{- end -}}
   {{- end -}}
   {{- if $acknowledge -}}
   {{- else if and $state.terminated $same -}}
   {{- else if and $state.running $same -}}
-    {{- $ready = ne $acts "not-ready" -}}
+    {{- $ready = not (has $acts (list "not-ready" "crash" "fail")) -}}
     {{- if eq $acts "crash" -}}
       {{- $last = dict "terminated" (dict "exitCode" 1 "reason" "Error" "startedAt" $state.running.startedAt "finishedAt" $now "containerID" $id) -}}
       {{- $wait := index (list "10s" "20s" "40s" "1m20s" "2m40s" "5m0s") (min $restarts 5 | int) -}}
@@ -91,7 +92,7 @@
       {{- $digest := print "sha256:" (splitList "/" $image | last | sha256sum) -}}
       {{- if contains "@" $image -}}{{- $digest = splitList "@" $image | last -}}{{- end -}}
       {{- $imageID = print (regexReplaceAll "(@.*|:[^/:]*)$" $image "") "@" $digest -}}
-      {{- $ready = ne $acts "not-ready" -}}{{- $started = true -}}
+      {{- $ready = not (has $acts (list "not-ready" "crash" "fail")) -}}{{- $started = true -}}
       {{- $state = dict "running" (dict "startedAt" $now) -}}
       {{- if and $init (not $sidecar) -}}
         {{- $state = dict "terminated" (dict "exitCode" 0 "reason" "Completed" "startedAt" $now "finishedAt" $now "containerID" $id) -}}

@@ -9,11 +9,29 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+/// Something of our own that can own a Pod.
+const OWNERS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: owners.test.example}
+spec:
+  group: test.example
+  scope: Namespaced
+  names: {kind: Owner, plural: owners}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+";
+
 /// One cluster for all tests of a file; it ends with the process.
 pub async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     CLUSTER
-        .get_or_try_init(|| Cluster::start(Options::default()))
+        .get_or_try_init(|| {
+            Cluster::start(Options {
+                crds: vec![OWNERS.to_owned()],
+                ..Options::default()
+            })
+        })
         .await
         .expect("the cluster starts")
 }

@@ -6,7 +6,7 @@ use crate::bench::{Bench, condition, container, message, phase, ready, waiting};
 use anyhow::{Result, ensure};
 use cluster::State;
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 const GOOD: &str = "docker.io/library/good:1";
@@ -313,6 +313,32 @@ async fn a_killed_container_comes_back() -> Result<()> {
     ensure!(ready(&after) && container(&after)?.restart_count == 1);
     ensure!(container(&after)?.container_id != container(&before)?.container_id);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_goes_with_its_owner() -> Result<()> {
+    let bench = Bench::new("owned").await?;
+    bench.create("pod", GOOD, "").await?;
+    let kubectl = bench.cluster.kubectl();
+    kubectl.apply(
+        "{apiVersion: test.example/v1, kind: Owner, metadata: {name: me, namespace: owned}}",
+    )?;
+    let uid = kubectl.must(&[
+        "-n",
+        "owned",
+        "get",
+        "owner",
+        "me",
+        "-o=jsonpath={.metadata.uid}",
+    ])?;
+    let owner = json!({"apiVersion": "test.example/v1", "kind": "Owner", "name": "me", "uid": uid});
+    let patch = Patch::Merge(json!({"metadata": {"ownerReferences": [owner]}}));
+    bench
+        .pods
+        .patch("pod", &PatchParams::default(), &patch)
+        .await?;
+    kubectl.must(&["-n", "owned", "delete", "owner", "me"])?;
+    bench.until_gone("pod", 4).await
 }
 
 #[tokio::test]
