@@ -6,3 +6,4 @@
 mod fixture;
 
 mod basics;
+mod storage;
