@@ -7,20 +7,23 @@
 //! |---|---|
 //! | [`cli`] | the command line: flags, logs, the connection to the API server |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
-//! | [`journal`] | the log lines of a rollout |
 //! | [`governor`] | what is known of the two ConfigMaps |
+//! | [`journal`] | the log lines of a rollout |
 //! | [`watch`] | the watches |
 //! | [`apply`] | one step becomes one request |
-//! | [`index`], [`queue`] | what is seen, joined by Workspace; what to look at next |
+//! | [`queue`] | what to look at next |
+//! | [`index`] | what is seen, joined by Workspace |
 //! | [`wire`] | what the API server sends, decoded |
 //! | [`plan`] | every decision; pure |
-//! | [`volume`], [`pod`] | the objects that a Workspace asks for |
+//! | [`volume`] | what has to change about a claim |
+//! | [`pod`] | the objects that a Workspace asks for |
 //! | [`seen`] | the small values that a decision rests on |
 //! | [`revision`] | the hash of what the user asked for |
 //! | [`resolver`] | the one place where a registry prefix is applied |
 //! | [`fleet`] | which settings are in force, and the record of it |
 //! | [`settings`] | a ConfigMap becomes settings, or a list of errors |
-//! | [`workspace`], [`names`] | the API |
+//! | [`workspace`] | the API: the Workspace, its validation, its CustomResourceDefinition |
+//! | [`names`] | labels, annotations, ports: what others rely on |
 #![deny(missing_docs)]
 
 pub mod apply;

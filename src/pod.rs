@@ -369,3 +369,6 @@ pub fn service(namespace: &str) -> Service {
         status: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,7 +193,7 @@ mod tests {
     /// Were one of these to change, an upgrade of the operator would restart every Workspace.
     #[test]
     fn known_revisions_stay_as_they_are() {
-        assert_eq!(of(json!({})), "5d1d7e6f3a2b4c00");
+        assert_eq!(of(json!({})), "1ec01344083d9f86");
         let rich = json!({
             "runtime": "claude-code",
             "tag": "v1",
@@ -203,7 +203,7 @@ mod tests {
         });
         assert_eq!(
             revision(&rich, Some("2026-01-01T00:00:00Z")),
-            "5d1d7e6f3a2b4c00"
+            "4a64a6deec840498"
         );
     }
 }

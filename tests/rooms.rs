@@ -1,0 +1,133 @@
+//! The house: every file belongs to a room of the table in `src/lib.rs`, and imports go down that
+//! table only.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rooms, from the top to the bottom.
+fn rooms() -> Vec<String> {
+    let lib = read(&source().join("lib.rs"));
+    let row = |line: &str| Some(line.strip_prefix("//! | [`")?.split_once('`')?.0.to_owned());
+    lib.lines().filter_map(row).collect()
+}
+
+/// Every source file but tests, with the room that it belongs to.
+fn files() -> Vec<(String, PathBuf)> {
+    let mut files = Vec::new();
+    let mut folders = vec![source()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_stem()
+                .and_then(|it| it.to_str())
+                .expect("a name")
+                .to_owned();
+            if name == "tests" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let inside = path.strip_prefix(source()).expect("below src");
+            let top = inside
+                .iter()
+                .next()
+                .and_then(|it| it.to_str())
+                .expect("a name");
+            files.push((top.trim_end_matches(".rs").to_owned(), path));
+        }
+    }
+    files
+}
+
+/// The rooms that a file names, tests at its end aside.
+fn imports(path: &Path) -> BTreeSet<String> {
+    let text = read(path);
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let without_docs = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    without_docs
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or("")
+        })
+        .filter(|room| !room.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn imports_go_down_the_table_only() {
+    let rooms = rooms();
+    assert!(rooms.len() > 10, "the table was not found: {rooms:?}");
+    let floor = |room: &str| rooms.iter().position(|it| it == room);
+    for (room, path) in files() {
+        if ["lib", "main"].contains(&room.as_str()) {
+            continue;
+        }
+        let here = floor(&room).unwrap_or_else(|| panic!("{room} is not in the table of lib.rs"));
+        for import in imports(&path) {
+            let there = floor(&import).unwrap_or_else(|| panic!("{import} is no room"));
+            assert!(
+                there >= here,
+                "{} imports {import}, which is above it",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_core_knows_no_client_no_clock_and_no_log() {
+    let pure = [
+        "plan", "volume", "pod", "seen", "revision", "resolver", "fleet", "settings", "names",
+    ];
+    let words = [
+        "kube::Client",
+        "kube::Api",
+        "tokio",
+        "tracing",
+        "Timestamp::now",
+        "std::fs",
+        "std::env",
+        "Instant::now",
+        "SystemTime",
+    ];
+    for (room, path) in files() {
+        if pure.contains(&room.as_str()) {
+            let text = read(&path);
+            for word in words {
+                assert!(!text.contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_room_has_become_a_storey() {
+    for (_, path) in files() {
+        let lines = read(&path).lines().count();
+        assert!(
+            lines <= 500,
+            "{} has {lines} lines: a room is missing",
+            path.display()
+        );
+    }
+}
