@@ -1,6 +1,6 @@
-//! The control plane by itself: `control-plane build`, `control-plane up`.
+//! The control plane by itself: `control-plane build`, `control-plane up [CRD file …]`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use cluster::{Cluster, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,13 +9,18 @@ async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("build") => cluster::ensure().map(drop),
         Some("up") => up().await,
-        _ => bail!("usage: control-plane build | up"),
+        _ => bail!("usage: control-plane build | up [CRD file …]"),
     }
 }
 
 async fn up() -> Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
-    let cluster = Cluster::start(Options::default()).await?;
+    let mut options = Options::default();
+    for file in std::env::args().skip(2) {
+        let crd = std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        options.crds.push(crd);
+    }
+    let cluster = Cluster::start(options).await?;
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     tokio::select! {
         result = tokio::signal::ctrl_c() => result?,
