@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Error, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::index::Change;
@@ -68,6 +68,8 @@ pub struct Scope {
 /// on whose edits people wait.
 const SETTINGS_RENEWAL: u32 = 60;
 const RENEWAL: u32 = 290;
+/// A watch that was forbidden is begun anew after this long.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
 /// The same trouble is logged again after this long.
 const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
 
@@ -203,36 +205,50 @@ fn one(
     let events = events.clone();
     tokio::spawn(async move {
         let mut trouble = Trouble::new(what);
-        let mut stream = watcher(api, config).default_backoff().boxed();
-        let mut listed = None;
-        while let Some(next) = stream.next().await {
-            let told = match next {
-                Ok(watcher::Event::Init) => {
-                    listed = None;
-                    continue;
+        loop {
+            let mut stream = watcher(api.clone(), config.clone())
+                .default_backoff()
+                .boxed();
+            let mut listed = None;
+            let mut complete = false;
+            while let Some(next) = stream.next().await {
+                let told = match next {
+                    Ok(watcher::Event::Init) => {
+                        listed = None;
+                        continue;
+                    }
+                    Ok(watcher::Event::InitApply(object)) => {
+                        listed = Some(object);
+                        continue;
+                    }
+                    Ok(change @ watcher::Event::InitDone) => {
+                        trouble.over(&change);
+                        complete = true;
+                        listed
+                            .take()
+                            .map_or(One::Absent, |object| One::Is(object.seen()))
+                    }
+                    Ok(watcher::Event::Apply(object)) => One::Is(object.seen()),
+                    Ok(watcher::Event::Delete(_)) => One::Absent,
+                    // A watch that goes on after that tells only of the next edit, and not that
+                    // the object can be read again. A list does.
+                    Err(error) if complete && is_forbidden(&error) => break,
+                    Err(error) => {
+                        trouble.tell(&error);
+                        unreadable(&error)
+                    }
+                };
+                if events.send(event(told)).await.is_err() {
+                    return;
                 }
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed = Some(object);
-                    continue;
-                }
-                Ok(change @ watcher::Event::InitDone) => {
-                    trouble.over(&change);
-                    listed
-                        .take()
-                        .map_or(One::Absent, |object| One::Is(object.seen()))
-                }
-                Ok(watcher::Event::Apply(object)) => One::Is(object.seen()),
-                Ok(watcher::Event::Delete(_)) => One::Absent,
-                Err(error) => {
-                    trouble.tell(&error);
-                    unreadable(&error)
-                }
-            };
-            if events.send(event(told)).await.is_err() {
-                return;
             }
+            sleep(LIST_AGAIN).await;
         }
     });
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(code(error), Some(401 | 403))
 }
 
 fn unreadable(error: &watcher::Error) -> One {
