@@ -14,6 +14,8 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::link::Link;
+
 static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
 static NAMESPACES: AtomicU32 = AtomicU32::new(1);
 
@@ -118,6 +120,20 @@ impl World {
             .env("KUBECONFIG", &self.kubeconfig)
             .env_remove("MOLECULE_IMAGE_REGISTRY");
         command
+    }
+
+    /// Lets an operator that is started from now on reach the API server over a link that the
+    /// test can cut.
+    pub fn link(&mut self) -> Link {
+        let direct = std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there");
+        let server = direct.split("https://").nth(1).expect("it names a server");
+        let server = server.lines().next().unwrap_or_default();
+        let server = server.trim_matches(['"', '\'', ' ', '/']);
+        let link = Link::to(server.parse().expect("an address and a port"));
+        self.kubeconfig.set_extension("linked");
+        let linked = direct.replace(server, &link.address().to_string());
+        std::fs::write(&self.kubeconfig, linked).expect("the kubeconfig is written");
+        link
     }
 
     /// The running operator.
@@ -295,6 +311,21 @@ impl World {
             it["data"]["registry"] == prefix
         })
         .await;
+    }
+
+    /// Waits until the record says with these words why the settings are not in force.
+    pub async fn settings_refused(&self, words: &str) {
+        self.until("configmap", "workspace-fleet", |it| {
+            let error = it["data"]["error"].as_str();
+            error.is_some_and(|error| error.contains(words))
+        })
+        .await;
+    }
+
+    /// What the record of the settings in force says, empty when nothing.
+    pub fn fleet(&self, key: &str) -> String {
+        let fleet = self.get("configmap", "workspace-fleet");
+        fleet["data"][key].as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the operator's log has a line with this text, and returns it.

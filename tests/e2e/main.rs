@@ -4,6 +4,8 @@
 //! its own, with its own settings and the rights of the shipped role and no others.
 
 mod fixture;
+mod link;
 
 mod basics;
+mod settings;
 mod storage;
