@@ -31,6 +31,73 @@ pub(super) const FIXED: [&str; 8] = [
     ROLLOUT_PAUSED_KEY,
 ];
 
+/// A setting as it is documented.
+#[derive(Clone, Copy, Debug)]
+pub struct Documented {
+    /// Its key in the ConfigMap.
+    pub key: &'static str,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+    /// What holds where it is unset or empty.
+    pub default: &'static str,
+}
+
+/// Every setting, in the order of the documentation.
+pub const DOCUMENTED: [Documented; 9] = [
+    Documented {
+        key: REGISTRY_KEY,
+        meaning: "The registry prefix: host[:port] and a lower-case path. Every image is \
+                  `<prefix>/workspace-template-<runtime>:<tag>`.",
+        default: "the operator's environment variable of that name, else `ghcr.io/molecule-ai`",
+    },
+    Documented {
+        key: EXTRA_RUNTIMES_KEY,
+        meaning: "Runtimes beyond the nine, comma-separated; each a DNS label of at most 40 \
+                  characters.",
+        default: "none",
+    },
+    Documented {
+        key: "PIN_<runtime>",
+        meaning: "A digest (`sha256:` and 64 lower-case hexadecimal digits) in place of the tag \
+                  `latest` of that runtime. It survives a switch, for a mirror keeps digests.",
+        default: "the tag `latest`",
+    },
+    Documented {
+        key: IMAGE_PULL_SECRETS_KEY,
+        meaning: "Names of pull secrets, comma-separated, which must exist in each Workspace's \
+                  own namespace. They come after the Workspace's; a list that is not empty \
+                  replaces that of the ServiceAccount.",
+        default: "none",
+    },
+    Documented {
+        key: PLATFORM_URL_KEY,
+        meaning: "What the agents see as `PLATFORM_URL` and `MOLECULE_URL`; an http or https URL.",
+        default: "the two are not set",
+    },
+    Documented {
+        key: PROVISION_TIMEOUT_SECONDS_KEY,
+        meaning: "Seconds until a Pod that is not Ready makes its Workspace Stalled; it goes on \
+                  trying. From 1 to 86400.",
+        default: "`600`",
+    },
+    Documented {
+        key: ROLLOUT_KEY,
+        meaning: "How a fleet moves. `OnRestart`: an edit touches nothing that runs. `Paced` is \
+                  known and not served yet: a warning says so.",
+        default: "`OnRestart`",
+    },
+    Documented {
+        key: ROLLOUT_MAX_UNAVAILABLE_KEY,
+        meaning: "Of a paced rollout; not served yet.",
+        default: "none",
+    },
+    Documented {
+        key: ROLLOUT_PAUSED_KEY,
+        meaning: "Of a paced rollout; not served yet.",
+        default: "none",
+    },
+];
+
 /// From 0 (nothing in common) to 1 (equal). Low enough for a forgotten word (`IMAGE_REGISTRY`),
 /// high enough not to answer a key that belongs to something else.
 const LOOKS_ALIKE: f64 = 0.6;
