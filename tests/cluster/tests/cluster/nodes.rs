@@ -17,12 +17,12 @@ async fn a_plain_pod_becomes_ready() -> Result<()> {
     bench.create("one", GOOD, "").await?;
     bench.create("two", GOOD, "").await?;
     let one = bench
-        .until("one", 5, ready)
+        .until("one", 8, ready)
         .await?
         .status
         .unwrap_or_default();
     let two = bench
-        .until("two", 5, ready)
+        .until("two", 8, ready)
         .await?
         .status
         .unwrap_or_default();
@@ -54,7 +54,7 @@ async fn an_unschedulable_pod_waits_for_the_scheduler() -> Result<()> {
     });
     bench.create_spec("pod", spec, "").await?;
     let pod = bench
-        .until("pod", 5, |pod| condition(pod, "PodScheduled") == "False")
+        .until("pod", 8, |pod| condition(pod, "PodScheduled") == "False")
         .await?;
     ensure!(phase(&pod) == "Pending");
     Ok(())
@@ -65,7 +65,7 @@ async fn a_suspended_registry_stops_new_pods_only() -> Result<()> {
     let bench = Bench::new("suspended").await?;
     let image = "suspended.example/org/agent:latest";
     bench.create("running", image, "").await?;
-    let running = bench.until("running", 5, ready).await?;
+    let running = bench.until("running", 8, ready).await?;
 
     bench
         .cluster
@@ -73,7 +73,7 @@ async fn a_suspended_registry_stops_new_pods_only() -> Result<()> {
         .await?;
     let uid = bench.create("stuck", image, "").await?.uid();
     let pod = bench
-        .until("stuck", 2, |pod| waiting(pod) == "ErrImagePull")
+        .until("stuck", 8, |pod| waiting(pod) == "ErrImagePull")
         .await?;
     ensure!(phase(&pod) == "Pending" && condition(&pod, "Ready") == "False");
     ensure!(condition(&pod, "PodReadyToStartContainers") == "True");
@@ -89,14 +89,14 @@ async fn a_suspended_registry_stops_new_pods_only() -> Result<()> {
     );
     for reason in ["ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"] {
         bench
-            .until("stuck", 5, |pod| waiting(pod) == reason)
+            .until("stuck", 8, |pod| waiting(pod) == reason)
             .await?;
     }
 
     bench
         .set_image("stuck", "mirror.example/org/agent:latest")
         .await?;
-    let healed = bench.until("stuck", 2, ready).await?;
+    let healed = bench.until("stuck", 8, ready).await?;
     ensure!(healed.uid() == uid);
     ensure!(container(&healed)?.restart_count == 0);
     let still = bench.pods.get("running").await?;
@@ -130,7 +130,7 @@ async fn a_registry_that_comes_back_is_noticed() -> Result<()> {
     }
     for (prefix, _, words) in answers {
         let pod = bench
-            .until(&name(prefix), 3, |pod| waiting(pod) == "ImagePullBackOff")
+            .until(&name(prefix), 8, |pod| waiting(pod) == "ImagePullBackOff")
             .await?;
         ensure!(message(&pod).ends_with(words), "{}", message(&pod));
     }
@@ -138,7 +138,7 @@ async fn a_registry_that_comes_back_is_noticed() -> Result<()> {
         bench.cluster.registry(prefix, State::Up).await?;
     }
     for (prefix, _, _) in answers {
-        bench.until(&name(prefix), 4, ready).await?;
+        bench.until(&name(prefix), 8, ready).await?;
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ async fn a_silent_registry_shows_nothing() -> Result<()> {
         .await?;
     bench.create("pod", "silent.example/a:1", "").await?;
     let quiet = bench
-        .until("pod", 3, |pod| waiting(pod) == "ContainerCreating")
+        .until("pod", 8, |pod| waiting(pod) == "ContainerCreating")
         .await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let pod = bench.pods.get("pod").await?;
@@ -163,14 +163,14 @@ async fn a_silent_registry_shows_nothing() -> Result<()> {
         .registry("silent.example", State::Unauthorized)
         .await?;
     bench
-        .until("pod", 3, |pod| waiting(pod) == "ErrImagePull")
+        .until("pod", 8, |pod| waiting(pod) == "ErrImagePull")
         .await?;
     bench
         .cluster
         .registry("silent.example", State::Hangs)
         .await?;
     bench.cluster.registry("silent.example", State::Up).await?;
-    bench.until("pod", 5, ready).await?;
+    bench.until("pod", 8, ready).await?;
     Ok(())
 }
 
@@ -178,19 +178,19 @@ async fn a_silent_registry_shows_nothing() -> Result<()> {
 async fn a_new_image_kills_what_runs_before_it_is_pulled() -> Result<()> {
     let bench = Bench::new("killed").await?;
     bench.create("pod", GOOD, "").await?;
-    bench.until("pod", 5, ready).await?;
+    bench.until("pod", 8, ready).await?;
     bench
         .cluster
         .registry("killed.example", State::NotFound)
         .await?;
     bench.set_image("pod", "killed.example/a:1").await?;
     let pod = bench
-        .until("pod", 2, |pod| waiting(pod) == "ErrImagePull")
+        .until("pod", 8, |pod| waiting(pod) == "ErrImagePull")
         .await?;
     ensure!(phase(&pod) == "Running" && !ready(&pod));
     ensure!(container(&pod)?.restart_count == 0);
     bench.set_image("pod", "docker.io/library/good:2").await?;
-    let pod = bench.until("pod", 2, ready).await?;
+    let pod = bench.until("pod", 8, ready).await?;
     ensure!(container(&pod)?.restart_count == 1);
     Ok(())
 }
@@ -211,13 +211,13 @@ async fn every_container_has_its_own_image() -> Result<()> {
     });
     bench.create_spec("pod", spec, "").await?;
     let pod = bench
-        .until("pod", 3, |pod| waiting(pod) == "ImagePullBackOff")
+        .until("pod", 8, |pod| waiting(pod) == "ImagePullBackOff")
         .await?;
     let status = pod.status.clone().unwrap_or_default();
     ensure!(status.container_statuses.unwrap_or_default()[1].ready && phase(&pod) == "Pending");
     ensure!(status.init_container_statuses.unwrap_or_default()[0].ready);
     bench.cluster.registry("sidecar.example", State::Up).await?;
-    let pod = bench.until("pod", 5, ready).await?;
+    let pod = bench.until("pod", 8, ready).await?;
     ensure!(container(&pod)?.image_id.ends_with("01") && phase(&pod) == "Running");
     Ok(())
 }
@@ -236,26 +236,26 @@ async fn behaviours_show_what_can_go_wrong() -> Result<()> {
         bench.create(behaviour, GOOD, behaviour).await?;
     }
     let pod = bench
-        .until("no-volume", 3, |pod| waiting(pod) == "ContainerCreating")
+        .until("no-volume", 8, |pod| waiting(pod) == "ContainerCreating")
         .await?;
     ensure!(condition(&pod, "PodReadyToStartContainers") == "False");
     bench
-        .until("missing-config", 3, |pod| {
+        .until("missing-config", 8, |pod| {
             message(pod) == "configmap \"x\" not found"
         })
         .await?;
     let pod = bench
-        .until("not-ready", 3, |pod| phase(pod) == "Running")
+        .until("not-ready", 8, |pod| phase(pod) == "Running")
         .await?;
     ensure!(!ready(&pod));
-    let pod = bench.until("fail", 4, |pod| phase(pod) == "Failed").await?;
+    let pod = bench.until("fail", 8, |pod| phase(pod) == "Failed").await?;
     let end = container(&pod)?
         .state
         .clone()
         .and_then(|state| state.terminated);
     ensure!(end.is_some_and(|end| end.exit_code == 1));
     let pod = bench
-        .until("evict", 4, |pod| phase(pod) == "Failed")
+        .until("evict", 8, |pod| phase(pod) == "Failed")
         .await?;
     ensure!(pod.status.and_then(|status| status.reason).as_deref() == Some("Evicted"));
     let again = |pod: &_| {
@@ -270,7 +270,7 @@ async fn behaviours_show_what_can_go_wrong() -> Result<()> {
 
     for behaviour in ["crash", "missing-config", "no-volume", "not-ready"] {
         bench.behave(behaviour, None).await?;
-        bench.until(behaviour, 5, ready).await?;
+        bench.until(behaviour, 8, ready).await?;
     }
     Ok(())
 }
@@ -279,7 +279,7 @@ async fn behaviours_show_what_can_go_wrong() -> Result<()> {
 async fn a_deletion_can_be_stuck() -> Result<()> {
     let bench = Bench::new("stuck").await?;
     bench.create("pod", GOOD, "stuck-terminating").await?;
-    bench.until("pod", 5, ready).await?;
+    bench.until("pod", 8, ready).await?;
     bench.pods.delete("pod", &DeleteParams::default()).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     ensure!(
@@ -299,7 +299,7 @@ async fn a_deletion_can_be_stuck() -> Result<()> {
 async fn a_killed_container_comes_back() -> Result<()> {
     let bench = Bench::new("restart").await?;
     bench.create("pod", "restart.example/a:1", "").await?;
-    let before = bench.until("pod", 5, ready).await?;
+    let before = bench.until("pod", 8, ready).await?;
     bench
         .cluster
         .registry("restart.example", State::Unauthorized)
@@ -350,7 +350,7 @@ async fn a_lost_node_takes_its_pods_with_it() -> Result<()> {
         "nodeSelector": {"kubernetes.io/hostname": "lost"},
     });
     bench.create_spec("pod", spec, "").await?;
-    bench.until("pod", 5, ready).await?;
+    bench.until("pod", 8, ready).await?;
     bench.cluster.lose_node("lost").await?;
     bench.until_gone("pod", 3).await
 }
