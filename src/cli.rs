@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -193,6 +194,10 @@ async fn connect() -> anyhow::Result<Client> {
     // A create that is repeated behind our back would be a second create.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
+    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(agent)));
     Ok(Client::try_from(config)?)
 }
 

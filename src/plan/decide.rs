@@ -303,6 +303,9 @@ impl Case<'_> {
 
     /// Why the Pod is stuck; else when it will count as stuck, if it may.
     fn stuck(&self, pod: &Pod) -> Result<Stuck, Option<Timestamp>> {
+        if pod.agent.state == AgentState::Running {
+            return Err(None);
+        }
         if pod.node.is_none() {
             return Ok(Stuck::Unscheduled);
         }

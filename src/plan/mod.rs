@@ -15,10 +15,10 @@ mod tests;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1 as core;
 
 use crate::fleet::InForce;
-use crate::seen::{Ask, Refusal, Seen, Version};
+use crate::seen::{Ask, Pod, Refusal, Seen, Version};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
 
@@ -45,14 +45,14 @@ pub enum Step {
         /// Its identity.
         ask: Ask,
         /// The Pod.
-        pod: Box<Pod>,
+        pod: Box<core::Pod>,
     },
     /// Ask the API server, without creating anything, whether it would take this Pod.
     TryPod {
         /// Its identity.
         ask: Ask,
         /// The Pod, under a name of its own.
-        pod: Box<Pod>,
+        pod: Box<core::Pod>,
     },
     /// Give the container of a stuck Pod another image.
     SetImage {
@@ -79,7 +79,7 @@ pub enum Step {
         /// The size, to recognise a refusal by.
         size: String,
         /// The claim.
-        claim: Box<PersistentVolumeClaim>,
+        claim: Box<core::PersistentVolumeClaim>,
     },
     /// Change the claim.
     PatchClaim {
@@ -182,10 +182,20 @@ pub fn plan(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
     status::conclude(seen, workspace, decision, now)
 }
 
-/// Whether an edit of the settings could matter to this Workspace: to one that runs it does not.
+/// Whether an edit of the settings could matter to this Workspace: it does not to one that runs
+/// as it was asked to.
 #[must_use]
 pub fn awaits_settings(seen: &Seen<'_>) -> bool {
-    seen.workspace.is_some() && !seen.pod.is_some_and(|pod| pod.ready)
+    let runs = |pod: &Pod, asked: &str| {
+        pod.ready
+            && pod
+                .told
+                .revision
+                .as_deref()
+                .is_none_or(|told| told == asked)
+    };
+    seen.workspace
+        .is_some_and(|it| !seen.pod.is_some_and(|pod| runs(pod, &it.revision)))
 }
 
 /// When a refused object may be tried again.

@@ -137,6 +137,25 @@ proptest! {
         prop_assert_eq!(world.plan().wake, None);
     }
 
+    /// Only those that an edit of the settings could matter to are woken by it, so for the others
+    /// it must not.
+    #[test]
+    fn an_edit_of_the_settings_wakes_everyone_it_matters_to(
+        history in prop::collection::vec(happens(), 0..25),
+        edit in 0..4_usize,
+    ) {
+        let mut world = World::new(&json!({}));
+        for what in &history {
+            world.happen(what);
+            world.settle();
+        }
+        let before = world.plan();
+        world.settings = settings(SETTINGS[edit]);
+        if !world.awaits_settings() {
+            prop_assert_eq!(world.plan(), before);
+        }
+    }
+
     /// I2: an edit of the settings alone deletes no Pod that has run.
     #[test]
     fn no_edit_of_the_settings_deletes_a_pod_that_has_run(

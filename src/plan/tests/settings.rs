@@ -255,3 +255,15 @@ fn a_pod_whose_annotations_were_stripped_is_left_alone() {
         );
     }
 }
+
+/// Found by a property: the spec changed while no settings were in force, and the old Pod runs on.
+#[test]
+fn a_workspace_whose_change_waits_for_valid_settings_is_woken_by_them() {
+    let mut world = World::ready(&json!({}));
+    assert!(!world.awaits_settings(), "it runs as it was asked to");
+    world.settings = settings(&[("MOLECULE_IMAGE_REGISTRY", "myorg")]);
+    world.edit("tag", json!("v2"));
+    world.pass_time(4);
+    assert_eq!(world.state(), "InvalidSettings");
+    assert!(world.awaits_settings());
+}

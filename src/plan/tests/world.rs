@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fleet::{InForce, Source, in_force};
-use crate::plan::{Answer, Plan, Step, plan, remember};
+use crate::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
@@ -98,18 +98,26 @@ impl World {
 
     /// What `plan` says now, without doing it.
     pub fn plan(&self) -> Plan {
+        self.with_seen(|seen| plan(seen, &self.settings, self.now))
+    }
+
+    /// Whether an edit of the settings wakes the Workspace.
+    pub fn awaits_settings(&self) -> bool {
+        self.with_seen(awaits_settings)
+    }
+
+    fn with_seen<T>(&self, look: impl Fn(&Seen<'_>) -> T) -> T {
         let workspace: Option<Workspace> = self.workspace.as_ref().map(decode::<wire::Workspace>);
         let pod: Option<Pod> = self.pod.as_ref().map(decode::<wire::Pod>);
         let claim: Option<Claim> = self.claim.as_ref().map(decode::<wire::Claim>);
-        let seen = Seen {
+        look(&Seen {
             key: &self.key,
             workspace: workspace.as_ref(),
             pod: pod.as_ref(),
             claim: claim.as_ref(),
             service: self.service,
             memory: &self.memory,
-        };
-        plan(&seen, &self.settings, self.now)
+        })
     }
 
     /// One pass. Returns the step.
