@@ -111,8 +111,12 @@ fn status(
         image: pod.and_then(|pod| pod.told.image.clone()),
         digest: pod.and_then(|pod| pod.agent.digest.clone()),
         pod: pod.map(|_| seen.key.name.to_string()),
-        address: (seen.service == Service::Ours)
-            .then(|| names::address(&seen.key.namespace, &seen.key.name)),
+        address: match seen.service {
+            Service::Ours => Some(names::address(&seen.key.namespace, &seen.key.name)),
+            // It is about to be created anew: not a reason to write to each Workspace twice.
+            Service::Missing => workspace.status.address.clone(),
+            Service::Foreign | Service::Refused => None,
+        },
         conditions: conditions(workspace, pod, finding, now),
     }
 }
