@@ -30,6 +30,7 @@ use crate::seen::{Key, Service};
 use crate::settings::Environment;
 use crate::watch::{self, Event, Scope};
 use crate::wire::{self, Wire};
+use crate::workspace::Reason;
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -54,7 +55,8 @@ enum Item {
 
 /// What has come to its end beside the loop.
 enum Done {
-    Step(Key, Step, Outcome),
+    /// With the state that the Workspace showed when the step was planned.
+    Step(Key, Option<Reason>, Step, Outcome),
     Service(Arc<str>, Outcome),
     Fleet(Result<BTreeMap<String, String>, String>),
     Otherwise(Key),
@@ -211,9 +213,11 @@ impl Controller {
             self.queue.done(item);
             return;
         };
-        if seen.workspace.is_some() && seen.service == Service::Missing {
+        let ends = seen.memory.namespace_terminating;
+        if seen.workspace.is_some() && seen.service == Service::Missing && !ends {
             self.queue.add(Item::Service(Arc::clone(&key.namespace)));
         }
+        let told = seen.workspace.and_then(|it| it.status.state);
         let clock = Timestamp::now();
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
         let step = plan.step.inspect(|step| journal::planned(&seen, step));
@@ -229,7 +233,7 @@ impl Controller {
                 let (client, key) = (self.client.clone(), key.clone());
                 let request = async move {
                     let outcome = apply::apply(&client, &key, step.clone()).await;
-                    Done::Step(key, step, outcome)
+                    Done::Step(key, told, step, outcome)
                 };
                 self.under_way.push(request.boxed());
             }
@@ -269,8 +273,11 @@ impl Controller {
 
     fn conclude(&mut self, done: Done) {
         match done {
-            Done::Step(key, step, outcome) => {
+            Done::Step(key, told, step, outcome) => {
                 let item = Item::Workspace(key.clone());
+                if let Some(seen) = self.index.seen(&key) {
+                    journal::applied(&seen, told, &step, &outcome);
+                }
                 self.note(&key, &item, &step, outcome);
                 self.queue.done(&item);
             }
@@ -295,9 +302,6 @@ impl Controller {
 
     /// What is remembered of a step, and when to look again.
     fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
-        if let Some(seen) = self.index.seen(key) {
-            journal::applied(&seen, step, &outcome);
-        }
         let now = Instant::now();
         match outcome {
             Outcome::Written(awaited) => {
@@ -349,7 +353,10 @@ impl Controller {
                 self.queue.wake(item.clone(), Some(now + SERVICE_AGAIN));
                 Service::Refused
             }
-            Outcome::NamespaceTerminating => Service::Refused,
+            Outcome::NamespaceTerminating => {
+                self.index.namespace_terminates(namespace);
+                return;
+            }
             // It exists: the watch is about to show whose it is.
             Outcome::Stale => {
                 self.queue.wake(item.clone(), Some(now + LOOK_AGAIN));

@@ -257,6 +257,16 @@ impl Index {
         self.in_namespace(namespace)
     }
 
+    /// A namespace is going away, and with it all its Workspaces. One that is created again under
+    /// its name has others.
+    pub fn namespace_terminates(&mut self, namespace: &str) {
+        for (key, entry) in &mut self.entries {
+            if &*key.namespace == namespace && entry.workspace.is_some() {
+                entry.memory.namespace_terminating = true;
+            }
+        }
+    }
+
     /// The Workspaces of a namespace.
     fn in_namespace(&self, namespace: &str) -> Vec<Key> {
         self.keys()

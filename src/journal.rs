@@ -84,8 +84,9 @@ pub fn planned(seen: &Seen<'_>, step: &Step) {
     }
 }
 
-/// A step was applied, or not.
-pub fn applied(seen: &Seen<'_>, step: &Step, outcome: &Outcome) {
+/// A step was applied, or not. `told` is what the Workspace showed before: the watch may be quicker
+/// than the answer, and then what is seen has the new state already.
+pub fn applied(seen: &Seen<'_>, told: Option<Reason>, step: &Step, outcome: &Outcome) {
     let Some(workspace) = seen.workspace else {
         return;
     };
@@ -100,9 +101,7 @@ pub fn applied(seen: &Seen<'_>, step: &Step, outcome: &Outcome) {
                 "healed: the stuck Pod got another image"
             );
         }
-        (Step::PatchStatus { status, .. }, Outcome::Written(_))
-            if workspace.status.state != status.state =>
-        {
+        (Step::PatchStatus { status, .. }, Outcome::Written(_)) if told != status.state => {
             state(seen, workspace, status.state, status.image.as_deref());
         }
         (_, Outcome::Refused(message)) => {
