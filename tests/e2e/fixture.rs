@@ -106,14 +106,25 @@ impl World {
         self.operator = Some(Process::spawn(&mut command).expect("the operator starts"));
     }
 
+    /// Starts the operator for the Workspaces of another namespace.
+    pub fn start_for(&mut self, namespace: &str) {
+        let mut command = self.command_for(namespace);
+        self.operator = Some(Process::spawn(&mut command).expect("the operator starts"));
+    }
+
     /// The operator's command line in this namespace.
     pub fn command(&self) -> Command {
+        self.command_for(&self.namespace)
+    }
+
+    /// The same, for the Workspaces of another namespace.
+    pub fn command_for(&self, namespace: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
         command
             .args([
                 "run",
                 "--namespace",
-                &self.namespace,
+                namespace,
                 "--settings-namespace",
                 &self.namespace,
             ])
@@ -303,6 +314,34 @@ impl World {
         })
         .await;
         self.get("pod", name)
+    }
+
+    /// Waits until this many Workspaces are Ready, and no other is there.
+    pub async fn all_ready(&self, count: usize) {
+        let start = Instant::now();
+        loop {
+            let all = self.list("workspaces");
+            let is_ready = |it: &&Value| it["status"]["state"] == "Ready";
+            let ready = all.iter().filter(is_ready).count();
+            if (ready, all.len()) == (count, count) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{ready} of {count} are Ready");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until this holds.
+    pub async fn holds(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !is(self) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{what} did not come\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until this registry prefix is in force.

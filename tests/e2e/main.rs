@@ -7,5 +7,7 @@ mod fixture;
 mod link;
 
 mod basics;
+mod lifecycle;
+mod service;
 mod settings;
 mod storage;
