@@ -65,6 +65,10 @@ fn the_whole_pod_of_an_empty_spec() {
             "molecule.ai/runtime": "langgraph",
         })
     );
+    assert_eq!(
+        pod["metadata"]["name"], "w",
+        "I1: the name is what keeps a second Pod out"
+    );
     assert_eq!(pod["metadata"]["annotations"]["molecule.ai/image"], image);
     assert_eq!(
         pod["metadata"]["ownerReferences"],
