@@ -269,6 +269,17 @@ impl World {
 
     /// Waits until an object is so, and returns it.
     pub async fn until(&self, kind: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.until_within(PATIENCE.as_secs(), kind, name, is).await
+    }
+
+    /// The same, for what takes its time.
+    pub async fn until_within(
+        &self,
+        seconds: u64,
+        kind: &str,
+        name: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Value {
         let start = Instant::now();
         loop {
             let object = self.look(kind, name).await;
@@ -276,7 +287,7 @@ impl World {
                 return object;
             }
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < Duration::from_secs(seconds),
                 "{kind} {name} did not become as awaited: {object:#}\n{}",
                 self.log()
             );
@@ -390,6 +401,41 @@ impl World {
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: &str, name: &str) {
         self.until(kind, name, Value::is_null).await;
+    }
+
+    /// Waits until the API server would refuse to create this object: what decides on that learns
+    /// of a new rule a little later.
+    pub async fn until_refused(&self, object: &Value) {
+        let args = [
+            "-n",
+            &self.namespace,
+            "create",
+            "--dry-run=server",
+            "-f",
+            "-",
+        ];
+        let start = Instant::now();
+        let refused = || self.admin().run_with_input(&args, &object.to_string());
+        while refused().expect("kubectl runs").ok() {
+            assert!(start.elapsed() < PATIENCE, "it is not refused");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Adds a node that only Pods of this test get to, for they tolerate `only-for`.
+    pub fn own_node(&self, name: &str) {
+        let mut node = self.get("node", "node-1");
+        node["metadata"] = serde_json::json!({
+            "name": name, "labels": {"kubernetes.io/hostname": name},
+        });
+        node["spec"]["taints"] = serde_json::json!([
+            {"key": "only-for", "value": self.namespace, "effect": "NoSchedule"},
+        ]);
+        let output = self
+            .admin()
+            .run_with_input(&["create", "-f", "-"], &node.to_string())
+            .expect("kubectl runs");
+        assert!(output.ok(), "{}", output.stderr);
     }
 
     /// From now on only later requests count.

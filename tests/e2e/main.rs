@@ -8,6 +8,8 @@ mod link;
 
 mod basics;
 mod lifecycle;
+mod outage;
+mod rollout;
 mod service;
 mod settings;
 mod storage;
