@@ -1,0 +1,35 @@
+# `make` prints what can be made. The recipes are what a person would type.
+
+# CI=1 (or true, as CI systems set it) is for where nobody watches.
+UNWATCHED := $(filter-out 0 false,$(CI))
+BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+# The end-to-end tests mostly wait.
+TEST_THREADS ?= 8
+
+.PHONY: help build test demo crd lint control-plane clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build the operator, the demo and the tools
+	cargo build --workspace --bins
+
+test: ## Pass every test: cargo test --workspace
+	cargo test --workspace -- --test-threads=$(TEST_THREADS)
+
+demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
+	$(BIN)/demo $(if $(UNWATCHED),--ci)
+
+crd: ## Generate crds/workspace.yaml from the API's types
+	cargo run --quiet --bin workspace-operator -- crd > crds/workspace.yaml.new
+	mv crds/workspace.yaml.new crds/workspace.yaml
+
+lint: ## Check the format, and let clippy warn of nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+control-plane: build ## Build the pinned etcd, Kubernetes and kwok; the tests and the demo do it as well
+	$(BIN)/control-plane build
+
+clean: ## Remove all that was built, the control plane included
+	cargo clean
