@@ -64,7 +64,7 @@ enum Done {
 
 /// When a create ran into an object that went away at once, or a Service was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const SERVICE_AGAIN: Duration = Duration::from_mins(5);
+const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 /// After a signal, what is under way gets this long to end.
 const LAST_REQUESTS: Duration = Duration::from_millis(700);
 
@@ -386,13 +386,13 @@ impl Controller {
             Existing::Pod(pod) => {
                 let name = key.name.to_string();
                 self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid, names::LABEL_NAME);
-                self.index.set_unwatched_pod(key, Some(*pod));
+                self.index.set_unwatched_pod(key, Some(pod));
                 self.queue.add(item.clone());
             }
             Existing::Claim(claim) => {
                 let (name, label) = (names::claim(&key.name), names::LABEL_WORKSPACE);
                 self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid, label);
-                self.index.set_unwatched_claim(key, Some(*claim));
+                self.index.set_unwatched_claim(key, Some(claim));
                 self.queue.add(item.clone());
             }
         }

@@ -15,11 +15,11 @@ pub enum Change<T> {
     /// A list begins: what it does not bring is gone.
     Listing,
     /// The list brings an object.
-    Listed(Key, T, u64),
+    Listed(Key, Box<T>, u64),
     /// The list is complete.
     Complete,
     /// An object is new or changed; the number is its place in the watch.
-    Applied(Key, T, u64),
+    Applied(Key, Box<T>, u64),
     /// An object is gone.
     Gone(Key, u64),
 }
@@ -50,12 +50,12 @@ const AWAIT_AT_MOST: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Default)]
 struct Entry {
-    workspace: Option<Workspace>,
-    pod: Option<Pod>,
-    claim: Option<Claim>,
+    workspace: Option<Box<Workspace>>,
+    pod: Option<Box<Pod>>,
+    claim: Option<Box<Claim>>,
     /// What a create ran into and the watches do not show, for it has no label of ours.
-    unwatched_pod: Option<Pod>,
-    unwatched_claim: Option<Claim>,
+    unwatched_pod: Option<Box<Pod>>,
+    unwatched_claim: Option<Box<Claim>>,
     memory: Memory,
     awaited: Option<(Awaited, Instant)>,
 }
@@ -72,7 +72,7 @@ pub trait Slot: Sized {
     const KIND: Kind;
     /// Puts it there, or takes it away.
     #[doc(hidden)]
-    fn set(index: &mut Index, key: &Key, object: Option<Self>);
+    fn set(index: &mut Index, key: &Key, object: Option<Box<Self>>);
     /// Whether there is one.
     #[doc(hidden)]
     fn is_set(index: &Index, key: &Key) -> bool;
@@ -160,9 +160,9 @@ impl Index {
                 self.listed_services
                     .get_or_insert_default()
                     .insert(Arc::clone(&key.namespace));
-                self.set_service(&key.namespace, service)
+                self.set_service(&key.namespace, *service)
             }
-            Change::Applied(key, service, _) => self.set_service(&key.namespace, service),
+            Change::Applied(key, service, _) => self.set_service(&key.namespace, *service),
             Change::Gone(key, _) => self.set_service(&key.namespace, Service::Missing),
             Change::Complete => {
                 let listed = self.listed_services.take().unwrap_or_default();
@@ -182,9 +182,9 @@ impl Index {
         let entry = self.entries.get(key)?;
         Some(Seen {
             key,
-            workspace: entry.workspace.as_ref(),
-            pod: entry.pod.as_ref().or(entry.unwatched_pod.as_ref()),
-            claim: entry.claim.as_ref().or(entry.unwatched_claim.as_ref()),
+            workspace: entry.workspace.as_deref(),
+            pod: entry.pod.as_deref().or(entry.unwatched_pod.as_deref()),
+            claim: entry.claim.as_deref().or(entry.unwatched_claim.as_deref()),
             service: self.service(&key.namespace),
             memory: &entry.memory,
         })
@@ -229,14 +229,14 @@ impl Index {
     }
 
     /// A create ran into this Pod, or there is no such Pod any more.
-    pub fn set_unwatched_pod(&mut self, key: &Key, pod: Option<Pod>) {
+    pub fn set_unwatched_pod(&mut self, key: &Key, pod: Option<Box<Pod>>) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.unwatched_pod = pod;
         }
     }
 
     /// A create ran into this claim, or there is no such claim any more.
-    pub fn set_unwatched_claim(&mut self, key: &Key, claim: Option<Claim>) {
+    pub fn set_unwatched_claim(&mut self, key: &Key, claim: Option<Box<Claim>>) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.unwatched_claim = claim;
         }
@@ -279,9 +279,10 @@ impl Index {
 impl Slot for Workspace {
     const KIND: Kind = Kind::Workspace;
 
-    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+    fn set(index: &mut Index, key: &Key, object: Option<Box<Self>>) {
         let entry = index.entries.entry(key.clone()).or_default();
-        let uid = |workspace: &Option<Self>| workspace.as_ref().map(|it| it.version.uid.clone());
+        let uid =
+            |workspace: &Option<Box<Self>>| workspace.as_ref().map(|it| it.version.uid.clone());
         // Another Workspace of the same name starts without a past.
         if uid(&entry.workspace) != uid(&object) {
             entry.memory = Memory::default();
@@ -300,7 +301,7 @@ impl Slot for Workspace {
 impl Slot for Pod {
     const KIND: Kind = Kind::Pod;
 
-    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+    fn set(index: &mut Index, key: &Key, object: Option<Box<Self>>) {
         index.entries.entry(key.clone()).or_default().pod = object;
     }
 
@@ -315,7 +316,7 @@ impl Slot for Pod {
 impl Slot for Claim {
     const KIND: Kind = Kind::Claim;
 
-    fn set(index: &mut Index, key: &Key, object: Option<Self>) {
+    fn set(index: &mut Index, key: &Key, object: Option<Box<Self>>) {
         index.entries.entry(key.clone()).or_default().claim = object;
     }
 

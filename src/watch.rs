@@ -161,11 +161,11 @@ fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
         watcher::Event::InitDone => Change::Complete,
         watcher::Event::InitApply(object) => {
             let (key, place) = (key(&object), object.progress());
-            Change::Listed(key, object.seen(), place)
+            Change::Listed(key, Box::new(object.seen()), place)
         }
         watcher::Event::Apply(object) => {
             let (key, place) = (key(&object), object.progress());
-            Change::Applied(key, object.seen(), place)
+            Change::Applied(key, Box::new(object.seen()), place)
         }
         watcher::Event::Delete(object) => Change::Gone(key(&object), object.progress()),
     }

@@ -8,20 +8,18 @@ use super::{
     retry_at,
 };
 use crate::fleet::InForce;
-use crate::names;
 use crate::pod;
-use crate::seen::{AgentState, Ask, Claim, Controller, Phase, Pod, Seen, Service, Workspace};
+use crate::seen::{AgentState, Ask, Controller, Phase, Pod, Seen, Service, Workspace};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
-use crate::volume;
-use crate::workspace::{Reason, Storage, WorkspaceSpec};
+use crate::workspace::{Reason, WorkspaceSpec};
 
 /// All that one decision rests on.
-struct Case<'a> {
-    seen: &'a Seen<'a>,
-    workspace: &'a Workspace,
-    spec: &'a WorkspaceSpec,
+pub(super) struct Case<'a> {
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) workspace: &'a Workspace,
+    pub(super) spec: &'a WorkspaceSpec,
     in_force: &'a InForce,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 /// Whose the Pod of this name is.
@@ -351,104 +349,6 @@ impl Case<'_> {
             Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
         })
     }
-
-    /// What must come before a Pod that mounts the claim. Never that it is bound: with
-    /// `WaitForFirstConsumer` that comes after.
-    fn claim_first(&self) -> Option<Decision> {
-        let storage = self.spec.storage.as_ref()?;
-        let name = names::claim(&self.seen.key.name);
-        match self.seen.claim {
-            None => Some(self.create_claim(storage)),
-            Some(claim) if claim.workspace.as_deref() != Some(&self.seen.key.name) => {
-                let message = format!(
-                    "a PersistentVolumeClaim {name} exists without the label {}={}; add the label \
-                     to let this Workspace use it, or delete it",
-                    names::LABEL_WORKSPACE,
-                    self.seen.key.name
-                );
-                Some(Decision::wait(Finding::new(
-                    Kind::Stalled,
-                    Reason::VolumeNotOwned,
-                    message,
-                )))
-            }
-            Some(claim) if claim.deleting || self.is_predecessors(claim) => {
-                let message = format!("the old PersistentVolumeClaim {name} is still going away");
-                let reason = Reason::WaitingForOldVolume;
-                Some(Decision::wait(Finding::new(
-                    Kind::Progress,
-                    reason,
-                    message,
-                )))
-            }
-            Some(_) => None,
-        }
-    }
-
-    /// Owned by an earlier Workspace of this name, so the garbage collector deletes it.
-    fn is_predecessors(&self, claim: &Claim) -> bool {
-        let uid = &self.workspace.version.uid;
-        let workspaces = claim
-            .owners
-            .iter()
-            .filter(|owner| owner.kind == "Workspace");
-        let mut uids = workspaces.map(|owner| &owner.uid).peekable();
-        uids.peek().is_some() && !uids.any(|it| it == uid)
-    }
-
-    fn create_claim(&self, storage: &Storage) -> Decision {
-        if let Some(decision) = self.claim_rejected() {
-            return decision;
-        }
-        let claim = pod::claim(self.seen.key, &self.workspace.version.uid, storage);
-        Decision::act(
-            Step::CreateClaim {
-                size: storage.size.0.clone(),
-                claim: Box::new(claim),
-            },
-            pending("the PersistentVolumeClaim is about to be created"),
-        )
-    }
-
-    /// Growth, and whether the claim goes with its Workspace.
-    fn claim_change(&self) -> Option<Decision> {
-        let (storage, claim) = (self.spec.storage.as_ref()?, self.seen.claim?);
-        let ours = claim.workspace.as_deref() == Some(&self.seen.key.name);
-        if !ours || claim.deleting || self.is_predecessors(claim) || self.claim_rejected().is_some()
-        {
-            return None;
-        }
-        let change = volume::change(self.seen.key, &self.workspace.version.uid, storage, claim)?;
-        let step = Step::PatchClaim {
-            version: claim.version.clone(),
-            size: storage.size.0.clone(),
-            change,
-        };
-        Some(Decision::act(
-            step,
-            pending("the PersistentVolumeClaim is being changed"),
-        ))
-    }
-
-    fn claim_rejected(&self) -> Option<Decision> {
-        let size = &self.spec.storage.as_ref()?.size.0;
-        let refusal = self.seen.memory.claim_refusal.as_ref()?;
-        let retry = retry_at(refusal);
-        (refusal.what == *size && self.now < retry).then(|| {
-            let message = format!("the API server refused the claim: {}", refusal.message);
-            let finding = Finding::new(Kind::Stalled, Reason::VolumeRejected, message);
-            Decision::wait(finding).until(retry)
-        })
-    }
-
-    /// A refused growth does not stop the Workspace, but it is not what the user asked for.
-    fn with_claim_refusal(&self, decision: Decision) -> Decision {
-        let content = matches!(decision.finding.kind, Kind::Ready | Kind::Suspended);
-        match self.claim_rejected() {
-            Some(rejected) if content && decision.step.is_none() => rejected,
-            _ => decision,
-        }
-    }
 }
 
 fn suspended() -> Decision {
@@ -459,7 +359,7 @@ fn suspended() -> Decision {
     ))
 }
 
-fn pending(message: &str) -> Finding {
+pub(super) fn pending(message: &str) -> Finding {
     Finding::new(Kind::Progress, Reason::Pending, message)
 }
 

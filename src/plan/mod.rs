@@ -5,6 +5,7 @@
 //! was planned from. One step a pass, so that a crash between any two writes leaves a state that
 //! `plan` already knows.
 
+mod claim;
 mod decide;
 mod diagnosis;
 mod memory;
