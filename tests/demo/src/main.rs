@@ -44,34 +44,41 @@ fn demo() -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
         // Whatever is under way is dropped then, and the cluster with it.
-        tokio::select! {
+        let world = tokio::select! {
             biased;
-            stopped = interrupted() => stopped.map(|()| ExitCode::from(INTERRUPTED)),
-            done = tell(ends_by_itself) => done,
+            stopped = interrupted() => return stopped.map(|()| ExitCode::from(INTERRUPTED)),
+            world = tell() => world?,
+        };
+        if !ends_by_itself {
+            stay(world).await?;
         }
+        Ok(ExitCode::SUCCESS)
     });
     // A kubectl or a build that is still running has been interrupted as well.
     runtime.shutdown_background();
     done
 }
 
-async fn tell(ends_by_itself: bool) -> Result<ExitCode> {
-    let terminal = Terminal::new();
-    let mut world = World::start(terminal).await?;
+async fn tell() -> Result<World> {
+    let mut world = World::start(Terminal::new()).await?;
     if let Err(error) = story::tell(&mut world).await {
         world.show_what_is_there().await;
         return Err(error.context("this step did not hold"));
     }
-    if !ends_by_itself {
-        world.invite();
-        tokio::select! {
-            biased;
-            stopped = interrupted() => stopped?,
-            ended = world.follow_log() => ended?,
-        }
-        terminal.say("\nEnding the operator and the cluster; nothing of them is left behind.");
+    Ok(world)
+}
+
+/// Leaves the cluster to whoever watches, until Ctrl-C.
+async fn stay(mut world: World) -> Result<()> {
+    world.invite();
+    tokio::select! {
+        biased;
+        stopped = interrupted() => stopped?,
+        ended = world.follow_log() => ended?,
     }
-    Ok(ExitCode::SUCCESS)
+    let end = "\nEnding the operator and the cluster; nothing of them is left behind.";
+    world.terminal.say(end);
+    Ok(())
 }
 
 async fn interrupted() -> Result<()> {
