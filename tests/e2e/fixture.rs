@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use cluster::{Cluster, Event, Events, Kubectl, Mark, Options, Process, Signal, State};
 use jiff::Timestamp;
 use kube::Client;
@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::link::Link;
+use crate::objects::assert_sound;
+pub use crate::objects::{condition, image, text, uid, workspace};
 
 static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
 static NAMESPACES: AtomicU32 = AtomicU32::new(1);
@@ -283,6 +285,9 @@ impl World {
         let start = Instant::now();
         loop {
             let object = self.look(kind, name).await;
+            if kind == "workspace" {
+                assert_sound(&object);
+            }
             if is(&object) {
                 return object;
             }
@@ -513,36 +518,6 @@ fn words(event: &Event) -> String {
     line
 }
 
-/// A Workspace with this spec, written as YAML flow.
-pub fn workspace(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: molecule.ai/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\n\
-         spec: {spec}\n"
-    )
-}
-
-/// The UID of an object.
-pub fn uid(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().expect("it exists")
-}
-
-/// The image of our container in a Pod.
-pub fn image(pod: &Value) -> &str {
-    let containers = pod["spec"]["containers"].as_array().expect("it is a Pod");
-    let agent = containers
-        .iter()
-        .find(|it| it["name"] == "agent")
-        .expect("it is ours");
-    agent["image"].as_str().unwrap_or_default()
-}
-
-/// One condition of a Workspace, null when it has none of that type.
-pub fn condition<'a>(workspace: &'a Value, type_: &str) -> &'a Value {
-    let conditions = workspace["status"]["conditions"].as_array();
-    let found = conditions.and_then(|all| all.iter().find(|it| it["type"] == type_));
-    found.unwrap_or(&Value::Null)
-}
-
 /// The namespace, and in it the shipped roles for its operator.
 fn grants(namespace: &str) -> String {
     let own = RBAC
@@ -561,13 +536,4 @@ fn grants(namespace: &str) -> String {
          subjects: [{{kind: ServiceAccount, name: workspace-operator, \
          namespace: {namespace}}}]\n"
     )
-}
-
-/// A value that must be there.
-pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
-    object
-        .pointer(path)
-        .and_then(Value::as_str)
-        .with_context(|| format!("{path} in {object:#}"))
-        .expect("it is there")
 }

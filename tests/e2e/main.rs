@@ -5,6 +5,7 @@
 
 mod fixture;
 mod link;
+mod objects;
 
 mod basics;
 mod lifecycle;
@@ -12,4 +13,5 @@ mod outage;
 mod rollout;
 mod service;
 mod settings;
+mod status;
 mod storage;
