@@ -198,7 +198,7 @@ async fn create_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
     let created = create::<_, wire::Pod>(client, &key.namespace, pod, false).await;
     match created {
         Err(Error::Api(status)) if status.is_already_exists() => {
-            let found = existing::<wire::Pod>(client, key, &key.name, Kind::Pod, names::LABEL_NAME);
+            let found = existing::<wire::Pod>(client, key, &key.name, Kind::Pod);
             found.await.map_or_else(failure, |(found, seen)| {
                 Outcome::Exists(seen.map_or(found, |pod| Existing::Pod(Box::new(pod))))
             })
@@ -211,8 +211,8 @@ async fn create_claim(client: &Client, key: &Key, claim: &core::PersistentVolume
     let created = create::<_, wire::Claim>(client, &key.namespace, claim, false).await;
     match created {
         Err(Error::Api(status)) if status.is_already_exists() => {
-            let (name, label) = (names::claim(&key.name), names::LABEL_WORKSPACE);
-            let found = existing::<wire::Claim>(client, key, &name, Kind::Claim, label);
+            let name = names::claim(&key.name);
+            let found = existing::<wire::Claim>(client, key, &name, Kind::Claim);
             found.await.map_or_else(failure, |(found, seen)| {
                 Outcome::Exists(seen.map_or(found, |claim| Existing::Claim(Box::new(claim))))
             })
@@ -227,7 +227,6 @@ async fn existing<K>(
     key: &Key,
     name: &str,
     kind: Kind,
-    label: &str,
 ) -> Result<(Existing, Option<K::Seen>), Error>
 where
     K: Wire + Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -236,13 +235,8 @@ where
     let Some(found) = within(api.get_opt(name)).await? else {
         return Ok((Existing::NoMore, None));
     };
-    let meta = found.meta();
-    let place = progress(meta.resource_version.as_deref().unwrap_or_default());
-    let watched = meta
-        .labels
-        .as_ref()
-        .is_some_and(|labels| labels.contains_key(label));
-    let seen = (!watched).then(|| found.seen());
+    let place = found.progress();
+    let seen = (!found.is_watched()).then(|| found.seen());
     Ok((Existing::Watched(Awaited::Place(kind, place)), seen))
 }
 

@@ -385,13 +385,13 @@ impl Controller {
             }
             Existing::Pod(pod) => {
                 let name = key.name.to_string();
-                self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid, names::LABEL_NAME);
+                self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid);
                 self.index.set_unwatched_pod(key, Some(pod));
                 self.queue.add(item.clone());
             }
             Existing::Claim(claim) => {
-                let (name, label) = (names::claim(&key.name), names::LABEL_WORKSPACE);
-                self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid, label);
+                let name = names::claim(&key.name);
+                self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid);
                 self.index.set_unwatched_claim(key, Some(claim));
                 self.queue.add(item.clone());
             }
@@ -399,7 +399,7 @@ impl Controller {
     }
 
     /// Waits beside the loop until an object that the watches do not show is another or gone.
-    fn await_otherwise<K>(&self, key: &Key, name: String, uid: &str, label: &'static str)
+    fn await_otherwise<K>(&self, key: &Key, name: String, uid: &str)
     where
         K: Wire + Resource<Scope = NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -407,7 +407,7 @@ impl Controller {
         let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
         let (key, uid) = (key.clone(), uid.to_owned());
         let wait = async move {
-            watch::until_otherwise(api, &name, &uid, label).await;
+            watch::until_otherwise(api, &name, &uid).await;
             Done::Otherwise(key)
         };
         self.awaited.push(wait.boxed());

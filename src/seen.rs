@@ -86,6 +86,9 @@ pub enum Controller {
     None,
     /// A Workspace of this UID.
     Workspace(String),
+    /// A Workspace, but someone took away the label by which the watch shows our Pods: what
+    /// becomes of it is not seen.
+    Hidden,
     /// Something that is no Workspace.
     Other,
 }

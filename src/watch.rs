@@ -328,21 +328,15 @@ fn sentence(what: &str, error: &watcher::Error) -> String {
     }
 }
 
-/// Waits until an object that the watches do not show is gone, is another one, or got a label
-/// by which they show it.
-pub async fn until_otherwise<K>(api: Api<K>, name: &str, uid: &str, label: &str)
+/// Waits until an object that the watches do not show is gone, is another one, or got the
+/// label by which they show it.
+pub async fn until_otherwise<K>(api: Api<K>, name: &str, uid: &str)
 where
     K: Wire + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let same = |object: Option<&K>| {
-        object.is_some_and(|object| {
-            let meta = object.meta();
-            let labelled = meta
-                .labels
-                .as_ref()
-                .is_some_and(|all| all.contains_key(label));
-            meta.uid.as_deref() == Some(uid) && !labelled
-        })
+        object
+            .is_some_and(|object| object.meta().uid.as_deref() == Some(uid) && !object.is_watched())
     };
     let mut stream = watcher::watch_object(api, name).default_backoff().boxed();
     while let Some(next) = stream.next().await {

@@ -214,6 +214,11 @@ pub trait Wire: Resource<DynamicType = ()> {
     /// Decodes it.
     fn seen(self) -> Self::Seen;
 
+    /// Whether the watches, which select by label, show it.
+    fn is_watched(&self) -> bool {
+        true
+    }
+
     /// Its namespace and name.
     fn key(&self) -> Key {
         let meta = self.meta();
@@ -231,6 +236,10 @@ pub trait Wire: Resource<DynamicType = ()> {
 #[must_use]
 pub fn progress(resource_version: &str) -> u64 {
     resource_version.parse().unwrap_or(0)
+}
+
+fn label<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    meta.labels.as_ref()?.get(name).map(String::as_str)
 }
 
 fn version(meta: &ObjectMeta) -> Version {
@@ -269,7 +278,12 @@ impl Wire for Workspace {
 impl Wire for Pod {
     type Seen = seen::Pod;
 
+    fn is_watched(&self) -> bool {
+        label(&self.metadata, names::LABEL_NAME) == Some(names::NAME)
+    }
+
     fn seen(self) -> seen::Pod {
+        let watched = self.is_watched();
         let Self {
             metadata,
             spec,
@@ -289,7 +303,10 @@ impl Wire for Pod {
         let image = spec.containers.into_iter().find(|it| it.name == AGENT);
         seen::Pod {
             version: version(&metadata),
-            controller: controller(metadata.owner_references.as_deref().unwrap_or_default()),
+            controller: match controller(metadata.owner_references.as_deref().unwrap_or_default()) {
+                Controller::Workspace(_) if !watched => Controller::Hidden,
+                controller => controller,
+            },
             created: metadata
                 .creation_timestamp
                 .as_ref()
@@ -387,13 +404,14 @@ fn told(annotations: Option<&BTreeMap<String, String>>) -> Told {
 impl Wire for Claim {
     type Seen = seen::Claim;
 
+    fn is_watched(&self) -> bool {
+        label(&self.metadata, names::LABEL_WORKSPACE).is_some()
+    }
+
     fn seen(mut self) -> seen::Claim {
-        let labels = self.metadata.labels.as_ref();
         seen::Claim {
             version: version(&self.metadata),
-            workspace: labels
-                .and_then(|all| all.get(names::LABEL_WORKSPACE))
-                .cloned(),
+            workspace: label(&self.metadata, names::LABEL_WORKSPACE).map(str::to_owned),
             owners: self.metadata.owner_references.clone().unwrap_or_default(),
             deleting: self.metadata.deletion_timestamp.is_some(),
             pending: self.status.phase.as_deref() == Some("Pending"),

@@ -8,6 +8,7 @@ use super::{
     retry_at,
 };
 use crate::fleet::InForce;
+use crate::names;
 use crate::pod;
 use crate::seen::{AgentState, Ask, Controller, Phase, Pod, Seen, Service, Workspace};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
@@ -27,6 +28,8 @@ enum Ownership {
     Ours,
     /// Of an earlier Workspace of the same name: the garbage collector deletes it.
     Predecessors,
+    /// Of a Workspace, and out of sight.
+    Hidden,
     Foreign,
 }
 
@@ -66,6 +69,7 @@ impl Case<'_> {
             (Ownership::Ours, None) if self.spec.suspend => self.suspend(pod),
             (Ownership::Ours, None) => self.existing(pod),
             (Ownership::Ours, Some(grace)) => self.going(pod, grace),
+            (Ownership::Hidden, _) => Decision::wait(self.hidden()),
             (_, _) if self.spec.suspend => suspended(),
             (Ownership::Predecessors, grace) => self.going(pod, grace.unwrap_or(self.now)),
             (Ownership::Foreign, _) => Decision::wait(Finding::new(
@@ -84,8 +88,21 @@ impl Case<'_> {
         match &pod.controller {
             Controller::Workspace(uid) if *uid == self.workspace.version.uid => Ownership::Ours,
             Controller::Workspace(_) => Ownership::Predecessors,
+            Controller::Hidden => Ownership::Hidden,
             Controller::None | Controller::Other => Ownership::Foreign,
         }
+    }
+
+    fn hidden(&self) -> Finding {
+        let (pod, label, value) = (&self.seen.key.name, names::LABEL_NAME, names::NAME);
+        Finding::new(
+            Kind::Stalled,
+            Reason::PodNotOwned,
+            format!(
+                "the Pod {pod} lost the label {label}={value}, without which nothing is known of \
+                 it; put the label back or delete that Pod"
+            ),
+        )
     }
 
     fn suspend(&self, pod: &Pod) -> Decision {
