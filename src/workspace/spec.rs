@@ -60,8 +60,9 @@ pub struct WorkspaceSpec {
     /// ConfigMaps and Secrets whose keys become environment variables, as in core/v1 Container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFromSource>,
-    /// CPU, memory and other resources of the container, as in core/v1 Container. Default: none,
-    /// or what the namespace's LimitRange gives.
+    /// CPU, memory and other resources of the container, as in core/v1 Container; a fraction is
+    /// written as a string, `500m` or `"0.5"`. Default: none, or what the namespace's LimitRange
+    /// gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Security context of the container, as in core/v1 Container, without privileged, added
@@ -112,8 +113,8 @@ pub struct WorkspaceSpec {
     /// Default: 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<i64>,
-    /// The name of a ConfigMap of this namespace that is projected into `/configs`. Default:
-    /// `/configs` is on the storage.
+    /// The name of a ConfigMap of this namespace that is projected into `/configs`. Default: none;
+    /// `/configs` is a writable folder, kept where there is `storage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
     /// Storage that is kept across Pods, in one PersistentVolumeClaim `workspace-<name>`: it
