@@ -1,6 +1,5 @@
 //! A namespace with an operator in it, and words for what happens there.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -8,8 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use cluster::{Cluster, Event, Events, Kubectl, Mark, Options, Process, Signal, State};
-use jiff::Timestamp;
+use cluster::{Cluster, Kubectl, Mark, Options, Process, Signal, State};
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -56,7 +54,8 @@ pub struct World {
     /// For looking often: a kubectl for each look would keep the machine busy.
     client: Client,
     operator: Option<Process>,
-    since: Mark,
+    /// Since when requests count.
+    pub since: Mark,
 }
 
 impl World {
@@ -442,58 +441,6 @@ impl World {
             .expect("kubectl runs");
         assert!(output.ok(), "{}", output.stderr);
     }
-
-    /// From now on only later requests count.
-    pub fn forget(&mut self) {
-        self.since = self.cluster.audit().mark().expect("the audit log is there");
-    }
-
-    /// The operator's writes since the start or the last `forget`, dry runs left out, as
-    /// `verb resource/subresource name code`.
-    pub fn writes(&self) -> Vec<String> {
-        self.requests()
-            .iter()
-            .filter(|it| it.is_write() && !it.dry_run)
-            .map(words)
-            .collect()
-    }
-
-    /// Those of the writes that are about this resource and object: `writes_to("pods", "alice")`.
-    pub fn writes_to(&self, resource: &str, name: &str) -> Vec<String> {
-        let about = |line: &String| {
-            let mut words = line.split(' ');
-            let of = words.nth(1).unwrap_or_default();
-            of.split('/').next() == Some(resource) && words.next() == Some(name)
-        };
-        self.writes().into_iter().filter(about).collect()
-    }
-
-    /// When the operator first wrote so: `written_at("patch workspaces/status alice 200")`.
-    pub fn written_at(&self, line: &str) -> Timestamp {
-        let found = self.requests().into_iter().find(|it| words(it) == line);
-        found.expect("it was written").timestamp
-    }
-
-    /// The operator's requests since the start or the last `forget`.
-    pub fn requests(&self) -> Events {
-        self.events()
-            .by_service_account(&self.namespace, "workspace-operator")
-    }
-
-    /// Every request in the cluster since the start or the last `forget`.
-    pub fn events(&self) -> Events {
-        let audit = self.cluster.audit();
-        audit
-            .events_since(self.since)
-            .expect("the audit log is there")
-    }
-
-    /// The operator writes nothing for this long.
-    pub async fn silence(&mut self, seconds: u64) {
-        self.forget();
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-        assert_eq!(self.writes(), Vec::<String>::new(), "\n{}", self.log());
-    }
 }
 
 impl Drop for World {
@@ -506,16 +453,6 @@ impl Drop for World {
         let args = ["delete", "namespace", &self.namespace, "--wait=false"];
         let _ = self.cluster.kubectl().run(&args);
     }
-}
-
-/// A request as `verb resource/subresource name code`.
-fn words(event: &Event) -> String {
-    let mut line = format!("{} {}", event.verb, event.resource);
-    if !event.subresource.is_empty() {
-        let _ = write!(line, "/{}", event.subresource);
-    }
-    let _ = write!(line, " {} {}", event.name, event.code);
-    line
 }
 
 /// The namespace, and in it the shipped roles for its operator.

@@ -6,6 +6,7 @@
 mod fixture;
 mod link;
 mod objects;
+mod requests;
 
 mod basics;
 mod lifecycle;

@@ -50,6 +50,10 @@ async fn no_edit_of_the_settings_touches_what_runs() {
     world.registry(&b);
     world.in_force(&b).await;
     assert_eq!(world.fleet("error"), "");
+    // The next operator looks at each that runs anew, with settings that would make another Pod.
+    world.kill().await;
+    world.start();
+    world.logged("looking after Workspaces").await;
     // Deleted.
     world.kubectl(&["delete", "configmap", "workspace-settings"]);
     world.in_force(DEFAULT).await;

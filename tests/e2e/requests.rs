@@ -1,0 +1,84 @@
+//! What the operator asked of the API server, by the audit log.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use cluster::{Event, Events};
+use jiff::Timestamp;
+
+use crate::fixture::World;
+
+impl World {
+    /// From now on only later requests count.
+    pub fn forget(&mut self) {
+        self.since = self.cluster.audit().mark().expect("the audit log is there");
+    }
+
+    /// The operator's writes since the start or the last `forget`, dry runs left out, as
+    /// `verb resource/subresource name code`.
+    pub fn writes(&self) -> Vec<String> {
+        self.requests()
+            .iter()
+            .filter(|it| it.is_write() && !it.dry_run)
+            .map(words)
+            .collect()
+    }
+
+    /// Those of the writes that are about this resource and object: `writes_to("pods", "alice")`.
+    pub fn writes_to(&self, resource: &str, name: &str) -> Vec<String> {
+        let about = |line: &String| {
+            let mut words = line.split(' ');
+            let of = words.nth(1).unwrap_or_default();
+            of.split('/').next() == Some(resource) && words.next() == Some(name)
+        };
+        self.writes().into_iter().filter(about).collect()
+    }
+
+    /// When the operator first wrote so: `written_at("patch workspaces/status alice 200")`.
+    pub fn written_at(&self, line: &str) -> Timestamp {
+        let found = self.requests().into_iter().find(|it| words(it) == line);
+        found.expect("it was written").timestamp
+    }
+
+    /// The operator's requests since the start or the last `forget`.
+    pub fn requests(&self) -> Events {
+        self.events()
+            .by_service_account(&self.namespace, "workspace-operator")
+    }
+
+    /// Every request in the cluster since the start or the last `forget`.
+    pub fn events(&self) -> Events {
+        let audit = self.cluster.audit();
+        audit
+            .events_since(self.since)
+            .expect("the audit log is there")
+    }
+
+    /// When the Pod's status first said this: until then nobody can have known.
+    pub fn shown_at(&self, pod: &str, words: &str) -> Timestamp {
+        let says = |event: &Event| {
+            let status = event.request_object.as_ref().map(ToString::to_string);
+            event.subresource == "status" && status.is_some_and(|it| it.contains(words))
+        };
+        let events = self.events().in_namespace(&self.namespace);
+        let shown = events.of("pods").named(pod).filter(says);
+        shown.first().expect("the Pod shows it").timestamp
+    }
+
+    /// The operator writes nothing for this long.
+    pub async fn silence(&mut self, seconds: u64) {
+        self.forget();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        assert_eq!(self.writes(), Vec::<String>::new(), "\n{}", self.log());
+    }
+}
+
+/// A request as `verb resource/subresource name code`.
+fn words(event: &Event) -> String {
+    let mut line = format!("{} {}", event.verb, event.resource);
+    if !event.subresource.is_empty() {
+        let _ = write!(line, "/{}", event.subresource);
+    }
+    let _ = write!(line, " {} {}", event.name, event.code);
+    line
+}
