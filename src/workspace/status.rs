@@ -53,7 +53,7 @@ fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rea
     Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema,
 )]
 pub enum Reason {
-    /// The agent answers on its port.
+    /// The agent answers on port 8000.
     Ready,
     /// There is no Pod because the user asked for none; the storage stays.
     Suspended,
@@ -71,37 +71,46 @@ pub enum Reason {
     WaitingForOldPod,
     /// An older claim of the same name is still going away.
     WaitingForOldVolume,
-    /// The claim is not bound yet.
+    /// The claim is not bound yet and no node can take the Pod; the message is the scheduler's.
     VolumePending,
-    /// The Pod failed or was evicted; it is replaced after a back-off.
+    /// The Pod failed or was evicted; it stays for its logs and is replaced after a back-off of 10
+    /// s to 5 min.
     PodFailed,
-    /// The container runs but does not answer on its port.
+    /// The agent runs but does not answer on port 8000; its log says why.
     NotReady,
-    /// The image cannot be pulled.
+    /// The image cannot be pulled; the message names the registry and its answer. An edit of the
+    /// settings, or the image appearing there, heals it.
     ImagePullFailed,
-    /// No node can take the Pod.
+    /// No node can take the Pod; the message is the scheduler's.
     Unschedulable,
-    /// The agent keeps exiting.
+    /// The agent keeps exiting; the message has its last exit, `kubectl logs --previous` its log.
     CrashLooping,
-    /// A ConfigMap, a Secret or a key that the container needs is missing.
+    /// A ConfigMap, a Secret or a key that the container needs is missing; create what the message
+    /// names.
     ConfigMissing,
-    /// The container cannot be created on its node.
+    /// The container cannot be created on its node; `kubectl describe pod` says more.
     ContainerError,
-    /// The runtime is none of the known ones, so there is no image.
+    /// The runtime is none of the known ones, so there is no image: change it, or add it to
+    /// `EXTRA_RUNTIMES` in the settings.
     UnknownRuntime,
-    /// The settings are invalid and there are no last good ones.
+    /// The settings are invalid and there are no last good ones, so no Pod is started until they
+    /// are mended.
     InvalidSettings,
-    /// The stored object does not decode.
+    /// The stored object does not decode, as after a downgrade: apply it again.
     InvalidSpec,
-    /// The API server refused the Pod.
+    /// The API server refused the Pod, in the words of the message: a quota, Pod Security, a
+    /// policy. An older Pod runs on; it is tried again with growing pauses.
     PodRejected,
-    /// A Pod of the same name belongs to someone else.
+    /// A Pod of the same name belongs to someone else: delete it, or rename the Workspace.
     PodNotOwned,
-    /// The old Pod hangs in Terminating.
+    /// The old Pod hangs in Terminating, as on a lost node: taint that node as out of service.
+    /// Nothing is ever force-deleted.
     PodStuckTerminating,
-    /// A claim of the same name belongs to someone else.
+    /// A claim of the same name has no label of ours: add the label `molecule.ai/workspace`, or
+    /// delete it.
     VolumeNotOwned,
-    /// The API server refused the claim or its change.
+    /// The API server refused the claim or its growth, in the words of the message. What runs runs
+    /// on.
     VolumeRejected,
 }
 
