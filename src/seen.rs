@@ -241,7 +241,7 @@ pub enum Service {
 }
 
 /// What this process remembers of a Workspace between two passes.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Memory {
     /// The reason that holds now, and since when it has been seen.
     pub showing: Option<(Reason, Timestamp)>,
@@ -269,7 +269,7 @@ pub struct Ask {
 }
 
 /// The API server's refusal of something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal<T> {
     /// What was refused.
     pub what: T,
