@@ -1,5 +1,6 @@
 //! A namespace with an operator in it, and words for what happens there.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -137,15 +138,32 @@ impl World {
     /// Lets an operator that is started from now on reach the API server over a link that the
     /// test can cut.
     pub fn link(&mut self) -> Link {
-        let direct = std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there");
-        let server = direct.split("https://").nth(1).expect("it names a server");
-        let server = server.lines().next().unwrap_or_default();
-        let server = server.trim_matches(['"', '\'', ' ', '/']);
-        let link = Link::to(server.parse().expect("an address and a port"));
-        self.kubeconfig.set_extension("linked");
-        let linked = direct.replace(server, &link.address().to_string());
-        std::fs::write(&self.kubeconfig, linked).expect("the kubeconfig is written");
+        let link = Link::to(self.server());
+        self.reach(link.address());
         link
+    }
+
+    /// Where the operator reaches the API server.
+    pub fn server(&self) -> SocketAddr {
+        let kubeconfig = self.read_kubeconfig();
+        let server = kubeconfig.split("https://").nth(1);
+        let server = server.and_then(|it| it.lines().next()).unwrap_or_default();
+        let server = server.trim_matches(['"', '\'', ' ', '/']);
+        server.parse().expect("an address and a port")
+    }
+
+    /// Lets an operator that is started from now on reach the API server at this address.
+    pub fn reach(&mut self, address: SocketAddr) {
+        let server = self.server().to_string();
+        let kubeconfig = self
+            .read_kubeconfig()
+            .replace(&server, &address.to_string());
+        self.kubeconfig.set_extension("linked");
+        std::fs::write(&self.kubeconfig, kubeconfig).expect("the kubeconfig is written");
+    }
+
+    fn read_kubeconfig(&self) -> String {
+        std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there")
     }
 
     /// The running operator.
