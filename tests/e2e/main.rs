@@ -9,6 +9,8 @@ mod objects;
 mod requests;
 
 mod basics;
+mod crash;
+mod hostile;
 mod lifecycle;
 mod outage;
 mod rollout;
