@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use http::header::{HeaderValue, USER_AGENT};
-use kube::{Client, Config};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::connection;
 use crate::controller::{self, Options};
 use crate::resolver;
 use crate::settings::{Environment, REGISTRY_KEY, Settings};
@@ -153,7 +152,7 @@ fn operate(run: Run) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let client = connect().await?;
+        let client = connection::connect().await?;
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stop = async move {
@@ -183,22 +182,6 @@ fn options(run: Run) -> Options {
             registry: run.registry,
         },
     }
-}
-
-async fn connect() -> anyhow::Result<Client> {
-    let mut config = Config::infer().await.map_err(|error| {
-        anyhow::anyhow!(
-            "no cluster to connect to: set KUBECONFIG, or run inside a cluster ({error})"
-        )
-    })?;
-    // A create that is repeated behind our back would be a second create.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-    config
-        .headers
-        .push((USER_AGENT, HeaderValue::from_static(agent)));
-    Ok(Client::try_from(config)?)
 }
 
 fn start_log(format: LogFormat) {

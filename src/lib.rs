@@ -5,7 +5,8 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`cli`] | the command line: flags, logs, the connection to the API server |
+//! | [`cli`] | the command line: flags, logs |
+//! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
 //! | [`governor`] | what is known of the two ConfigMaps |
 //! | [`journal`] | the log lines of a rollout |
@@ -28,6 +29,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod connection;
 pub mod controller;
 pub mod fleet;
 pub mod governor;

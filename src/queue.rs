@@ -17,6 +17,8 @@ pub struct Queue<T> {
     due: HashMap<T, Instant>,
     /// How often an item failed in a row.
     failures: HashMap<T, u32>,
+    /// Until when the server asked not to be asked about an item again.
+    held: HashMap<T, Instant>,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -31,13 +33,17 @@ impl<T: Clone + Eq + Hash + Ord> Default for Queue<T> {
             timers: BTreeSet::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 }
 
 impl<T: Clone + Eq + Hash + Ord> Queue<T> {
-    /// Adds an item, to be worked on at once.
+    /// Adds an item, to be worked on at once; or, if the server asked for a pause, after it.
     pub fn add(&mut self, item: T) {
+        if self.held.contains_key(&item) {
+            return;
+        }
         if let Some(again) = self.working.get_mut(&item) {
             *again = true;
         } else if self.queued.insert(item.clone()) {
@@ -47,6 +53,7 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
 
     /// Sets the moment at which an item is added, in place of the one that was set before.
     pub fn wake(&mut self, item: T, at: Option<Instant>) {
+        let at = self.held.get(&item).copied().max(at);
         if let Some(earlier) = self.due.remove(&item) {
             self.timers.remove(&(earlier, item.clone()));
         }
@@ -63,6 +70,7 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             && let Some((_, item)) = self.timers.pop_first()
         {
             self.due.remove(&item);
+            self.held.remove(&item);
             self.add(item);
         }
         let item = self.ready.pop_front()?;
@@ -80,6 +88,11 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
 
     /// The work on an item failed: it is added again after a pause that doubles, or after the
     /// one that the server asked for if that is longer. Returns the pause.
+    ///
+    /// Our own pause ends early when the item is added meanwhile: the server is there, for it told
+    /// us something, and so all goes on at once after an outage. A pause that the server asked for
+    /// is kept. It is kept for this item alone: a webhook may ask for it as well, and one
+    /// namespace must not hold up the others.
     pub fn retry(&mut self, item: &T, asked: Option<Duration>, now: Instant) -> Duration {
         let failures = self.failures.entry(item.clone()).or_default();
         let pause = FIRST_RETRY
@@ -87,7 +100,11 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             .min(LONGEST_RETRY);
         *failures = failures.saturating_add(1);
         let pause = asked.map_or(pause, |asked| asked.max(pause));
+        self.held.remove(item);
         self.wake(item.clone(), Some(now + pause));
+        if asked.is_some() {
+            self.held.insert(item.clone(), now + pause);
+        }
         pause
     }
 
@@ -150,5 +167,37 @@ mod tests {
             queue.retry(&1, None, now);
         }
         assert_eq!(queue.retry(&1, None, now), LONGEST_RETRY);
+    }
+
+    #[test]
+    fn what_happens_meanwhile_ends_our_own_pause_but_none_that_was_asked_for() {
+        let now = Instant::now();
+        let asked = Duration::from_secs(9);
+        let mut queue = Queue::default();
+        for item in [1, 2] {
+            queue.add(item);
+            assert_eq!(queue.take(now), Some(item));
+        }
+        queue.add(2);
+        queue.retry(&1, None, now);
+        queue.retry(&2, Some(asked), now);
+        queue.done(&1);
+        queue.done(&2);
+        queue.add(1);
+        queue.add(2);
+        queue.wake(2, None);
+        queue.wake(2, Some(now));
+        assert_eq!(queue.take(now), Some(1));
+        queue.wake(1, None);
+        assert_eq!(
+            queue.take(now + asked / 2),
+            None,
+            "it is being asked to wait"
+        );
+        queue.done(&1);
+        assert_eq!(queue.take(now + asked), Some(2));
+        queue.done(&2);
+        queue.add(2);
+        assert_eq!(queue.take(now + asked), Some(2), "the pause is over");
     }
 }
