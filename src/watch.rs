@@ -68,7 +68,7 @@ pub struct Scope {
 /// on whose edits people wait.
 const SETTINGS_RENEWAL: u32 = 60;
 const RENEWAL: u32 = 290;
-/// A watch that was forbidden is begun anew after this long.
+/// A watch that was forbidden, or cannot go on, is begun anew after this long.
 const LIST_AGAIN: Duration = Duration::from_secs(1);
 /// The same trouble is logged again after this long.
 const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
@@ -140,6 +140,10 @@ fn many<K>(
                                listing in pages instead"
                         );
                         strategy = config.clone();
+                        break;
+                    }
+                    Err(error) if cannot_resume(&error) => {
+                        sleep(LIST_AGAIN).await;
                         break;
                     }
                     Err(error) => {
@@ -233,6 +237,7 @@ fn one(
                     // A watch that goes on after that tells only of the next edit, and not that
                     // the object can be read again. A list does.
                     Err(error) if complete && is_forbidden(&error) => break,
+                    Err(error) if cannot_resume(&error) => break,
                     Err(error) => {
                         trouble.tell(&error);
                         unreadable(&error)
@@ -245,6 +250,12 @@ fn one(
             sleep(LIST_AGAIN).await;
         }
     });
+}
+
+/// The history that a watch was to go on from is gone. The library lists anew when an event says
+/// so; where the answer itself does, it would ask in vain for ever.
+fn cannot_resume(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(_)) && code(error) == Some(410)
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {
