@@ -15,7 +15,7 @@ build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
 test: ## Pass every test: cargo test --workspace
-	cargo test --workspace -- --test-threads=$(TEST_THREADS)
+	cargo test --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
 	$(BIN)/demo $(if $(UNWATCHED),--ci)
