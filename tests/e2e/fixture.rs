@@ -444,8 +444,9 @@ impl World {
         }
     }
 
-    /// Adds a node that only Pods of this test get to, for they tolerate `only-for`.
-    pub fn own_node(&self, name: &str) {
+    /// Adds a node that only Pods of this test get to, for they tolerate `only-for`. A first Pod
+    /// shows that the scheduler knows it.
+    pub async fn own_node(&self, name: &str) {
         let mut node = self.get("node", "node-1");
         node["metadata"] = serde_json::json!({
             "name": name, "labels": {"kubernetes.io/hostname": name},
@@ -458,6 +459,18 @@ impl World {
             .run_with_input(&["create", "-f", "-"], &node.to_string())
             .expect("kubectl runs");
         assert!(output.ok(), "{}", output.stderr);
+        let probe = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
+            "spec": {
+                "nodeSelector": {"kubernetes.io/hostname": name},
+                "tolerations": [{"key": "only-for", "operator": "Exists"}],
+                "containers": [{"name": "probe", "image": "probe.example.com/probe"}],
+            },
+        });
+        self.apply(&probe.to_string());
+        self.until("pod", "probe", |it| it["status"]["phase"] == "Running")
+            .await;
+        self.kubectl(&["delete", "pod", "probe"]);
     }
 }
 

@@ -246,7 +246,7 @@ fn ends(patch: Option<&Value>) -> bool {
 async fn a_lost_node_costs_its_pods_a_move_and_nothing_else() {
     let mut world = World::new().await;
     let doomed = format!("doomed-{}", world.namespace);
-    world.own_node(&doomed);
+    world.own_node(&doomed).await;
     let prefers = json!({
         "tolerations": [{"key": "only-for", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
