@@ -20,9 +20,15 @@ pub struct Write {
 }
 
 impl Write {
+    /// A Pod that changed since the operator saw it refuses a patch, with 409; then nothing is
+    /// written, and the operator looks again.
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
     /// Whether it is this one, as in `patch pods coder`.
     pub fn is(&self, verb: &str, resource: &str, name: &str) -> bool {
-        self.verb == verb && self.resource == resource && self.name == name
+        self.succeeded() && self.verb == verb && self.resource == resource && self.name == name
     }
 }
 

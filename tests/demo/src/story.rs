@@ -266,12 +266,11 @@ fn sum_up(world: &World, edit: &Edit, start: Instant) {
          - A mistyped edit changed nothing, and the record said what to write instead.\n\
          - One edit freed both: on record after {} ms, both Pods told the mirror's image after\n  \
            {} ms, both Workspaces Ready after {} ms.\n\
-         - It cost {} writes, and none to what ran.\n\
+         - It cost {COST} writes, and none to what ran.\n\
          - Whatever was rolled out afterwards took the mirror.",
         last("configmaps"),
         last("pods"),
-        last("workspaces/status"),
-        edit.writes.len()
+        last("workspaces/status")
     ));
     terminal.say("\nThe operator's log since the edit:\n");
     terminal.output(&world.log()[edit.logged..].join("\n"));
@@ -325,7 +324,7 @@ fn check_cost(writes: &[Write]) -> Result<()> {
         expected &= count("patch", "workspaces/status", name) == 1;
     }
     ensure!(
-        expected && writes.len() == COST,
+        expected && writes.iter().filter(|it| it.succeeded()).count() == COST,
         "the edit should have cost one write for the record and two for each stuck Workspace, \
          not {writes:#?}"
     );

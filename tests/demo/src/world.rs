@@ -142,7 +142,8 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let writes = self.writes_since(mark)?;
-            if writes.len() >= count || Instant::now() > deadline {
+            let done = writes.iter().filter(|it| it.succeeded()).count();
+            if done >= count || Instant::now() > deadline {
                 return Ok(writes);
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
