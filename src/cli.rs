@@ -186,7 +186,7 @@ fn options(run: Run) -> Options {
 
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=error,kube_client=error"));
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=off,kube_client=off"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

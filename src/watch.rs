@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -75,6 +76,7 @@ const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
 
 /// Starts every watch.
 pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
+    let common = Common::default();
     let ours = format!("{}={}", names::LABEL_NAME, names::NAME);
     let service = format!("metadata.name={}", names::SERVICE);
     let config = watcher::Config::default().timeout(RENEWAL);
@@ -85,22 +87,47 @@ pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
         scope,
         config.clone(),
         events,
-        "workspaces",
+        Trouble::new("workspaces", &common),
         Event::Workspace,
     );
-    many::<wire::Pod>(client, scope, labelled(&ours), events, "pods", Event::Pod);
-    let claims = labelled(names::LABEL_WORKSPACE);
+    many::<wire::Pod>(
+        client,
+        scope,
+        labelled(&ours),
+        events,
+        Trouble::new("pods", &common),
+        Event::Pod,
+    );
     many::<wire::Claim>(
         client,
         scope,
-        claims,
+        labelled(names::LABEL_WORKSPACE),
         events,
-        "persistentvolumeclaims",
+        Trouble::new("persistentvolumeclaims", &common),
         Event::Claim,
     );
-    many::<wire::Service>(client, scope, named, events, "services", Event::Service);
-    one(client, scope, &scope.settings_name, events, Event::Settings);
-    one(client, scope, &scope.fleet_name, events, Event::Fleet);
+    many::<wire::Service>(
+        client,
+        scope,
+        named,
+        events,
+        Trouble::new("services", &common),
+        Event::Service,
+    );
+    for (name, event) in [
+        (&scope.settings_name, Event::Settings as fn(One) -> Event),
+        (&scope.fleet_name, Event::Fleet),
+    ] {
+        let what = format!("the ConfigMap {}/{name}", scope.settings_namespace);
+        one(
+            client,
+            scope,
+            name,
+            events,
+            Trouble::new(what, &common),
+            event,
+        );
+    }
 }
 
 fn many<K>(
@@ -108,7 +135,7 @@ fn many<K>(
     scope: &Scope,
     config: watcher::Config,
     events: &Sender<Event>,
-    plural: &'static str,
+    mut trouble: Trouble,
     event: fn(Change<K::Seen>) -> Event,
 ) where
     K: Wire + Resource<Scope = kube::core::NamespaceResourceScope>,
@@ -121,7 +148,6 @@ fn many<K>(
     };
     let events = events.clone();
     tokio::spawn(async move {
-        let mut trouble = Trouble::new(plural);
         let mut strategy = config.clone().streaming_lists();
         loop {
             let mut stream = watcher(api.clone(), strategy.clone())
@@ -134,11 +160,7 @@ fn many<K>(
                         change
                     }
                     Err(error) if refuses_streaming_lists(&error) && strategy != config => {
-                        info!(
-                            resource = plural,
-                            "the API server offers no streaming lists; \
-                               listing in pages instead"
-                        );
+                        trouble.no_streaming_lists();
                         strategy = config.clone();
                         break;
                     }
@@ -199,16 +221,15 @@ fn one(
     scope: &Scope,
     name: &str,
     events: &Sender<Event>,
+    mut trouble: Trouble,
     event: fn(One) -> Event,
 ) {
     let api = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
-    let what = format!("the ConfigMap {}/{name}", scope.settings_namespace);
     let config = watcher::Config::default()
         .timeout(SETTINGS_RENEWAL)
         .fields(&format!("metadata.name={name}"));
     let events = events.clone();
     tokio::spawn(async move {
-        let mut trouble = Trouble::new(what);
         loop {
             let mut stream = watcher(api.clone(), config.clone())
                 .default_backoff()
@@ -285,57 +306,98 @@ fn code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// Tells of trouble with a watch once, not at every retry.
+/// What was told last, and when.
+type Told = Option<(String, Instant)>;
+
+/// Tells of trouble with a watch once, not at every retry, and of trouble with the API server
+/// itself once for all watches.
 struct Trouble {
     what: String,
-    told: Option<(String, Instant)>,
+    told: Told,
+    /// Whether the trouble is one of all watches.
+    shared: bool,
+    common: Common,
+}
+
+/// What concerns all watches.
+#[derive(Clone, Default)]
+struct Common {
+    told: Arc<Mutex<Told>>,
+    lists_in_pages: Arc<Mutex<bool>>,
 }
 
 impl Trouble {
-    fn new(what: impl Into<String>) -> Self {
+    fn new(what: impl Into<String>, common: &Common) -> Self {
         Self {
             what: what.into(),
             told: None,
+            shared: false,
+            common: common.clone(),
         }
     }
 
     fn tell(&mut self, error: &watcher::Error) {
-        // The end of a watch's history is part of its normal life.
-        if code(error) == Some(410) {
-            return;
+        match code(error) {
+            // The end of a watch's history is part of its normal life.
+            Some(410) => {}
+            None => {
+                self.shared = true;
+                let sentence = "the API server cannot be reached".to_owned();
+                tell_once(sentence, &mut lock(&self.common.told));
+            }
+            Some(401) => {
+                self.shared = true;
+                let sentence = "the API server does not accept the operator's credentials";
+                tell_once(sentence.to_owned(), &mut lock(&self.common.told));
+            }
+            Some(code) => tell_once(sentence(&self.what, code), &mut self.told),
         }
-        let sentence = sentence(&self.what, error);
-        let now = Instant::now();
-        let repeated = self.told.as_ref().is_some_and(|(told, at)| {
-            *told == sentence && now.duration_since(*at) < REPEAT_TROUBLE
-        });
-        if !repeated {
-            warn!("{sentence}; trying again");
-            self.told = Some((sentence, now));
+    }
+
+    fn no_streaming_lists(&self) {
+        if !std::mem::replace(&mut *lock(&self.common.lists_in_pages), true) {
+            info!("the API server offers no streaming lists; listing in pages instead");
         }
     }
 
     fn over<K>(&mut self, change: &watcher::Event<K>) {
-        if matches!(change, watcher::Event::InitDone | watcher::Event::Apply(_))
-            && self.told.take().is_some()
-        {
+        if !matches!(change, watcher::Event::InitDone | watcher::Event::Apply(_)) {
+            return;
+        }
+        if self.told.take().is_some() {
             info!("watching {} again", self.what);
+        }
+        if std::mem::take(&mut self.shared) && lock(&self.common.told).take().is_some() {
+            info!("the API server answers again");
         }
     }
 }
 
-fn sentence(what: &str, error: &watcher::Error) -> String {
-    match code(error) {
-        Some(404) if what == "workspaces" => "the CustomResourceDefinition workspaces.molecule.ai \
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell_once(sentence: String, last: &mut Told) {
+    let now = Instant::now();
+    let repeated = last
+        .as_ref()
+        .is_some_and(|(told, at)| *told == sentence && now.duration_since(*at) < REPEAT_TROUBLE);
+    if !repeated {
+        warn!("{sentence}; trying again");
+        *last = Some((sentence, now));
+    }
+}
+
+fn sentence(what: &str, code: u16) -> String {
+    match code {
+        404 if what == "workspaces" => "the CustomResourceDefinition workspaces.molecule.ai \
              is not installed: kubectl apply -f crds/workspace.yaml"
             .into(),
-        Some(403) => format!(
+        403 => format!(
             "the operator may not watch {what}: grant its ServiceAccount get, list and watch \
              (deploy/rbac.yaml)"
         ),
-        Some(401) => format!("the API server does not accept the operator's credentials ({what})"),
-        Some(code) => format!("{what} cannot be watched: the API server answers {code}"),
-        None => format!("{what} cannot be watched: the API server cannot be reached"),
+        code => format!("{what} cannot be watched: the API server answers {code}"),
     }
 }
 
