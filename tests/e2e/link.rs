@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -9,6 +10,7 @@ use std::thread;
 pub struct Link {
     address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    refuses: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -18,19 +20,33 @@ impl Link {
         let address = listener.local_addr().expect("it is bound");
         let open = Arc::<Mutex<Vec<_>>>::default();
         let kept = Arc::clone(&open);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let refused = Arc::clone(&refuses);
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                if refused.load(Ordering::Relaxed) {
+                    continue;
+                }
                 if let Ok(far) = TcpStream::connect(server) {
                     let _ = join(&near, &far, &kept);
                 }
             }
         });
-        Self { address, open }
+        Self {
+            address,
+            open,
+            refuses,
+        }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on every new connection is closed at once, or none any more.
+    pub fn refuse(&self, is: bool) {
+        self.refuses.store(is, Ordering::Relaxed);
     }
 
     /// Ends every connection. New ones work.

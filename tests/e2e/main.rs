@@ -16,5 +16,6 @@ mod outage;
 mod rollout;
 mod service;
 mod settings;
+mod startup;
 mod status;
 mod storage;
