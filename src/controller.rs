@@ -65,6 +65,8 @@ enum Done {
 /// When a create ran into an object that went away at once, or a Service was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const SERVICE_AGAIN: Duration = Duration::from_secs(300);
+/// A look costs nothing, and a clock that is set meanwhile must not make a wait much longer.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// After a signal, what is under way gets this long to end.
 const LAST_REQUESTS: Duration = Duration::from_millis(700);
 
@@ -224,9 +226,10 @@ impl Controller {
         if let Some(memory) = self.index.memory(key) {
             memory.showing = plan.showing;
         }
-        let wake = plan
-            .wake
-            .map(|at| now + Duration::try_from(at.duration_since(clock)).unwrap_or_default());
+        let wake = plan.wake.map(|at| {
+            let pause = Duration::try_from(at.duration_since(clock)).unwrap_or_default();
+            now + pause.min(LONGEST_SLEEP)
+        });
         self.queue.wake(item.clone(), wake);
         match step {
             Some(step) => {

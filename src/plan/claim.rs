@@ -90,8 +90,8 @@ impl Case<'_> {
     fn claim_rejected(&self) -> Option<Decision> {
         let size = &self.spec.storage.as_ref()?.size.0;
         let refusal = self.seen.memory.claim_refusal.as_ref()?;
-        let retry = retry_at(refusal);
-        (refusal.what == *size && self.now < retry).then(|| {
+        let retry = retry_at(refusal, self.now)?;
+        (refusal.what == *size).then(|| {
             let message = format!("the API server refused the claim: {}", refusal.message);
             let finding = Finding::new(Kind::Stalled, Reason::VolumeRejected, message);
             Decision::wait(finding).until(retry)

@@ -360,8 +360,8 @@ impl Case<'_> {
     /// The server refused this very Pod, and it is too early to ask again.
     fn rejected(&self, ask: &Ask) -> Option<Decision> {
         let refusal = self.seen.memory.pod_refusal.as_ref()?;
-        let retry = retry_at(refusal);
-        (refusal.what == *ask && self.now < retry).then(|| {
+        let retry = retry_at(refusal, self.now)?;
+        (refusal.what == *ask).then(|| {
             let message = format!("the API server refused the Pod: {}", refusal.message);
             Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
         })

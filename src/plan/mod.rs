@@ -199,9 +199,11 @@ pub fn awaits_settings(seen: &Seen<'_>) -> bool {
         .is_some_and(|it| !seen.pod.is_some_and(|pod| runs(pod, &it.revision)))
 }
 
-/// When a refused object may be tried again.
-fn retry_at<T>(refusal: &Refusal<T>) -> Timestamp {
-    refusal.at + REFUSAL_BACKOFF.after(refusal.attempts.saturating_sub(1))
+/// Until when a refused object may not be tried again; `None` = it may. A refusal from the future
+/// was noted by a clock that was set back since: it must not make the wait longer.
+fn retry_at<T>(refusal: &Refusal<T>, now: Timestamp) -> Option<Timestamp> {
+    let retry = refusal.at + REFUSAL_BACKOFF.after(refusal.attempts.saturating_sub(1));
+    (refusal.at <= now && now < retry).then_some(retry)
 }
 
 /// The finding of one pass: where the Workspace stands, for its status.

@@ -106,6 +106,20 @@ fn a_refused_create_is_told_and_paced() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_put_off_what_was_refused() {
+    let mut world = World::new(&json!({}));
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    world.refuses = None;
+    world.now -= SignedDuration::from_hours(1);
+    world.settle();
+    assert_eq!(world.took().last(), Some(&"CreatePod"));
+    world.run();
+    world.settle();
+    assert_eq!(world.state(), "Ready");
+}
+
+#[test]
 fn a_pod_that_is_not_ready_is_replaced_without_a_trial() {
     let mut world = World::stuck(&json!({}));
     world.edit("tag", json!("v2"));
