@@ -15,7 +15,8 @@ use crate::revision::revision;
 use crate::seen::{
     self, Agent, AgentState, Controller, Exit, Key, Phase, Service as SeenService, Told, Version,
 };
-use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceStatus};
+use crate::settings;
+use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceSpec, WorkspaceStatus};
 
 /// A Workspace as stored. Decoding it never fails for what is in its spec or status, so that one
 /// bad object does not end the list and the watch of the others.
@@ -259,7 +260,9 @@ impl Wire for Workspace {
             .as_ref()
             .and_then(|all| all.get(RESTARTED_AT));
         let revision = revision(&self.spec, annotation.map(String::as_str));
-        let spec = serde_json::from_value(self.spec).map(Box::new);
+        let spec = serde_json::from_value::<WorkspaceSpec>(self.spec)
+            .map_err(|error| error.to_string())
+            .and_then(|spec| version_fault(&spec).map_or(Ok(Box::new(spec)), Err));
         seen::Workspace {
             version: version(&self.metadata),
             generation: self.metadata.generation.unwrap_or_default(),
@@ -272,6 +275,23 @@ impl Wire for Workspace {
             status: serde_json::from_value(self.status)
                 .unwrap_or_else(|_| WorkspaceStatus::default()),
         }
+    }
+}
+
+/// The CRD's schema refuses such a version; one that came past it must not become an image.
+fn version_fault(spec: &WorkspaceSpec) -> Option<String> {
+    let is_tag = |tag: &str| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        tag.len() <= 128
+            && tag.bytes().next().is_some_and(word)
+            && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte))
+    };
+    match (&spec.tag, &spec.digest) {
+        (_, Some(digest)) if digest.parse::<settings::Digest>().is_err() => {
+            Some(format!("digest: {digest:?} is none"))
+        }
+        (Some(tag), _) if !is_tag(tag) => Some(format!("tag: {tag:?} is none")),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::diagnosis::{self, Deadline};
 use super::{
     Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, STABLE, Step, Stuck, TERMINATING_OVERDUE,
-    retry_at,
+    later, retry_at,
 };
 use crate::fleet::InForce;
 use crate::names;
@@ -118,7 +118,7 @@ impl Case<'_> {
 
     /// A Pod that is going away keeps its name until it is gone.
     fn going(&self, pod: &Pod, grace: Timestamp) -> Decision {
-        let overdue = grace + TERMINATING_OVERDUE;
+        let overdue = later(grace, TERMINATING_OVERDUE);
         if self.now >= overdue {
             let node = pod.node.as_deref().unwrap_or("(none)");
             return Decision::wait(Finding::new(
@@ -257,7 +257,7 @@ impl Case<'_> {
         };
         let ended = exit.and_then(|exit| exit.finished).or(pod.ready_changed);
         let pause = FAILURE_BACKOFF.after(failures);
-        let due = ended.unwrap_or(pod.created) + pause;
+        let due = later(ended.unwrap_or(pod.created), pause);
         let kind = if FAILURE_BACKOFF.is_longest(failures) {
             Kind::Stalled
         } else {

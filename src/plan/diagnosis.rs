@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Finding, Kind};
+use super::{Decision, Finding, Kind, later};
 use crate::resolver;
 use crate::seen::{AgentState, Pod};
 use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
@@ -35,7 +35,7 @@ impl Deadline {
         let since = [Some(pod.created), pod.ready_changed, pod.told.healed];
         let since = since.into_iter().flatten().max().unwrap_or(pod.created);
         Self {
-            at: since + SignedDuration::from_secs(i64::from(seconds)),
+            at: later(since, SignedDuration::from_secs(i64::from(seconds))),
             seconds,
         }
     }

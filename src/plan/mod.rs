@@ -199,10 +199,19 @@ pub fn awaits_settings(seen: &Seen<'_>) -> bool {
         .is_some_and(|it| !seen.pod.is_some_and(|pod| runs(pod, &it.revision)))
 }
 
+/// Some of the times that are seen are what anyone wrote into an annotation: at the end of time
+/// there is no later.
+fn later(than: Timestamp, pause: SignedDuration) -> Timestamp {
+    than.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
 /// Until when a refused object may not be tried again; `None` = it may. A refusal from the future
 /// was noted by a clock that was set back since: it must not make the wait longer.
 fn retry_at<T>(refusal: &Refusal<T>, now: Timestamp) -> Option<Timestamp> {
-    let retry = refusal.at + REFUSAL_BACKOFF.after(refusal.attempts.saturating_sub(1));
+    let retry = later(
+        refusal.at,
+        REFUSAL_BACKOFF.after(refusal.attempts.saturating_sub(1)),
+    );
     (refusal.at <= now && now < retry).then_some(retry)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::World;
+use super::world::{B, World, settings};
 
 #[test]
 fn a_problem_is_told_when_it_lasts_three_seconds() {
@@ -247,4 +247,23 @@ fn a_clock_that_is_set_back_delays_nothing() {
     world.now -= jiff::SignedDuration::from_hours(5);
     world.pass_time(4);
     assert_eq!(world.state(), "ImagePullFailed");
+}
+
+/// Whoever may edit Pods may write what they like into an annotation of one.
+#[test]
+fn a_time_at_the_end_of_time_ends_no_operator() {
+    let mut world = World::stuck(&json!({}));
+    let end = jiff::Timestamp::MAX.to_string();
+    let pod = world.pod.as_mut().expect("a Pod");
+    pod["metadata"]["annotations"]["molecule.ai/healedAt"] = json!(end);
+    pod["metadata"]["creationTimestamp"] = json!(end);
+    world.settle();
+    world.settings = settings(&[("MOLECULE_IMAGE_REGISTRY", B)]);
+    world.settle();
+    assert_eq!(world.took(), ["SetImage"], "it is healed as any other");
+    let pod = world.pod.as_mut().expect("a Pod");
+    pod["metadata"]["deletionTimestamp"] = json!(end);
+    world.settle();
+    world.fail();
+    world.settle();
 }
