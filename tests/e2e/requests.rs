@@ -34,6 +34,14 @@ impl World {
         self.writes().into_iter().filter(about).collect()
     }
 
+    /// Those that took place. While a node writes to a Pod of its own accord, a write of ours that
+    /// was planned from before is refused with 409, and planned anew.
+    pub fn done_to(&self, resource: &str, name: &str) -> Vec<String> {
+        let mut writes = self.writes_to(resource, name);
+        writes.retain(|line| !line.ends_with(" 409"));
+        writes
+    }
+
     /// When the operator first wrote so: `written_at("patch workspaces/status alice 200")`.
     pub fn written_at(&self, line: &str) -> Timestamp {
         let found = self.requests().into_iter().find(|it| words(it) == line);

@@ -103,7 +103,7 @@ async fn suspend_stops_the_pod_and_resume_takes_the_settings_of_that_moment() {
             assert_eq!(workspace["status"][field], Value::Null, "{field}");
         }
     }
-    assert_eq!(world.writes_to("pods", "alice"), ["delete pods alice 200"]);
+    assert_eq!(world.done_to("pods", "alice"), ["delete pods alice 200"]);
     assert_eq!(world.writes_to("pods", "bob"), Vec::<String>::new());
     world.silence(3).await;
 
@@ -136,7 +136,7 @@ async fn the_restart_annotation_makes_one_new_pod() {
         .await;
     world.ready("alice").await;
     let replaced = ["delete pods alice 200", "create pods alice 201"];
-    assert_eq!(world.writes_to("pods", "alice"), replaced);
+    assert_eq!(world.done_to("pods", "alice"), replaced);
     world.kubectl(&restart);
     world.kubectl(&["annotate", "ws", "alice", "other=annotation"]);
     world.silence(3).await;
@@ -167,7 +167,7 @@ async fn a_changed_spec_makes_a_new_pod_only_where_it_needs_one() {
     let a = json!({"name": "A", "value": "b"});
     assert!(environment.is_some_and(|all| all.contains(&a)), "{pod:#}");
     let replaced = ["delete pods alice 200", "create pods alice 201"];
-    assert_eq!(world.writes_to("pods", "alice"), replaced);
+    assert_eq!(world.done_to("pods", "alice"), replaced);
     world.silence(3).await;
 }
 
@@ -186,7 +186,7 @@ async fn a_deleted_pod_comes_back_with_the_settings_of_that_moment() {
         .await;
     assert!(image(&new).starts_with(&b));
     world.ready("alice").await;
-    assert_eq!(world.writes_to("pods", "alice"), ["create pods alice 201"]);
+    assert_eq!(world.done_to("pods", "alice"), ["create pods alice 201"]);
     world.silence(3).await;
 }
 

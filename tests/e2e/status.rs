@@ -103,7 +103,7 @@ async fn plain_progress_is_told_only_after_30_seconds() {
         assert!(after <= SignedDuration::from_secs(45), "{name}: {after:?}");
         // Nor was the edit a reason to touch what may be about to start.
         let once = [format!("create pods {name} 201")];
-        assert_eq!(world.writes_to("pods", name), once);
+        assert_eq!(world.done_to("pods", name), once);
     }
     world.silence(3).await;
 }
