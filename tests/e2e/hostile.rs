@@ -302,6 +302,29 @@ async fn foreign_pods_are_left_alone_and_their_end_is_noticed_at_once() {
 }
 
 #[tokio::test]
+async fn the_pod_of_another_workspace_is_left_to_the_garbage_collector() {
+    let mut world = World::new().await;
+    world.workspace("first", "{}");
+    world.ready("first").await;
+    // As one of an earlier Workspace of this name, but the collector has no reason to delete it.
+    let metadata = format!(
+        "labels: {{app.kubernetes.io/name: workspace}}, ownerReferences: [{{\
+         apiVersion: molecule.ai/v1alpha1, kind: Workspace, name: first, uid: {}, \
+         controller: true}}]",
+        uid(&world.get("workspace", "first"))
+    );
+    world.apply(&foreign("alice", &metadata));
+    let running = |it: &Value| it["status"]["phase"] == "Running";
+    world.until("pod", "alice", running).await;
+    world.workspace("alice", "{}");
+    world.silence(3).await;
+    world.kubectl(&["delete", "pod", "alice"]);
+    world.ready("alice").await;
+    let to_pod = world.writes_to("pods", "alice");
+    assert_eq!(to_pod, ["create pods alice 201"]);
+}
+
+#[tokio::test]
 async fn a_pod_whose_annotations_and_labels_are_stripped_runs_on_in_silence() {
     let mut world = World::new().await;
     world.workspace("alice", "{}");

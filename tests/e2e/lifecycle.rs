@@ -142,8 +142,48 @@ async fn ending() -> (World, World) {
          namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}\n",
         home = home.namespace,
     ));
+    doomed.workspace("probe", "{}");
+    let refuses = |it: &World| {
+        let delete = ["delete", "workspace", "probe", "--dry-run=server"];
+        it.try_kubectl(&delete).is_err()
+    };
+    doomed.holds("the policy", refuses).await;
     home.start_for(namespace);
     (home, doomed)
+}
+
+/// Lets the Workspaces of the namespace go.
+fn end_policy(home: &World, doomed: &World) {
+    for kind in [
+        "validatingadmissionpolicybinding",
+        "validatingadmissionpolicy",
+    ] {
+        home.kubectl(&["delete", kind, &doomed.namespace]);
+    }
+}
+
+#[tokio::test]
+async fn a_terminating_namespace_is_asked_for_a_pod_once() {
+    let (mut home, doomed) = ending().await;
+    doomed.ready("probe").await;
+    let hold = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata": {{"finalizers": {finalizers}}}}}"#);
+        doomed.kubectl(&["patch", "service", "workspaces", "-p", &patch]);
+    };
+    // With the Service still there, nothing but the answer tells that the namespace ends.
+    hold(r#"["example.com/hold"]"#);
+    home.forget();
+    let delete = ["delete", "namespace", &doomed.namespace, "--wait=false"];
+    home.cluster.kubectl().must(&delete).expect("it is deleted");
+    let refused = |home: &World| count(home, "create pods probe 403") == 1;
+    home.holds("the refusal", refused).await;
+    home.forget();
+    let restart = "molecule.ai/restartedAt=now";
+    doomed.kubectl(&["annotate", "workspace", "probe", restart]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(home.writes(), Vec::<String>::new());
+    hold("null");
+    end_policy(&home, &doomed);
 }
 
 #[tokio::test]
@@ -152,12 +192,7 @@ async fn a_terminating_namespace_is_left_to_its_end_and_its_successor_is_served(
     let names: Vec<_> = (0..5).map(|it| format!("agent-{it}")).collect();
     let all: Vec<_> = names.iter().map(|it| workspace(it, "{}")).collect();
     doomed.apply(&all.join("---\n"));
-    doomed.all_ready(5).await;
-    let refuses = |it: &World| {
-        let delete = ["delete", "workspace", "agent-0", "--dry-run=server"];
-        it.try_kubectl(&delete).is_err()
-    };
-    doomed.holds("the policy", refuses).await;
+    doomed.all_ready(6).await;
     home.forget();
     let admin = home.cluster.kubectl();
     let namespace = doomed.namespace.clone();
@@ -180,15 +215,10 @@ async fn a_terminating_namespace_is_left_to_its_end_and_its_successor_is_served(
         assert!(count(&home, &format!("patch workspaces/status {name} 200")) <= 1);
     }
     assert!(count(&home, "create services workspaces 403") <= 1);
-    assert!(home.writes().len() <= 11, "{:#?}", home.writes());
+    assert!(home.writes().len() <= 13, "{:#?}", home.writes());
     home.silence(2).await;
 
-    for kind in [
-        "validatingadmissionpolicybinding",
-        "validatingadmissionpolicy",
-    ] {
-        home.kubectl(&["delete", kind, &namespace]);
-    }
+    end_policy(&home, &doomed);
     let gone = |it: &World| it.get("namespace", &namespace).is_null();
     home.holds("the end of the namespace", gone).await;
     let again = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -201,5 +231,4 @@ async fn a_terminating_namespace_is_left_to_its_end_and_its_successor_is_served(
             it["status"]["address"] == *address
         })
         .await;
-    home.kubectl(&["delete", "clusterrolebinding", &home.namespace]);
 }

