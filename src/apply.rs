@@ -119,7 +119,8 @@ pub async fn create_service(client: &Client, namespace: &str) -> Outcome {
     }
 }
 
-/// Writes the record of the settings in force. Returns its data as they are now.
+/// Writes the record of the settings in force. Returns its data as they are now, and their place
+/// in the watch.
 ///
 /// # Errors
 /// One sentence that says what to do.
@@ -129,7 +130,7 @@ pub async fn write_fleet(
     name: &str,
     changes: Changes,
     exists: bool,
-) -> Result<BTreeMap<String, String>, String> {
+) -> Result<(BTreeMap<String, String>, u64), String> {
     let fleets = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
     let written = if exists {
         let patch = Patch::Merge(json!({"data": changes}));
@@ -150,7 +151,12 @@ pub async fn write_fleet(
         };
         create(client, namespace, &fleet, false).await
     };
-    written.map(Wire::seen).map_err(|error| {
+    let written: Result<wire::ConfigMap, Error> = written;
+    let data = |fleet: wire::ConfigMap| {
+        let place = fleet.progress();
+        (fleet.seen(), place)
+    };
+    written.map(data).map_err(|error| {
         format!(
             "the ConfigMap {namespace}/{name} cannot be written ({error}); \
              it must exist, and the operator may patch it"

@@ -58,7 +58,7 @@ enum Done {
     /// With the state that the Workspace showed when the step was planned.
     Step(Key, Option<Reason>, Step, Outcome),
     Service(Arc<str>, Outcome),
-    Fleet(Result<BTreeMap<String, String>, String>),
+    Fleet(Result<(BTreeMap<String, String>, u64), String>),
     Otherwise(Key),
 }
 
@@ -289,8 +289,8 @@ impl Controller {
                 self.note_service(&namespace, &item, outcome);
                 self.queue.done(&item);
             }
-            Done::Fleet(Ok(data)) => {
-                self.governor.recorded(data);
+            Done::Fleet(Ok((data, place))) => {
+                self.governor.recorded(data, place);
                 self.queue.succeeded(&Item::Fleet);
                 self.queue.done(&Item::Fleet);
             }

@@ -15,6 +15,9 @@ pub struct Governor {
     environment: Environment,
     settings: Source,
     fleet: Source,
+    /// The place of the record in its watch. The answer to a write comes before the watch shows
+    /// it, and what the watch shows until then is older.
+    fleet_place: u64,
     in_force: InForce,
     looked: bool,
 }
@@ -33,6 +36,7 @@ impl Governor {
             environment,
             settings: Source::Unread,
             fleet: Source::Unread,
+            fleet_place: 0,
             in_force,
             looked: false,
         }
@@ -45,12 +49,16 @@ impl Governor {
 
     /// Takes in what the watch of the record told.
     pub fn fleet(&mut self, told: One) {
-        take_in(&mut self.fleet, told);
+        match told {
+            One::Is(_, place) if place < self.fleet_place => {}
+            told => take_in(&mut self.fleet, told),
+        }
     }
 
-    /// The record was written, and is now this.
-    pub fn recorded(&mut self, data: BTreeMap<String, String>) {
+    /// The record was written, and is now this, at this place of its watch.
+    pub fn recorded(&mut self, data: BTreeMap<String, String>, place: u64) {
         self.fleet = Source::Present(data);
+        self.fleet_place = place;
     }
 
     /// Whether both were looked at: before, nothing is decided.
@@ -92,7 +100,7 @@ impl Governor {
 
 fn take_in(source: &mut Source, told: One) {
     match told {
-        One::Is(data) => *source = Source::Present(data),
+        One::Is(data, _) => *source = Source::Present(data),
         One::Absent => *source = Source::Absent,
         One::Unreadable {
             why,
@@ -102,5 +110,68 @@ fn take_in(source: &mut Source, told: One) {
         One::Unreadable {
             forbidden: false, ..
         } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::REGISTRY_KEY;
+
+    fn is(registry: &str, place: u64) -> One {
+        One::Is(
+            BTreeMap::from([(REGISTRY_KEY.to_owned(), registry.to_owned())]),
+            place,
+        )
+    }
+
+    /// A change of the record as it is written to the API server.
+    fn write(governor: &mut Governor, stored: &mut BTreeMap<String, String>, place: u64) {
+        let (changes, _) = governor
+            .record(Timestamp::UNIX_EPOCH)
+            .expect("something to write");
+        for (key, value) in changes {
+            match value {
+                Some(value) => stored.insert(key, value),
+                None => stored.remove(&key),
+            };
+        }
+        governor.recorded(stored.clone(), place);
+    }
+
+    #[test]
+    fn what_the_watch_shows_late_of_the_record_is_not_written_again() {
+        let mut governor = Governor::new(Environment::default());
+        governor.fleet(One::Is(BTreeMap::new(), 1));
+        let mut stored = BTreeMap::new();
+        governor.settings(is("a.example.com/x", 2));
+        assert!(governor.decide());
+        write(&mut governor, &mut stored, 3);
+        let first = stored.clone();
+        governor.settings(is("b.example.com/x", 4));
+        assert!(governor.decide());
+        write(&mut governor, &mut stored, 5);
+        governor.fleet(One::Is(first, 3));
+        assert_eq!(governor.record(Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn unreadable_settings_change_nothing_and_a_slow_api_server_is_no_answer() {
+        let mut governor = Governor::new(Environment::default());
+        governor.fleet(One::Absent);
+        governor.settings(is("a.example.com/x", 1));
+        governor.decide();
+        let unreadable = |forbidden| One::Unreadable {
+            why: "why".into(),
+            forbidden,
+        };
+        governor.settings(unreadable(false));
+        assert!(!governor.decide(), "what was read last still holds");
+        governor.settings(unreadable(true));
+        assert!(governor.decide(), "it is told");
+        let in_force = governor.in_force();
+        assert!(in_force.error.is_some());
+        let registry = in_force.settings.as_ref().map(|it| it.registry().as_str());
+        assert_eq!(registry, Some("a.example.com/x"));
     }
 }

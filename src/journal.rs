@@ -42,7 +42,7 @@ pub fn in_force(earlier: &InForce, next: &InForce) {
             .map_or("nothing is in force", |_| "what is in force stays");
         error!(
             registry = registry(next),
-            "invalid settings, so {stays}: {message}"
+            "the settings are not taken, so {stays}: {message}"
         );
     }
     for warning in next

@@ -39,8 +39,8 @@ pub enum Event {
 /// What a watch of one ConfigMap tells.
 #[derive(Debug)]
 pub enum One {
-    /// Its data.
-    Is(BTreeMap<String, String>),
+    /// Its data, and its place in the watch.
+    Is(BTreeMap<String, String>, u64),
     /// There is none.
     Absent,
     /// It cannot be read, for this reason.
@@ -249,11 +249,9 @@ fn one(
                     Ok(change @ watcher::Event::InitDone) => {
                         trouble.over(&change);
                         complete = true;
-                        listed
-                            .take()
-                            .map_or(One::Absent, |object| One::Is(object.seen()))
+                        listed.take().map_or(One::Absent, is)
                     }
-                    Ok(watcher::Event::Apply(object)) => One::Is(object.seen()),
+                    Ok(watcher::Event::Apply(object)) => is(object),
                     Ok(watcher::Event::Delete(_)) => One::Absent,
                     // A watch that goes on after that tells only of the next edit, and not that
                     // the object can be read again. A list does.
@@ -277,6 +275,11 @@ fn one(
 /// so; where the answer itself does, it would ask in vain for ever.
 fn cannot_resume(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(_)) && code(error) == Some(410)
+}
+
+fn is(object: wire::ConfigMap) -> One {
+    let place = object.progress();
+    One::Is(object.seen(), place)
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {

@@ -1,0 +1,350 @@
+//! Arbitrary objects: most of their fields are where the API has them, with values that it knows,
+//! nearly knows, or never saw.
+
+use jiff::Timestamp;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Map, Value, json};
+
+/// The UID of the Workspace.
+pub const UID: &str = "ws-1";
+
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const TIMES: [&str; 7] = [
+    "2026-01-01T00:00:00Z",
+    "2026-01-01T00:10:00Z",
+    "2026-01-01T00:10:00.5Z",
+    "0000-01-01T00:00:00Z",
+    "-009999-01-02T01:59:59Z",
+    "9999-12-30T22:00:00Z",
+    "not a time",
+];
+const IMAGES: [&str; 5] = [
+    "a.example.com/agents/workspace-template-langgraph:latest",
+    "b.example.com/agents/workspace-template-codex:v1",
+    "ghcr.io/molecule-ai/workspace-template-langgraph:latest",
+    "busybox",
+    "",
+];
+const TEXTS: [&str; 14] = [
+    "", "v1", "latest", "langgraph", "codex", "zed", "1Gi", "2Gi", "1e9", "Delete", "Retain",
+    "True", "False", UID,
+];
+const KEYS: [&str; 12] = [
+    "MOLECULE_IMAGE_REGISTRY",
+    "EXTRA_RUNTIMES",
+    "IMAGE_PULL_SECRETS",
+    "PLATFORM_URL",
+    "PROVISION_TIMEOUT_SECONDS",
+    "ROLLOUT",
+    "ROLLOUT_MAX_UNAVAILABLE",
+    "ROLLOUT_PAUSED",
+    "PIN_codex",
+    "PIN_langgraph",
+    "PIN_",
+    "pin_codex",
+];
+const PREFIXES: [&str; 9] = [
+    "a.example.com/agents",
+    "b.example.com:5000/agents/x",
+    "localhost",
+    "10.0.0.1:5000",
+    "https://a.example.com",
+    "myorg",
+    "a.example.com/Agents",
+    "a.example.com/agents/",
+    "a.example.com/agents:v1",
+];
+
+/// Some of these.
+fn one_of(texts: &'static [&'static str]) -> BoxedStrategy<Value> {
+    select(texts).prop_map(Value::from).boxed()
+}
+
+/// JSON of any shape.
+fn junk() -> BoxedStrategy<Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        one_of(&TEXTS),
+        one_of(&TIMES),
+    ];
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::from),
+            btree_map("[a-z]{1,4}", inner, 0..3).prop_map(|map| json!(map)),
+        ]
+    })
+    .boxed()
+}
+
+/// Mostly this, sometimes anything at all.
+fn mostly(usual: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
+    prop_oneof![24 => usual, 1 => junk()].boxed()
+}
+
+type Field = (&'static str, BoxedStrategy<Value>);
+
+/// An object with some of these fields.
+fn some_of(fields: Vec<Field>) -> BoxedStrategy<Value> {
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| {
+            proptest::option::weighted(0.6, value).prop_map(move |value| Some((name, value?)))
+        })
+        .collect();
+    let object = |fields: Vec<Option<(&str, Value)>>| {
+        let fields = fields.into_iter().flatten();
+        let fields: Map<_, _> = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+        Value::from(fields)
+    };
+    fields.prop_map(object).boxed()
+}
+
+fn list(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    mostly(vec(item, 0..3).prop_map(Value::from))
+}
+
+fn text() -> BoxedStrategy<Value> {
+    mostly(prop_oneof![
+        3 => one_of(&TEXTS),
+        1 => "[ -~]{0,12}".prop_map(Value::from),
+        1 => any::<String>().prop_map(Value::from),
+    ])
+}
+
+fn time() -> BoxedStrategy<Value> {
+    mostly(one_of(&TIMES))
+}
+
+fn whole() -> BoxedStrategy<Value> {
+    mostly(prop_oneof![
+        3 => (0..1000_i64).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+    ])
+}
+
+fn yes_or_no() -> BoxedStrategy<Value> {
+    mostly(any::<bool>().prop_map(Value::from))
+}
+
+/// What the API server itself keeps in order; only what others can write is arbitrary.
+fn metadata(annotations: BoxedStrategy<Value>, labels: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    let owner = some_of(vec![
+        ("uid", one_of(&[UID, "ws-2"])),
+        ("controller", any::<bool>().prop_map(Value::from).boxed()),
+        ("kind", one_of(&["Workspace", "ReplicaSet"])),
+        ("apiVersion", one_of(&["molecule.ai/v1alpha1", "apps/v1"])),
+        ("name", one_of(&["w"])),
+    ]);
+    let valid = select(&TIMES[..6]).prop_map(Value::from).boxed();
+    let gone = proptest::option::weighted(0.2, valid.clone()).prop_map(Value::from);
+    (annotations, labels, valid, gone, 0..9_i64, vec(owner, 0..2))
+        .prop_map(|(annotations, labels, created, gone, generation, owners)| {
+            json!({
+                "name": "w", "namespace": "ns", "uid": UID, "resourceVersion": "7",
+                "annotations": annotations, "labels": labels, "creationTimestamp": created,
+                "deletionTimestamp": gone, "generation": generation, "ownerReferences": owners,
+            })
+        })
+        .boxed()
+}
+
+fn texts_by(keys: Vec<(&'static str, &'static [&'static str])>) -> BoxedStrategy<Value> {
+    let fields = keys.into_iter().map(|(key, values)| (key, one_of(values)));
+    some_of(fields.collect())
+}
+
+fn conditions() -> BoxedStrategy<Value> {
+    let types = [
+        "Ready",
+        "PodScheduled",
+        "PodReadyToStartContainers",
+        "Stalled",
+        "Reconciling",
+    ];
+    let types: BoxedStrategy<Value> = select(types.to_vec()).prop_map(Value::from).boxed();
+    list(some_of(vec![
+        ("type", types),
+        ("status", one_of(&["True", "False", "Unknown"])),
+        ("reason", one_of(&["Unschedulable", "Ready", "x"])),
+        ("message", text()),
+        ("lastTransitionTime", time()),
+        ("observedGeneration", whole()),
+    ]))
+}
+
+/// A Workspace as stored.
+pub fn workspace() -> BoxedStrategy<Value> {
+    let storage = some_of(vec![
+        ("size", text()),
+        ("whenDeleted", one_of(&["Delete", "Retain"])),
+        ("accessModes", list(text())),
+        ("storageClassName", text()),
+    ]);
+    let spec = some_of(vec![
+        ("runtime", mostly(one_of(&["langgraph", "codex", "zed", "nonesuch"]))),
+        ("tag", text()),
+        ("digest", mostly(one_of(&[DIGEST, "sha256:00", ""]))),
+        ("id", text()),
+        ("suspend", yes_or_no()),
+        ("env", list(some_of(vec![("name", text()), ("value", text())]))),
+        ("podLabels", texts_by(vec![("a", &TEXTS)])),
+        ("podAnnotations", texts_by(vec![("a", &TEXTS)])),
+        ("imagePullSecrets", list(some_of(vec![("name", text())]))),
+        ("config", text()),
+        ("resources", junk()),
+        ("terminationGracePeriodSeconds", whole()),
+        ("provisionTimeoutSeconds", whole()),
+        ("storage", mostly(storage)),
+    ]);
+    let status = some_of(vec![
+        ("observedGeneration", whole()),
+        ("state", one_of(&["Ready", "Pending", "FromTheFuture"])),
+        ("image", mostly(one_of(&IMAGES))),
+        ("pod", text()),
+        ("conditions", conditions()),
+    ]);
+    let annotations = texts_by(vec![("molecule.ai/restartedAt", &TIMES)]);
+    let meta = metadata(annotations, Just(Value::Null).boxed());
+    object(meta, vec![("spec", sparse(spec)), ("status", status)])
+}
+
+/// Mostly few fields: with all of them hardly any spec would decode.
+fn sparse(spec: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    let keep = |(spec, mask): (Value, u32)| match spec {
+        Value::Object(map) => {
+            let kept = map.into_iter().enumerate();
+            let kept = kept.filter(|(at, _)| mask >> (at % 32) & 1 == 1);
+            Value::Object(kept.map(|(_, field)| field).collect())
+        }
+        other => other,
+    };
+    (spec, any::<(u32, u32)>().prop_map(|(one, other)| one & other))
+        .prop_map(keep)
+        .boxed()
+}
+
+fn object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
+    (meta, some_of(parts.into_iter().map(|(name, it)| (name, mostly(it))).collect()))
+        .prop_map(|(meta, mut object)| {
+            object["metadata"] = meta;
+            object
+        })
+        .boxed()
+}
+
+/// A Pod as stored.
+pub fn pod() -> BoxedStrategy<Value> {
+    let reasons = [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ContainerCreating",
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+    ];
+    let reason: BoxedStrategy<Value> = select(reasons.to_vec()).prop_map(Value::from).boxed();
+    let terminated = some_of(vec![
+        ("exitCode", (-9..300_i64).prop_map(Value::from).boxed()),
+        ("reason", text()),
+        ("startedAt", one_of(&TIMES[..6])),
+        ("finishedAt", one_of(&TIMES[..6])),
+    ]);
+    let waiting = some_of(vec![("reason", mostly(reason)), ("message", text())]);
+    let state = some_of(vec![
+        ("waiting", waiting),
+        ("running", Just(json!({})).boxed()),
+        ("terminated", terminated),
+    ]);
+    let container = some_of(vec![
+        ("name", one_of(&["agent", "sidecar"])),
+        ("ready", any::<bool>().prop_map(Value::from).boxed()),
+        ("restartCount", (0..3_i64).prop_map(Value::from).boxed()),
+        ("imageID", one_of(&[DIGEST, "x@sha256:é", "", "sha256:"])),
+        ("state", state.clone()),
+        ("lastState", state),
+    ]);
+    let status = some_of(vec![
+        ("observedGeneration", (0..9_i64).prop_map(Value::from).boxed()),
+        ("phase", one_of(&["Pending", "Running", "Failed", "Succeeded"])),
+        ("reason", one_of(&["Evicted"])),
+        ("conditions", conditions()),
+        ("containerStatuses", list(container)),
+    ]);
+    let containers = some_of(vec![
+        ("name", one_of(&["agent", "sidecar"])),
+        ("image", one_of(&IMAGES)),
+    ]);
+    let spec = some_of(vec![
+        ("nodeName", one_of(&["node-1", ""])),
+        ("containers", vec(containers, 0..3).prop_map(Value::from).boxed()),
+    ]);
+    let annotations = texts_by(vec![
+        ("molecule.ai/image", &IMAGES),
+        ("molecule.ai/settings", &TEXTS),
+        ("molecule.ai/revision", &["1ec01344083d9f86", "x"]),
+        ("molecule.ai/failures", &["1", "9", "4294967295", "-1", "x"]),
+        ("molecule.ai/healedAt", &TIMES),
+    ]);
+    let meta = metadata(annotations, Just(Value::Null).boxed());
+    object(meta, vec![("spec", spec), ("status", status)])
+}
+
+/// A claim as stored.
+pub fn claim() -> BoxedStrategy<Value> {
+    let size = one_of(&["1Gi", "1024Mi", "2Gi", "1e400", "x", ""]);
+    let requests = some_of(vec![("storage", size)]);
+    let spec = some_of(vec![("resources", some_of(vec![("requests", requests)]))]);
+    let status = some_of(vec![("phase", one_of(&["Pending", "Bound"]))]);
+    let labels = texts_by(vec![("molecule.ai/workspace", &["w", "v"])]);
+    let meta = metadata(Just(Value::Null).boxed(), labels);
+    object(meta, vec![("spec", spec), ("status", status)])
+}
+
+/// What someone types into the settings.
+pub fn settings() -> BoxedStrategy<std::collections::BTreeMap<String, String>> {
+    let key = prop_oneof![
+        9 => select(KEYS.to_vec()).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ];
+    let value = prop_oneof![
+        3 => select(PREFIXES.to_vec()).prop_map(str::to_owned),
+        2 => select(vec!["zed", "zed, a1", DIGEST, "60", "true", "https://p.example", "a,b", "OnRestart"])
+            .prop_map(str::to_owned),
+        1 => "[a-z0-9.:/@_-]{0,20}",
+        1 => "[ -~\n]{0,30}",
+        1 => any::<String>(),
+    ];
+    // Whole values under their own key are what most people type.
+    let registry = prop_oneof![
+        3 => select(PREFIXES[..4].to_vec()).prop_map(str::to_owned),
+        1 => select(PREFIXES.to_vec()).prop_map(str::to_owned),
+        1 => "([a-z0-9]{1,5}[.:-]){0,3}[a-z0-9]{1,5}(/[a-z0-9._-]{1,6}){0,3}",
+        1 => any::<String>(),
+    ];
+    let registry = proptest::option::weighted(0.7, registry);
+    (registry, btree_map(key, value, 0..4))
+        .prop_map(|(registry, mut data)| {
+            if let Some(registry) = registry {
+                data.insert(KEYS[0].to_owned(), registry);
+            }
+            data
+        })
+        .boxed()
+}
+
+/// A moment, near what the objects say or far from it.
+pub fn now() -> BoxedStrategy<Timestamp> {
+    let times = TIMES[..6].iter().filter_map(|it| it.parse().ok());
+    let times: Vec<Timestamp> = times.collect();
+    prop_oneof![
+        4 => Just("2026-01-01T00:05:00Z".parse().unwrap_or_default()),
+        1 => select(times),
+    ]
+    .boxed()
+}

@@ -1,0 +1,222 @@
+//! The model as stateright sees it: what can happen next, and the state after it.
+
+use std::fmt;
+
+use stateright::{Model, Property};
+
+use crate::cluster::Cluster;
+use crate::environment::Event;
+use crate::invariants;
+use crate::state::{History, OPERATORS, Operator, Owner, Registry, Setting, Spent, State, start};
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Around the operators.
+    World(Event),
+    /// An operator makes one pass.
+    Pass(usize),
+    /// An operator makes one pass, its write is done, and the answer to it is lost.
+    PassUnheard(usize),
+    /// An operator's cache of one kind shows the next version.
+    Sees(usize, Kind),
+    /// An operator is killed and started.
+    Restarts(usize),
+}
+
+/// A kind of object, for caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The Workspace.
+    Workspace,
+    /// The Pod.
+    Pod,
+    /// The claim.
+    Claim,
+    /// The settings.
+    Settings,
+    /// That a Pod which the watches do not show is another or gone.
+    Unwatched,
+}
+
+const KINDS: [Kind; 5] = [
+    Kind::Workspace,
+    Kind::Pod,
+    Kind::Claim,
+    Kind::Settings,
+    Kind::Unwatched,
+];
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::World(event) => write!(f, "{event:?}"),
+            Action::Pass(operator) => write!(f, "operator {operator} makes a pass"),
+            Action::PassUnheard(operator) => {
+                write!(
+                    f,
+                    "operator {operator} makes a pass, and the answer is lost"
+                )
+            }
+            Action::Sees(operator, kind) => write!(f, "operator {operator} sees the next {kind:?}"),
+            Action::Restarts(operator) => write!(f, "operator {operator} is killed and started"),
+        }
+    }
+}
+
+impl Cluster {
+    /// The next version of this kind is seen, if there is one.
+    #[must_use]
+    pub fn see(&self, state: &State, operator: usize, kind: Kind) -> Option<State> {
+        let behind = match kind {
+            Kind::Workspace => state.workspace.behind(operator) > 0,
+            Kind::Pod => state.pod.behind(operator) > 0,
+            Kind::Claim => state.claim.behind(operator) > 0,
+            Kind::Settings => state.settings.behind(operator) > 0,
+            Kind::Unwatched => {
+                let ran_into = state.operators[operator].ran_into.is_some();
+                let is = state.pod.now().as_ref().map(|pod| pod.owner);
+                ran_into && is != Some(Owner::Foreign { watched: false })
+            }
+        };
+        if !behind {
+            return None;
+        }
+        let mut next = state.clone();
+        match kind {
+            Kind::Workspace => self.see_workspace(&mut next, operator),
+            Kind::Settings => self.see_settings(&mut next, operator),
+            Kind::Pod => next.pod.advance(operator),
+            Kind::Claim => next.claim.advance(operator),
+            Kind::Unwatched => next.operators[operator].ran_into = None,
+        }
+        if kind != Kind::Settings {
+            next.operators[operator].queued = true;
+        }
+        next.rank_pods();
+        Some(next)
+    }
+
+    /// Caches that are further behind than the bound see the next versions at once.
+    fn limit_lag(&self, mut state: State) -> State {
+        for operator in 0..OPERATORS {
+            for kind in KINDS {
+                let lag = if operator < self.bounds.operators {
+                    self.bounds.lag
+                } else {
+                    0
+                };
+                while behind(&state, operator, kind) > lag {
+                    match self.see(&state, operator, kind) {
+                        Some(next) => state = next,
+                        None => break,
+                    }
+                }
+            }
+        }
+        state
+    }
+
+    /// A Workspace that was just created, and operators that have just started.
+    #[must_use]
+    pub fn first(&self) -> State {
+        let operator = Operator {
+            memory: std::sync::Arc::default(),
+            in_force: Setting::A,
+            ran_into: None,
+            queued: true,
+            wake: None,
+        };
+        let mut state = State {
+            now: start(),
+            workspace: History::new(None),
+            pod: History::new(None),
+            claim: History::new(None),
+            settings: History::new(Setting::A),
+            strays: Vec::new(),
+            last_good: Setting::A,
+            registry: Registry::Serves,
+            refuses: false,
+            born: 0,
+            operators: [operator.clone(), operator],
+            spent: Spent::default(),
+            broken: None,
+        };
+        if let Some(next) = self.happen(&state, Event::UserCreates) {
+            state = next;
+        }
+        state
+    }
+}
+
+fn behind(state: &State, operator: usize, kind: Kind) -> usize {
+    match kind {
+        Kind::Workspace => state.workspace.behind(operator),
+        Kind::Pod => state.pod.behind(operator),
+        Kind::Claim => state.claim.behind(operator),
+        Kind::Settings => state.settings.behind(operator),
+        Kind::Unwatched => 0,
+    }
+}
+
+impl Model for Cluster {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.first()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let may_fail = state.spent.faults < self.bounds.faults;
+        for operator in 0..self.bounds.operators {
+            if Self::is_due(state, operator) {
+                actions.push(Action::Pass(operator));
+                if may_fail {
+                    actions.push(Action::PassUnheard(operator));
+                }
+            }
+            actions.extend(KINDS.map(|kind| Action::Sees(operator, kind)));
+            if may_fail {
+                actions.push(Action::Restarts(operator));
+            }
+        }
+        let mut events = Vec::new();
+        self.events(state, &mut events);
+        actions.extend(events.into_iter().map(Action::World));
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let next = match action {
+            Action::World(event) => self.happen(state, event)?,
+            Action::Pass(operator) => self.pass(state, operator, true),
+            Action::PassUnheard(operator) => {
+                let mut next = self.pass(state, operator, false);
+                next.spent.faults += 1;
+                next
+            }
+            Action::Sees(operator, kind) => self.see(state, operator, kind)?,
+            Action::Restarts(operator) => {
+                let mut next = state.clone();
+                Self::restart(&mut next, operator);
+                next.spent.faults += 1;
+                next
+            }
+        };
+        let next = self.limit_lag(next);
+        (next != *state).then_some(next)
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        action.to_string()
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = invariants::properties();
+        properties.extend(crate::reached::properties());
+        properties
+    }
+}

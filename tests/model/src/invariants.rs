@@ -1,0 +1,276 @@
+//! What must hold of every state, and the words in which a counterexample says what does not.
+
+use std::fmt;
+
+use stateright::Property;
+use workspace_operator::plan::{Plan, Step};
+use workspace_operator::seen::{Controller, Phase, Seen, Version};
+
+use crate::cluster::Cluster;
+use crate::state::{Life, Owner, Pod, State, is_true};
+
+/// An invariant, by its number in the design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Invariant {
+    /// At most one Pod object per Workspace UID.
+    I1,
+    /// An edit of the settings alone stops no Pod that has something to lose.
+    I2,
+    /// Only what is ours is written, and every write names the state that it was planned from.
+    I4,
+    /// Ready is only told when it is true, and taken back when it is not.
+    I5,
+    /// Storage outlives all but the deletion that was asked for.
+    I6,
+    /// The steps converge, then stop.
+    I7,
+    /// No wrong image is ever written.
+    I8,
+}
+
+/// An invariant that a write broke, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Broken {
+    /// Which.
+    pub invariant: Invariant,
+    /// How.
+    pub how: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.invariant, self.how)
+    }
+}
+
+/// The names under which the checker knows the invariants.
+pub const NAMES: [(Invariant, &str); 7] = [
+    (Invariant::I1, "I1 at most one Pod per Workspace UID"),
+    (Invariant::I2, "I2 settings stop nothing that runs or ran"),
+    (
+        Invariant::I4,
+        "I4 writes are guarded and touch only what is ours",
+    ),
+    (
+        Invariant::I5,
+        "I5 Ready is told only while true, and taken back",
+    ),
+    (Invariant::I6, "I6 storage is never deleted by a rollout"),
+    (
+        Invariant::I7,
+        "I7 without faults the steps converge, then stop",
+    ),
+    (Invariant::I8, "I8 no wrong image is written"),
+];
+
+/// The name of an invariant.
+#[must_use]
+pub fn name(invariant: Invariant) -> &'static str {
+    NAMES
+        .iter()
+        .find(|(it, _)| *it == invariant)
+        .map_or("", |(_, name)| name)
+}
+
+/// The invariants as properties of every state.
+#[must_use]
+pub fn properties() -> Vec<Property<Cluster>> {
+    fn holds(state: &State, invariant: Invariant) -> bool {
+        state
+            .broken
+            .as_ref()
+            .is_none_or(|it| it.invariant != invariant)
+    }
+    vec![
+        Property::always(name(Invariant::I1), |_, it| {
+            holds(it, Invariant::I1) && one_pod_each(it)
+        }),
+        Property::always(name(Invariant::I2), |_, it| holds(it, Invariant::I2)),
+        Property::always(name(Invariant::I4), |_, it| holds(it, Invariant::I4)),
+        Property::always(name(Invariant::I5), |_, it| holds(it, Invariant::I5)),
+        Property::always(name(Invariant::I6), |_, it| holds(it, Invariant::I6)),
+        Property::always(name(Invariant::I7), |cluster: &Cluster, it: &State| {
+            it.broken.is_some() || cluster.settles(it).is_ok()
+        }),
+        Property::always(name(Invariant::I8), |_, it| holds(it, Invariant::I8)),
+    ]
+}
+
+fn one_pod_each(state: &State) -> bool {
+    let of_the_name = state.pod.now().as_ref().and_then(|pod| match pod.owner {
+        Owner::Workspace(uid) => Some(uid),
+        Owner::Foreign { .. } => None,
+    });
+    let mut owners: Vec<u8> = state.strays.iter().copied().chain(of_the_name).collect();
+    let all = owners.len();
+    owners.sort_unstable();
+    owners.dedup();
+    owners.len() == all
+}
+
+/// What is wrong with this plan, whatever becomes of it.
+#[must_use]
+pub fn judge(cluster: &Cluster, seen: &Seen<'_>, plan: &Plan) -> Option<Broken> {
+    let Some(step) = &plan.step else {
+        return ready_stays(seen);
+    };
+    unguarded(step)
+        .or_else(|| not_ours(seen, step))
+        .or_else(|| wrong_image(cluster, step))
+        .or_else(|| ready_too_early(seen, step))
+        .or_else(|| claim_goes_along(seen, step))
+}
+
+fn broken(invariant: Invariant, how: impl Into<String>) -> Option<Broken> {
+    let how = how.into();
+    Some(Broken { invariant, how })
+}
+
+fn version(step: &Step) -> Option<&Version> {
+    match step {
+        Step::CreatePod { .. } | Step::TryPod { .. } | Step::CreateClaim { .. } => None,
+        Step::SetImage { version, .. }
+        | Step::DeletePod { version, .. }
+        | Step::PatchClaim { version, .. }
+        | Step::PatchStatus { version, .. } => Some(version),
+    }
+}
+
+fn unguarded(step: &Step) -> Option<Broken> {
+    let version = version(step)?;
+    if version.uid.is_empty() || version.resource_version.is_empty() {
+        return broken(
+            Invariant::I4,
+            "a write does not name the uid and resourceVersion that it was planned from",
+        );
+    }
+    None
+}
+
+fn not_ours(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
+    let uid = &seen.workspace?.version.uid;
+    let owners = match step {
+        Step::CreatePod { pod, .. } => pod.metadata.owner_references.as_deref(),
+        _ => return None,
+    };
+    let mut owners = owners.unwrap_or_default().iter();
+    if owners.any(|it| it.uid == *uid && it.controller == Some(true)) {
+        return None;
+    }
+    broken(
+        Invariant::I4,
+        "a Pod is created that its Workspace does not control",
+    )
+}
+
+fn wrong_image(cluster: &Cluster, step: &Step) -> Option<Broken> {
+    let images: Vec<&str> = match step {
+        Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask } => {
+            let containers = pod.spec.iter().flat_map(|it| &it.containers);
+            let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
+            images.chain([&*ask.image]).collect()
+        }
+        Step::SetImage { ask, .. } => vec![&ask.image],
+        _ => return None,
+    };
+    let wrong = images.iter().find(|image| !cluster.is_image(image))?;
+    broken(Invariant::I8, format!("the image {wrong:?} is written"))
+}
+
+/// I5, of what is written.
+fn ready_too_early(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
+    let Step::PatchStatus { status, .. } = step else {
+        return None;
+    };
+    if !is_true(status, "Ready") {
+        return None;
+    }
+    let workspace = seen.workspace?;
+    if status.observed_generation != Some(workspace.generation) {
+        return broken(
+            Invariant::I5,
+            "Ready is told of a generation that was not seen",
+        );
+    }
+    let Some(pod) = seen.pod.filter(|_| serves(seen)) else {
+        return broken(Invariant::I5, "Ready is told, and the Pod is not Ready");
+    };
+    if status.image != pod.told.image {
+        return broken(Invariant::I5, "status.image is not what the Pod was told");
+    }
+    None
+}
+
+/// I5, of what is not written.
+fn ready_stays(seen: &Seen<'_>) -> Option<Broken> {
+    let workspace = seen.workspace.filter(|it| !it.deleting)?;
+    if is_true(&workspace.status, "Ready") && !serves(seen) {
+        return broken(Invariant::I5, "Ready stays told, and the Pod is not Ready");
+    }
+    None
+}
+
+fn serves(seen: &Seen<'_>) -> bool {
+    let Some((workspace, pod)) = seen.workspace.zip(seen.pod) else {
+        return false;
+    };
+    pod.controller == Controller::Workspace(workspace.version.uid.clone())
+        && pod.ready
+        && pod.deleting.is_none()
+        && pod.phase == Phase::Alive
+}
+
+/// I6: a claim goes with its Workspace only when that was asked for.
+fn claim_goes_along(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
+    use workspace_operator::workspace::WhenDeleted;
+    let owners = match step {
+        Step::CreateClaim { claim, .. } => claim.metadata.owner_references.as_ref()?,
+        Step::PatchClaim { change, .. } => change.owners.as_ref()?,
+        _ => return None,
+    };
+    let spec = seen.workspace?.spec.as_ref().ok()?;
+    let retain = spec
+        .storage
+        .as_ref()
+        .is_none_or(|it| it.when_deleted == WhenDeleted::Retain);
+    if owners.is_empty() || !retain {
+        return None;
+    }
+    broken(
+        Invariant::I6,
+        "the claim gets an owner, with which it would go, though it is to be retained",
+    )
+}
+
+/// I5 and I2 of a write that was done to this Pod: against the cluster as it is, not as seen.
+#[must_use]
+pub fn judge_stop(pod: &Pod, asked: u8, suspend: bool, deletes: bool) -> Option<Broken> {
+    let to_lose = match pod.life {
+        Life::Running | Life::Leaving | Life::Crashed => true,
+        // Its container ran, and a new image in place is the only way back.
+        Life::Bereft => deletes,
+        Life::Unscheduled | Life::Pulling | Life::Failing { .. } | Life::Dead => false,
+    };
+    let users_wish = deletes && (suspend || pod.asked != asked);
+    if !to_lose || users_wish {
+        return None;
+    }
+    let what = if deletes { "deleted" } else { "given an image" };
+    let life = pod.life;
+    broken(
+        Invariant::I2,
+        format!("a Pod ({life:?}) is {what}, and no user asked for another"),
+    )
+}
+
+/// I5 in the part that no operator sees: which image the container runs.
+#[must_use]
+pub fn judge_container(pod: Option<&Pod>) -> Option<Broken> {
+    if pod.is_some_and(|pod| pod.life == Life::Leaving) {
+        return broken(
+            Invariant::I5,
+            "Ready is told of a container that runs another image than it was last told",
+        );
+    }
+    None
+}

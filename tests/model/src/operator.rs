@@ -1,0 +1,296 @@
+//! An operator: what it sees, by the production types; what it decides, by the production rule;
+//! what it remembers, by the production rule.
+//!
+//! Written anew is what joins them in production and needs a client or a clock: that a changed
+//! view puts the Workspace into the queue, that a write does and a wait does at its time
+//! (`controller`), and that another Workspace of the same name starts without a past (`index`).
+//! Production also waits for a watch to show a write before it plans the next one; an operator
+//! of the model may always plan from a view that is older than its own writes, which is worse.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, remember};
+use workspace_operator::pod;
+use workspace_operator::seen::{
+    self, Agent, AgentState, Controller, Exit, Memory, Phase, Seen, Service, Version,
+};
+
+use crate::api::Outcome;
+use crate::cluster::Cluster;
+use crate::invariants::judge;
+use crate::state::{Claim, History, Life, Operator, Owner, Pod, Setting, State, Workspace};
+
+/// The UID of a Workspace, as text.
+#[must_use]
+pub fn workspace_uid(uid: u8) -> String {
+    format!("ws-{uid}")
+}
+
+/// What an operator's plan was made from, as far as the cluster judges its writes by it.
+pub struct Basis {
+    /// The UID of the Workspace.
+    pub workspace: u8,
+    /// Which Pod it asked for.
+    pub asks_for: u8,
+    /// Whether it asked for no Pod.
+    pub suspend: bool,
+    /// The Pod.
+    pub pod: Option<Pod>,
+}
+
+impl Cluster {
+    /// Whether this operator would look at the Workspace now.
+    #[must_use]
+    pub fn is_due(state: &State, operator: usize) -> bool {
+        let it = &state.operators[operator];
+        it.queued || it.wake.is_some_and(|at| at <= state.now)
+    }
+
+    /// What this operator would do now.
+    #[must_use]
+    pub fn plan(&self, state: &State, operator: usize) -> Plan {
+        self.look(state, operator, |seen| {
+            let it = &state.operators[operator];
+            let in_force = self.in_force(*state.settings.seen(operator), it.in_force);
+            (self.rule)(seen, in_force, state.now)
+        })
+    }
+
+    /// One pass of an operator. With `heard` false the answer to its write is lost on the way.
+    #[must_use]
+    pub fn pass(&self, state: &State, operator: usize, heard: bool) -> State {
+        let mut next = state.clone();
+        let plan = self.plan(state, operator);
+        if next.broken.is_none() {
+            next.broken = self.look(state, operator, |seen| judge(self, seen, &plan));
+        }
+        let it = &mut next.operators[operator];
+        Arc::make_mut(&mut it.memory).showing = plan.showing;
+        it.wake = plan.wake;
+        it.queued = plan.step.is_some();
+        let workspace = state.workspace.seen(operator).as_ref();
+        let Some((step, workspace)) = plan.step.zip(workspace) else {
+            return next;
+        };
+        let basis = Basis {
+            workspace: workspace.uid,
+            asks_for: self.specs[usize::from(workspace.spec)].pod,
+            suspend: workspace.suspend,
+            pod: state.pod.seen(operator).clone(),
+        };
+        let outcome = self.commit(&mut next, &basis, &step);
+        if heard {
+            self.note(&mut next, operator, &step, outcome);
+        }
+        next
+    }
+
+    /// What is remembered of a step.
+    fn note(&self, state: &mut State, operator: usize, step: &Step, outcome: Outcome) {
+        let now = state.now;
+        let it = &mut state.operators[operator];
+        let answer = match outcome {
+            Outcome::Done => Answer::Done,
+            Outcome::Refused(message) => Answer::Refused(message),
+            Outcome::RanInto(pod) => {
+                it.ran_into = Some(pod);
+                return;
+            }
+            Outcome::Stale => return,
+        };
+        remember(Arc::make_mut(&mut it.memory), step, answer, now);
+    }
+
+    /// An operator's cache of Workspaces shows the next version.
+    pub fn see_workspace(&self, state: &mut State, operator: usize) {
+        let uid = |state: &State| state.workspace.seen(operator).as_ref().map(|it| it.uid);
+        let before = uid(state);
+        state.workspace.advance(operator);
+        let after = uid(state);
+        let it = &mut state.operators[operator];
+        if before != after {
+            it.memory = Arc::default();
+        }
+        it.queued = true;
+    }
+
+    /// An operator's cache of settings shows the next version.
+    pub fn see_settings(&self, state: &mut State, operator: usize) {
+        let in_force = |state: &State| {
+            let current = state.operators[operator].in_force;
+            self.in_force(*state.settings.seen(operator), current)
+                .clone()
+        };
+        let before = in_force(state);
+        state.settings.advance(operator);
+        take_settings(state, operator);
+        let changed = before != in_force(state);
+        if changed && self.look(state, operator, awaits_settings) {
+            state.operators[operator].queued = true;
+        }
+    }
+
+    /// An operator is killed and started: it forgets all but what its caches are filled with anew.
+    pub fn restart(state: &mut State, operator: usize) {
+        let last_good = state.last_good;
+        state.operators[operator] = Operator {
+            memory: Arc::new(Memory::default()),
+            in_force: last_good,
+            ran_into: None,
+            queued: true,
+            wake: None,
+        };
+        take_settings(state, operator);
+    }
+
+    /// Shows an operator's view in the production types.
+    fn look<T>(&self, state: &State, operator: usize, then: impl Fn(&Seen<'_>) -> T) -> T {
+        let workspace = state.workspace.seen(operator).as_ref();
+        let workspace = workspace.map(|it| {
+            let version = version(&workspace_uid(it.uid), &state.workspace, operator);
+            self.seen_workspace(it, version)
+        });
+        let of_watch = state.pod.seen(operator).as_ref();
+        let of_watch = of_watch.filter(|it| it.owner != Owner::Foreign { watched: false });
+        let pod = of_watch.or(state.operators[operator].ran_into.as_deref());
+        let pod = pod.map(|it| {
+            let uid = format!("pod-{}", it.uid);
+            seen_pod(it, version(&uid, &state.pod, operator), state.now)
+        });
+        let claim = state.claim.seen(operator).as_ref();
+        let claim = claim.map(|it| seen_claim(*it, version("claim", &state.claim, operator)));
+        then(&Seen {
+            key: &self.key,
+            workspace: workspace.as_ref(),
+            pod: pod.as_ref(),
+            claim: claim.as_ref(),
+            service: Service::Ours,
+            memory: &state.operators[operator].memory,
+        })
+    }
+
+    fn seen_workspace(&self, it: &Workspace, version: Version) -> seen::Workspace {
+        let spec = &self.specs[usize::from(it.spec)];
+        let mut decoded = spec.decoded.clone();
+        if let Ok(spec) = &mut decoded {
+            spec.suspend = it.suspend;
+        }
+        seen::Workspace {
+            version,
+            generation: i64::from(it.generation),
+            deleting: it.deleting,
+            spec: decoded,
+            revision: spec.revision.clone(),
+            status: (*it.status.value).clone(),
+        }
+    }
+}
+
+/// Valid settings come into force, and on record.
+fn take_settings(state: &mut State, operator: usize) {
+    let seen = *state.settings.seen(operator);
+    if seen != Setting::Invalid {
+        state.operators[operator].in_force = seen;
+        state.last_good = seen;
+    }
+}
+
+fn version<T: Clone + PartialEq>(uid: &str, of: &History<T>, operator: usize) -> Version {
+    Version {
+        uid: uid.into(),
+        resource_version: resource_version(of.behind(operator)),
+    }
+}
+
+/// The `resourceVersion` of the version that is so many behind the newest.
+#[must_use]
+pub fn resource_version(behind: usize) -> String {
+    format!("newest-{behind}")
+}
+
+fn seen_claim(it: Claim, version: Version) -> seen::Claim {
+    let owner = |uid| pod::owner("w", &workspace_uid(uid));
+    seen::Claim {
+        version,
+        workspace: it.ours.then(|| "w".to_owned()),
+        owners: it.owner.map(owner).into_iter().collect(),
+        deleting: false,
+        pending: false,
+        size: Some(format!("{}Gi", it.size)),
+    }
+}
+
+fn seen_pod(it: &Pod, version: Version, now: Timestamp) -> seen::Pod {
+    let serves = matches!(it.life, Life::Running | Life::Leaving);
+    seen::Pod {
+        version,
+        controller: match it.owner {
+            Owner::Workspace(uid) => Controller::Workspace(workspace_uid(uid)),
+            Owner::Foreign { .. } => Controller::Other,
+        },
+        created: it.created,
+        deleting: it.going,
+        told: (*it.told).clone(),
+        node: (it.life != Life::Unscheduled).then(|| "node-1".to_owned()),
+        phase: match it.life {
+            Life::Dead => Phase::Dead,
+            _ => Phase::Alive,
+        },
+        status_reason: (it.life == Life::Dead).then(|| "Evicted".to_owned()),
+        unschedulable: (it.life == Life::Unscheduled).then(|| "0/1 nodes are available".into()),
+        sandbox_ready: !matches!(it.life, Life::Unscheduled | Life::Dead),
+        ready: serves && it.going.is_none(),
+        ready_changed: it.changed,
+        spec_image: it.image.to_string(),
+        agent: seen_agent(it, serves, now),
+    }
+}
+
+fn seen_agent(it: &Pod, ready: bool, now: Timestamp) -> Agent {
+    let waiting = |reason: &str, message: String| AgentState::Waiting {
+        reason: reason.into(),
+        message,
+    };
+    let stopped = matches!(it.life, Life::Crashed | Life::Bereft);
+    Agent {
+        state: match it.life {
+            Life::Unscheduled | Life::Dead => AgentState::Unknown,
+            Life::Pulling => waiting("ContainerCreating", String::new()),
+            Life::Failing { again, stale } => {
+                let image = if stale {
+                    "old.example.com/image:1"
+                } else {
+                    &*it.image
+                };
+                if again {
+                    waiting(
+                        "ImagePullBackOff",
+                        format!("Back-off pulling image \"{image}\""),
+                    )
+                } else {
+                    let message = format!("failed to pull \"{image}\": 401 Unauthorized");
+                    waiting("ErrImagePull", message)
+                }
+            }
+            Life::Running | Life::Leaving => AgentState::Running,
+            Life::Crashed => waiting("CrashLoopBackOff", "back-off 10s".into()),
+            Life::Bereft => {
+                let image = &it.image;
+                waiting(
+                    "ImagePullBackOff",
+                    format!("Back-off pulling image \"{image}\""),
+                )
+            }
+        },
+        ready,
+        restarts: i32::from(stopped),
+        last_exit: stopped.then(|| Exit {
+            code: 1,
+            reason: "Error".into(),
+            started: it.changed.map(|at| at - SignedDuration::from_secs(5)),
+            finished: Some(it.changed.unwrap_or(now)),
+        }),
+        digest: None,
+    }
+}

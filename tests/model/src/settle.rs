@@ -1,0 +1,204 @@
+//! I7: from this state, with no more faults, a deterministic run of operators and environment
+//! comes to its end within [`MOST_STEPS`], the end is the right one, and then nothing is written.
+//!
+//! stateright's own `eventually` is not used: it overlooks cycles and joins.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use workspace_operator::workspace::Reason;
+
+use crate::cluster::Cluster;
+use crate::environment::{Event, alternate};
+use crate::explore::Kind;
+use crate::memo::fingerprint;
+use crate::state::{Life, OPERATORS, Owner, Pod, Setting, Spent, State, Workspace};
+
+/// More steps than any run takes.
+pub const MOST_STEPS: u16 = 80;
+
+/// Why a run does not come to the right end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// In one sentence.
+    pub why: String,
+    /// The last state of the run.
+    pub last: Box<State>,
+}
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Cluster {
+    /// The number of steps to the end, or why there is none.
+    ///
+    /// # Errors
+    /// The run goes on, or ends where it should not, or something is written after its end.
+    pub fn settles(&self, state: &State) -> Result<u16, Unsettled> {
+        let mut path = Vec::new();
+        let mut state = self.without_faults(state);
+        let mut rest = loop {
+            let at = fingerprint(&state);
+            if let Some(rest) = self.settled.get(at) {
+                break rest;
+            }
+            path.push(at);
+            if path.len() > usize::from(MOST_STEPS) {
+                let why = format!("the steps do not end within {MOST_STEPS}");
+                return Err(unsettled(why, state));
+            }
+            match self.step(&state) {
+                Some(next) => state = next,
+                None => {
+                    self.silent(&state)?;
+                    self.right_end(&state)?;
+                    break 0;
+                }
+            }
+        };
+        while let Some(at) = path.pop() {
+            self.settled.set(at, rest);
+            rest += 1;
+        }
+        Ok(rest)
+    }
+
+    /// Nodes come back, refusals end, caches catch up. Two operators at once are a fault too,
+    /// where they have different settings in force: then only the first goes on.
+    fn without_faults(&self, state: &State) -> State {
+        let mut calm = self.caught_up(state.clone());
+        for event in [Event::NodeReturns, Event::QuotaIsFull(false)] {
+            calm = self.happen(&calm, event).unwrap_or(calm);
+        }
+        calm.spent = Spent::default();
+        let [first, second] = &calm.operators;
+        if first.in_force != second.in_force || self.bounds.operators < OPERATORS {
+            calm.operators[1].queued = false;
+            calm.operators[1].wake = None;
+            calm.operators[1].in_force = Setting::Invalid;
+        }
+        calm
+    }
+
+    fn caught_up(&self, mut state: State) -> State {
+        let kinds = [
+            Kind::Settings,
+            Kind::Workspace,
+            Kind::Pod,
+            Kind::Claim,
+            Kind::Unwatched,
+        ];
+        for operator in 0..OPERATORS {
+            for kind in kinds {
+                while let Some(next) = self.see(&state, operator, kind) {
+                    state = next;
+                }
+            }
+            if !self.runs(&state, operator) {
+                state.operators[operator].queued = false;
+            }
+        }
+        state
+    }
+
+    /// Whether this operator goes on.
+    fn runs(&self, state: &State, operator: usize) -> bool {
+        let stopped = state.operators[operator].in_force == Setting::Invalid;
+        operator < self.bounds.operators && !stopped
+    }
+
+    /// What happens next: an operator's pass, else what goes on by itself, else time passes until
+    /// an operator wants to look again.
+    fn step(&self, state: &State) -> Option<State> {
+        let running = || (0..OPERATORS).filter(|it| self.runs(state, *it));
+        if let Some(operator) = running().find(|it| Self::is_due(state, *it)) {
+            return Some(self.caught_up(self.pass(state, operator, true)));
+        }
+        if let Some(event) = Self::natural(state) {
+            return Some(self.caught_up(self.happen(state, event)?));
+        }
+        let wake = running().filter_map(|it| state.operators[it].wake).min()?;
+        let mut next = state.clone();
+        next.now = wake.max(state.now);
+        Some(next)
+    }
+
+    /// After the end nothing is written: not when the kubelet gives the other reason of its two,
+    /// and not a day later. A pass that would do something then was not woken for it.
+    fn silent(&self, state: &State) -> Result<(), Unsettled> {
+        let mut later = state.clone();
+        later.now += SignedDuration::from_hours(24);
+        let other = alternate(state).map(|it| self.caught_up(it));
+        for state in [Some(later), other].into_iter().flatten() {
+            for operator in (0..OPERATORS).filter(|it| self.runs(&state, *it)) {
+                let plan = self.plan(&state, operator);
+                if let Some(step) = plan.step {
+                    let why =
+                        format!("after the end operator {operator} still has to do: {step:?}");
+                    return Err(unsettled(why, state));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn right_end(&self, state: &State) -> Result<(), Unsettled> {
+        let pod = state.pod.now().as_ref();
+        let right = match state.workspace.now() {
+            None => pod.is_none_or(|it| matches!(it.owner, Owner::Foreign { .. })),
+            Some(workspace) => self.is_right(state, workspace, pod),
+        };
+        if right {
+            return Ok(());
+        }
+        let is = state
+            .workspace
+            .now()
+            .as_ref()
+            .and_then(|it| it.status.value.state);
+        let life = pod.map(|it| it.life);
+        let why = format!("the steps end with the state {is:?} and the Pod {life:?}");
+        Err(unsettled(why, state.clone()))
+    }
+
+    fn is_right(&self, state: &State, workspace: &Workspace, pod: Option<&Pod>) -> bool {
+        let spec = &self.specs[usize::from(workspace.spec)];
+        let status = &workspace.status.value;
+        let told = status.state;
+        let ours = pod.filter(|it| it.owner == Owner::Workspace(workspace.uid));
+        if status.observed_generation != Some(i64::from(workspace.generation)) {
+            return false;
+        }
+        if spec.decoded.is_err() {
+            return told == Some(Reason::InvalidSpec);
+        }
+        if workspace.suspend {
+            return ours.is_none() && told == Some(Reason::Suspended);
+        }
+        if spec.image.is_none() {
+            return matches!(told, Some(Reason::UnknownRuntime | Reason::PodNotOwned));
+        }
+        let Some(pod) = ours else {
+            return pod.is_some() && told == Some(Reason::PodNotOwned);
+        };
+        let wanted = self.image(workspace.spec, state.operators[0].in_force);
+        let serves = pod.life == Life::Running
+            && told == Some(Reason::Ready)
+            && workspace.status.is("Ready")
+            && status.image.as_deref() == Some(&*pod.image);
+        let waits = matches!(
+            pod.life,
+            Life::Pulling | Life::Failing { .. } | Life::Bereft
+        ) && Some(&*pod.image) == wanted.as_deref()
+            && !workspace.status.is("Ready");
+        pod.asked == spec.pod && pod.going.is_none() && (serves || waits)
+    }
+}
+
+fn unsettled(why: String, last: State) -> Unsettled {
+    let last = Box::new(last);
+    Unsettled { why, last }
+}
