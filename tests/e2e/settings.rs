@@ -155,7 +155,7 @@ async fn invalid_settings_leave_the_last_good_ones_in_force_also_for_the_next_op
 
     world.settings(&[(REGISTRY, &b), ("PROVISION_TIMEOUT_SECONDS", "ten")]);
     world.settings_refused("PROVISION_TIMEOUT_SECONDS").await;
-    let error = world.logged("invalid settings").await;
+    let error = world.logged("the settings are not taken").await;
     assert!(error.contains("ERROR"), "{error}");
     assert!(error.contains("what is in force stays"), "{error}");
     world.workspace("bob", "{}");
@@ -166,7 +166,7 @@ async fn invalid_settings_leave_the_last_good_ones_in_force_also_for_the_next_op
     world.forget();
     world.start();
     world.logged("looking after Workspaces").await;
-    world.logged("invalid settings").await;
+    world.logged("the settings are not taken").await;
     world.silence(2).await;
     world.workspace("carol", "{}");
     assert!(image(&world.ready("carol").await).starts_with(&a));
