@@ -277,7 +277,7 @@ async fn a_term_signal_ends_it_within_a_second_in_the_middle_of_a_rollout() {
     assert!(created < COUNT, "the rollout was over already");
     // What was under way was waited for, except what took longer than there is time for.
     let unheard = world.requests().writes().filter(|it| it.code == 504);
-    let hasty = log.contains("stopping before the last requests") || unheard.len() > 0;
+    let hasty = log.contains("stopping before the last requests") || !unheard.is_empty();
     assert!(
         !hasty || took > Duration::from_millis(650),
         "{took:?}\n{log}"
