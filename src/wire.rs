@@ -323,7 +323,10 @@ impl Wire for Pod {
         let image = spec.containers.into_iter().find(|it| it.name == AGENT);
         seen::Pod {
             version: version(&metadata),
-            controller: match controller(metadata.owner_references.as_deref().unwrap_or_default()) {
+            controller: match controller(
+                metadata.name.as_deref(),
+                metadata.owner_references.as_deref().unwrap_or_default(),
+            ) {
                 Controller::Workspace(_) if !watched => Controller::Hidden,
                 controller => controller,
             },
@@ -396,9 +399,12 @@ impl ContainerStatus {
     }
 }
 
-fn controller(owners: &[OwnerReference]) -> Controller {
+/// Who controls the Pod of this name. A Workspace controls only the Pod of its own name: one of
+/// another name is some other controller.
+fn controller(name: Option<&str>, owners: &[OwnerReference]) -> Controller {
     let is_workspace = |owner: &OwnerReference| {
-        owner.kind == workspace::Workspace::kind(&())
+        Some(&*owner.name) == name
+            && owner.kind == workspace::Workspace::kind(&())
             && owner.api_version.split('/').next() == Some(&*workspace::Workspace::group(&()))
     };
     match owners.iter().find(|owner| owner.controller == Some(true)) {

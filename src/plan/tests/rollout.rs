@@ -250,6 +250,8 @@ fn a_pod_of_someone_else_is_never_touched() {
                 "controller": true}]),
         json!([{"apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace", "name": "w",
                 "uid": UID}]),
+        json!([{"apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace", "name": "another",
+                "uid": "uid-of-another", "controller": true}]),
     ] {
         let mut world = owned_by(&owners);
         world.edit("tag", json!("v2"));
