@@ -302,11 +302,11 @@ async fn foreign_pods_are_left_alone_and_their_end_is_noticed_at_once() {
 }
 
 #[tokio::test]
-async fn the_pod_of_another_workspace_is_left_to_the_garbage_collector() {
+async fn the_pod_of_another_workspace_is_told_and_not_touched() {
     let mut world = World::new().await;
     world.workspace("first", "{}");
     world.ready("first").await;
-    // As one of an earlier Workspace of this name, but the collector has no reason to delete it.
+    // The garbage collector has no reason to delete it.
     let metadata = format!(
         "labels: {{app.kubernetes.io/name: workspace}}, ownerReferences: [{{\
          apiVersion: molecule.ai/v1alpha1, kind: Workspace, name: first, uid: {}, \
@@ -317,7 +317,7 @@ async fn the_pod_of_another_workspace_is_left_to_the_garbage_collector() {
     let running = |it: &Value| it["status"]["phase"] == "Running";
     world.until("pod", "alice", running).await;
     world.workspace("alice", "{}");
-    world.silence(3).await;
+    world.state("alice", "PodNotOwned").await;
     world.kubectl(&["delete", "pod", "alice"]);
     world.ready("alice").await;
     let to_pod = world.writes_to("pods", "alice");
