@@ -119,18 +119,27 @@ pub async fn create_service(client: &Client, namespace: &str) -> Outcome {
     }
 }
 
+/// The record of the settings in force was not written.
+#[derive(Debug)]
+pub struct Unrecorded {
+    /// Why, and what to do, in one sentence.
+    pub error: String,
+    /// The pause that the server asked for.
+    pub retry_after: Option<Duration>,
+}
+
 /// Writes the record of the settings in force. Returns its data as they are now, and their place
 /// in the watch.
 ///
 /// # Errors
-/// One sentence that says what to do.
+/// When the API server does not take it, or does not answer.
 pub async fn write_fleet(
     client: &Client,
     namespace: &str,
     name: &str,
     changes: Changes,
     exists: bool,
-) -> Result<(BTreeMap<String, String>, u64), String> {
+) -> Result<(BTreeMap<String, String>, u64), Unrecorded> {
     let fleets = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
     let written = if exists {
         let patch = Patch::Merge(json!({"data": changes}));
@@ -157,11 +166,25 @@ pub async fn write_fleet(
         (fleet.seen(), place)
     };
     written.map(data).map_err(|error| {
-        format!(
-            "the ConfigMap {namespace}/{name} cannot be written ({error}); \
+        let (why, retry_after) = match &error {
+            Error::Api(status) => (
+                format!("{} ({})", status.message, status.code),
+                pause(status),
+            ),
+            error => (error.to_string(), None),
+        };
+        let error = format!(
+            "the ConfigMap {namespace}/{name} cannot be written: {why}; \
              it must exist, and the operator may patch it"
-        )
+        );
+        Unrecorded { error, retry_after }
     })
+}
+
+/// The pause that the server asks for.
+fn pause(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 fn manager() -> PatchParams {
@@ -333,11 +356,6 @@ fn refusal(status: &Status) -> Outcome {
             .details
             .as_ref()
             .is_some_and(|details| details.kind == "namespaces");
-    let pause = status
-        .details
-        .as_ref()
-        .map(|it| it.retry_after_seconds)
-        .filter(|it| *it > 0);
     match status.code {
         _ if terminating || namespace_gone => Outcome::NamespaceTerminating,
         404 | 409 => Outcome::Stale,
@@ -345,7 +363,7 @@ fn refusal(status: &Status) -> Outcome {
         400 | 403 | 405 | 413 | 422 | 500 => Outcome::Refused(status.message.clone()),
         _ => Outcome::Failed {
             error: format!("{} ({})", status.message, status.code),
-            retry_after: pause.map(|seconds| Duration::from_secs(seconds.into())),
+            retry_after: pause(status),
         },
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use crate::apply::{self, Existing, Outcome};
+use crate::apply::{self, Existing, Outcome, Unrecorded};
 use crate::governor::Governor;
 use crate::index::{Change, Index};
 use crate::journal;
@@ -29,6 +29,7 @@ use crate::queue::Queue;
 use crate::seen::{Key, Service};
 use crate::settings::Environment;
 use crate::watch::{self, Event, Scope};
+use crate::window::Window;
 use crate::wire::{self, Wire};
 use crate::workspace::Reason;
 
@@ -58,7 +59,7 @@ enum Done {
     /// With the state that the Workspace showed when the step was planned.
     Step(Key, Option<Reason>, Step, Outcome),
     Service(Arc<str>, Outcome),
-    Fleet(Result<(BTreeMap<String, String>, u64), String>),
+    Fleet(Result<(BTreeMap<String, String>, u64), Unrecorded>),
     Otherwise(Key),
 }
 
@@ -82,6 +83,7 @@ pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()
         under_way: FuturesUnordered::new(),
         awaited: FuturesUnordered::new(),
         waits_for: vec!["workspaces", "pods", "claims", "services"],
+        window: Window::new(options.concurrency),
         options,
     };
     controller.work(events, stop).await;
@@ -93,6 +95,7 @@ struct Controller {
     index: Index,
     queue: Queue<Item>,
     governor: Governor,
+    window: Window,
     /// The requests of steps.
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// The waits for objects that the watches do not show.
@@ -190,7 +193,7 @@ impl Controller {
         if self.governor.first_look() {
             journal::started(&self.options.scope, self.governor.in_force());
         }
-        while self.under_way.len() < self.options.concurrency {
+        while self.under_way.len() < self.window.size() {
             let Some(item) = self.queue.take(Instant::now()) else {
                 return;
             };
@@ -294,8 +297,8 @@ impl Controller {
                 self.queue.succeeded(&Item::Fleet);
                 self.queue.done(&Item::Fleet);
             }
-            Done::Fleet(Err(error)) => {
-                let pause = self.queue.retry(&Item::Fleet, None, Instant::now());
+            Done::Fleet(Err(Unrecorded { error, retry_after })) => {
+                let pause = self.retry(&Item::Fleet, retry_after, Instant::now());
                 warn!(retry_in = ?pause, "{error}");
                 self.queue.done(&Item::Fleet);
             }
@@ -309,6 +312,7 @@ impl Controller {
         match outcome {
             Outcome::Written(awaited) => {
                 self.queue.succeeded(item);
+                self.window.succeeded();
                 self.remember(key, step, Answer::Done);
                 self.index.expect(key, awaited, now);
                 self.queue.add(item.clone());
@@ -335,10 +339,18 @@ impl Controller {
                 self.queue.retry(item, None, now);
             }
             Outcome::Failed { error, retry_after } => {
-                let pause = self.queue.retry(item, retry_after, now);
+                let pause = self.retry(item, retry_after, now);
                 warn!(workspace = %key, retry_in = ?pause, "{error}");
             }
         }
+    }
+
+    /// After a request of which nothing is known. Returns the pause.
+    fn retry(&mut self, item: &Item, asked: Option<Duration>, now: Instant) -> Duration {
+        if asked.is_some() {
+            self.window.refused();
+        }
+        self.queue.retry(item, asked, now)
     }
 
     fn remember(&mut self, key: &Key, step: &Step, answer: Answer) {
@@ -366,7 +378,7 @@ impl Controller {
                 return;
             }
             Outcome::Failed { error, retry_after } => {
-                let pause = self.queue.retry(item, retry_after, now);
+                let pause = self.retry(item, retry_after, now);
                 warn!(%namespace, retry_in = ?pause, "{error}");
                 return;
             }

@@ -13,6 +13,7 @@
 //! | [`watch`] | the watches |
 //! | [`apply`] | one step becomes one request |
 //! | [`queue`] | what to look at next |
+//! | [`window`] | how many requests may be under way |
 //! | [`index`] | what is seen, joined by Workspace |
 //! | [`wire`] | what the API server sends, decoded |
 //! | [`plan`] | every decision; pure |
@@ -45,5 +46,6 @@ pub mod seen;
 pub mod settings;
 pub mod volume;
 pub mod watch;
+pub mod window;
 pub mod wire;
 pub mod workspace;
