@@ -55,7 +55,9 @@ impl Default for Options {
 pub struct Cluster {
     folder: PathBuf,
     kubeconfig: PathBuf,
-    binaries: Binaries,
+    pub(crate) binaries: Binaries,
+    pub(crate) ports: Ports,
+    pub(crate) options: Options,
     version: String,
     pub(crate) pki: Pki,
     pub(crate) outages: tokio::sync::Mutex<Outages>,
@@ -93,6 +95,8 @@ impl Cluster {
         let cluster = Self {
             kubeconfig: pki.kubeconfig("admin", "system:masters")?,
             binaries: binaries.clone(),
+            ports,
+            options: options.clone(),
             version: binaries::kubernetes_version()?,
             pki,
             outages: tokio::sync::Mutex::default(),
@@ -187,7 +191,7 @@ impl Cluster {
         drop(self);
     }
 
-    fn launcher(&self) -> Launcher<'_> {
+    pub(crate) fn launcher(&self) -> Launcher<'_> {
         Launcher {
             folder: &self.folder,
             watchdog: &self.watchdog,
@@ -201,7 +205,20 @@ impl Cluster {
             .extend(started);
     }
 
-    fn check_alive(&self) -> Result<()> {
+    /// Does something with the process of one of the programs in [`Launcher::ORDER`].
+    pub(crate) fn with_child<T>(
+        &self,
+        name: &str,
+        action: impl FnOnce(&mut Child) -> Result<T>,
+    ) -> Result<T> {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = children.iter_mut().zip(Launcher::ORDER);
+        let mut named = named.filter(|(_, it)| *it == name);
+        let (child, _) = named.next().with_context(|| format!("there is no {name}"))?;
+        action(child)
+    }
+
+    pub(crate) fn check_alive(&self) -> Result<()> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         for (child, name) in children.iter_mut().zip(Launcher::ORDER) {
             if let Some(status) = child.try_wait()? {

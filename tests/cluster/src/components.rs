@@ -187,7 +187,11 @@ impl Launcher<'_> {
     }
 
     fn spawn(&self, name: &str, program: &Path, args: Vec<String>) -> Result<Child> {
-        let log = File::create(self.folder.join(format!("{name}.log")))?;
+        // A restart goes on in the same file.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("{name}.log")))?;
         let mut command = Command::new(program);
         command
             .args(args)

@@ -28,6 +28,7 @@ mod kubectl;
 mod nodes;
 mod pki;
 mod process;
+mod restart;
 mod stages;
 mod watchdog;
 
@@ -36,4 +37,5 @@ pub use binaries::{Binaries, ensure};
 pub use cluster::{Cluster, Options, client_for};
 pub use kubectl::{Kubectl, Output};
 pub use process::{Process, Signal};
+pub use restart::Server;
 pub use stages::State;
