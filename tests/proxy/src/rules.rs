@@ -55,6 +55,8 @@ pub enum Fault {
     /// The proxy answers so, and perhaps asks for a pause of that many seconds. As the API server
     /// does it: 429 in plain text with a header, everything else as a `Status`.
     Answer(u16, Option<u32>),
+    /// The proxy answers so, though the API server does what was asked.
+    AnswerAfter(u16),
     /// The connection is cut, and the API server never sees the request.
     CutBefore,
     /// The connection is cut when the API server has done what was asked.

@@ -270,6 +270,7 @@ async fn pass(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<R
     let code = response.status().as_u16();
     shared.conclude(number, Fate::Unheard(code));
     match fault {
+        Some(Fault::AnswerAfter(code)) => return Ok(answer::answer(code, None)),
         Some(Fault::CutAfter) => return Err(anyhow!("cut")),
         Some(Fault::SilenceAfter) => pending().await,
         _ => {}

@@ -1,0 +1,283 @@
+//! A namespace, an operator, a proxy between it and the API server, and what must hold in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use cluster::Mark;
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use proxy::Proxy;
+use serde_json::{Value, json};
+use workspace_operator::names;
+use workspace_operator::workspace::Workspace;
+
+use crate::fixture::{PATIENCE, World};
+use crate::pods::{Pods, Sighting};
+
+/// A Pod that looks like one of ours, and is no Workspace's.
+const BYSTANDER: &str = "bystander";
+const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+
+pub struct Bed {
+    pub world: World,
+    pub proxy: Proxy,
+    pub pods: Pods,
+    pub client: Client,
+    bystander: Pod,
+    begun: Mark,
+}
+
+/// Whether the long version of a test was asked for.
+pub fn is_long() -> bool {
+    std::env::var_os("FAULTS_LONG").is_some()
+}
+
+/// How long the operator has to be silent in the end.
+fn silence() -> u64 {
+    if is_long() { 30 } else { 10 }
+}
+
+/// `agent-000` and so on.
+pub fn names(count: usize) -> Vec<String> {
+    (0..count).map(|it| format!("agent-{it:03}")).collect()
+}
+
+impl Bed {
+    /// A new namespace. The operator has not been started yet.
+    pub async fn new() -> Self {
+        Self::of(World::without_operator().await).await
+    }
+
+    /// A new namespace with an operator that looks after it.
+    pub async fn started() -> Self {
+        let mut bed = Self::new().await;
+        bed.start().await;
+        bed
+    }
+
+    /// The same around a world.
+    pub async fn of(mut world: World) -> Self {
+        let folder = world.cluster.folder();
+        let proxy = Proxy::start(world.server(), folder).expect("the proxy starts");
+        world.reach(proxy.address());
+        let client = world.cluster.client().await.expect("a client");
+        let pods = Pods::watch(&world.cluster, &world.namespace).await;
+        let begun = world
+            .cluster
+            .audit()
+            .mark()
+            .expect("the audit log is there");
+        let looks_like_ours = serde_json::from_value(json!({
+            "metadata": {"name": BYSTANDER, "labels": {
+                names::LABEL_NAME: names::NAME,
+                names::LABEL_INSTANCE: BYSTANDER,
+                names::LABEL_MANAGED_BY: names::MANAGER,
+            }},
+            "spec": {"containers": [{"name": "agent", "image": "other.example.com/other"}]},
+        }));
+        let bystander = Api::<Pod>::namespaced(client.clone(), &world.namespace)
+            .create(&PostParams::default(), &looks_like_ours.expect("a Pod"))
+            .await
+            .expect("the bystander is created");
+        Self {
+            world,
+            proxy,
+            pods,
+            client,
+            bystander,
+            begun,
+        }
+    }
+
+    /// Starts the operator, and waits until it has begun to act.
+    pub async fn start(&mut self) {
+        self.world.start();
+        self.world.logged("looking after").await;
+    }
+
+    pub fn workspaces(&self) -> Api<Workspace> {
+        Api::namespaced(self.client.clone(), &self.world.namespace)
+    }
+
+    pub fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.world.namespace)
+    }
+
+    /// Creates these Workspaces with one spec.
+    pub async fn create(&self, names: &[String], spec: Value) {
+        let api = self.workspaces();
+        let create = async |name: &String| {
+            let object = json!({
+                "apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace",
+                "metadata": {"name": name}, "spec": spec,
+            });
+            let workspace = serde_json::from_value(object).expect("a Workspace");
+            api.create(&PostParams::default(), &workspace)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        };
+        join_all(names.iter().map(create)).await;
+    }
+
+    /// Changes these Workspaces by one merge patch.
+    pub async fn patch(&self, names: &[String], patch: Value) {
+        let api = self.workspaces();
+        let params = PatchParams::default();
+        let patch = Patch::Merge(patch);
+        let edit = async |name: &String| {
+            let patched = api.patch(name, &params, &patch).await;
+            patched.unwrap_or_else(|error| panic!("{name}: {error}"));
+        };
+        join_all(names.iter().map(edit)).await;
+    }
+
+    /// Points the settings to a registry prefix, as often and as quickly as it takes.
+    pub async fn registry(&self, prefix: &str) {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.world.namespace);
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workspace-settings"},
+            "data": {REGISTRY: prefix},
+        });
+        let params = PatchParams::apply("test").force();
+        let applied = api
+            .patch("workspace-settings", &params, &Patch::Apply(map))
+            .await;
+        applied.expect("the settings are applied");
+    }
+
+    /// Deletes the settings.
+    pub async fn no_settings(&self) {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.world.namespace);
+        let deleted = api
+            .delete("workspace-settings", &DeleteParams::default())
+            .await;
+        deleted.expect("the settings are deleted");
+    }
+
+    /// How many Workspaces there are, and how many of them show this state in their current
+    /// generation.
+    pub async fn count(&self, state: &str) -> (usize, usize) {
+        // While a server is restarted there may be no answer.
+        let Ok(all) = self.workspaces().list(&ListParams::default()).await else {
+            return (0, 0);
+        };
+        let shows = |it: &&Workspace| {
+            let status = serde_json::to_value(&it.status).unwrap_or_default();
+            status["state"] == state
+                && status["observedGeneration"].as_i64() == it.metadata.generation
+        };
+        (all.items.len(), all.iter().filter(shows).count())
+    }
+
+    /// Waits until this many Workspaces show this state, and there is no other.
+    pub async fn all(&self, count: usize, state: &str) {
+        let start = Instant::now();
+        loop {
+            let found = self.count(state).await;
+            if found == (count, count) {
+                return;
+            }
+            assert!(
+                start.elapsed() < 2 * PATIENCE,
+                "{} of {} Workspaces are {state}, not {count}\n{}",
+                found.1,
+                found.0,
+                self.world.log()
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until this holds.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(start.elapsed() < PATIENCE, "{what}\n{}", self.world.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How every test ends: all of so many Workspaces are Ready, the operator falls silent, each
+    /// Workspace has one Pod and never had two at once, and no other Pod was touched. Returns
+    /// every Pod of a Workspace that ever existed.
+    pub async fn settled(&mut self, count: usize) -> Vec<Sighting> {
+        self.all(count, "Ready").await;
+        // The record of the settings is written on its own.
+        let is_recorded = |fleet: &Value| fleet["data"]["registry"].is_string();
+        self.world
+            .until("configmap", "workspace-fleet", is_recorded)
+            .await;
+        self.world.silence(silence()).await;
+        let alive = self.alive_pods().await;
+        self.until("the test's own watch lags", |bed| bed.pods.alive() == alive)
+            .await;
+        assert_eq!(self.pods.twice(), Vec::<String>::new(), "I1");
+        let ever = self.pods.all();
+        let owned = |it: &&Sighting| !it.gone && it.workspace.is_some();
+        let pods: BTreeMap<_, _> = ever
+            .values()
+            .filter(owned)
+            .map(|it| (it.name.clone(), it.workspace.clone().unwrap_or_default()))
+            .collect();
+        assert_eq!(
+            pods,
+            self.workspace_uids().await,
+            "a Pod for each Workspace"
+        );
+        self.assert_others_untouched(&ever).await;
+        ever.into_values()
+            .filter(|it| it.workspace.is_some())
+            .collect()
+    }
+
+    async fn alive_pods(&self) -> BTreeSet<String> {
+        let all = self.pod_api().list(&ListParams::default()).await;
+        let all = all.expect("the Pods are listed");
+        all.iter().filter_map(ResourceExt::uid).collect()
+    }
+
+    async fn workspace_uids(&self) -> BTreeMap<String, String> {
+        let all = self.workspaces().list(&ListParams::default()).await;
+        let all = all.expect("the Workspaces are listed");
+        let uid = |it: &Workspace| (it.name_any(), it.uid().unwrap_or_default());
+        all.iter().map(uid).collect()
+    }
+
+    /// No write of the operator's named a Pod that is not a Workspace's, and each create is a Pod
+    /// that was seen.
+    async fn assert_others_untouched(&self, ever: &BTreeMap<String, Sighting>) {
+        let (namespace, account) = (&self.world.namespace, names::MANAGER);
+        let audit = self.world.cluster.audit().events_since(self.begun);
+        let writes = audit
+            .expect("the audit log is there")
+            .by_service_account(namespace, account)
+            .of("pods")
+            .writes()
+            .succeeded()
+            .filter(|it| !it.dry_run);
+        let mut created = 0;
+        for write in writes.iter() {
+            let body = write.request_object.as_ref().unwrap_or(&Value::Null);
+            let uid = match write.verb.as_str() {
+                "create" => {
+                    created += 1;
+                    continue;
+                }
+                "delete" => &body["preconditions"]["uid"],
+                _ => &body["metadata"]["uid"],
+            };
+            let pod = uid.as_str().and_then(|uid| ever.get(uid));
+            assert!(pod.is_some_and(|it| it.workspace.is_some()), "{write:?}");
+        }
+        let ours = ever.values().filter(|it| it.workspace.is_some()).count();
+        assert!(created <= ours, "{created} creates, {ours} Pods seen");
+        let now = self.pod_api().get(BYSTANDER).await;
+        let now = now.expect("the bystander is there");
+        assert_eq!(now.metadata.uid, self.bystander.metadata.uid);
+        assert_eq!(now.metadata.generation, self.bystander.metadata.generation);
+        assert_eq!(now.metadata.labels, self.bystander.metadata.labels);
+        assert_eq!(now.metadata.deletion_timestamp, None);
+    }
+}

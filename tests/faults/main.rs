@@ -1,0 +1,37 @@
+//! What can go wrong between the operator and its API server, on a real one.
+//!
+//! Each test has a namespace of its own, and in it an operator that reaches the API server over a
+//! proxy which makes the faults. Each ends in the same way, see [`bed::Bed::settled`]: one Pod for
+//! each Workspace and never two, no other Pod touched, all Ready, and then silence.
+//!
+//! | environment variable | meaning |
+//! |---|---|
+//! | `FAULTS_LONG` | when set: every kill point, and 30 s of silence in place of 10 s |
+//! | `FAULTS_SEED` | the number from which random choices follow; printed by each test |
+
+#[path = "../e2e/fixture.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "it serves the end-to-end tests too"
+)]
+mod fixture;
+#[path = "../e2e/link.rs"]
+#[expect(dead_code, reason = "the proxy takes its place here")]
+mod link;
+#[path = "../e2e/objects.rs"]
+mod objects;
+#[path = "../e2e/requests.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod requests;
+
+mod bed;
+mod pods;
+mod random;
+
+mod answers;
+mod crash;
+mod refusals;
+mod servers;
+mod settings;
+mod watches;

@@ -1,0 +1,114 @@
+//! Servers that restart, and clocks that jump.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use cluster::{Options, Server};
+use serde_json::json;
+
+use crate::bed::{Bed, names};
+use crate::fixture::{World, start_cluster};
+
+const CRD: &str = include_str!("../../crds/workspace.yaml");
+
+/// Creates Workspaces while a server is away, before and after.
+async fn rolled_out_through(servers: [Server; 2]) {
+    const BATCH: usize = 20;
+    let options = Options {
+        nodes: 1,
+        crds: vec![CRD.into()],
+        ..Options::default()
+    };
+    let cluster = start_cluster(options).await;
+    let mut bed = Bed::of(World::in_cluster(cluster.clone()).await).await;
+    bed.start().await;
+    let all = names(BATCH * (servers.len() + 1));
+    let (first, rest) = all.split_at(BATCH);
+    bed.create(first, json!({})).await;
+    for (server, batch) in servers.into_iter().zip(rest.chunks(BATCH)) {
+        // In the midst of the rollout.
+        bed.until("it does not begin", |bed| bed.pods.alive().len() > 2)
+            .await;
+        let restarted = cluster.restart(server, Duration::from_secs(2)).await;
+        restarted.expect("it comes back");
+        bed.create(batch, json!({})).await;
+    }
+    let ever = bed.settled(all.len()).await;
+    assert_eq!(ever.len(), all.len(), "each Pod once");
+}
+
+#[tokio::test]
+async fn an_api_server_and_an_etcd_that_restart_cost_no_second_pod() {
+    rolled_out_through([Server::Apiserver, Server::Etcd]).await;
+}
+
+/// Where Debian's package `libfaketime` puts its library, after the machine's own folder.
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
+
+fn faketime() -> Option<String> {
+    let folders = fs::read_dir("/usr/lib").ok()?;
+    let files = folders.flatten().map(|it| it.path().join(FAKETIME));
+    let found = files.into_iter().find(|it| it.exists())?;
+    Some(found.display().to_string())
+}
+
+fn set_clock(file: &Path, offset: &str) {
+    let next = file.with_extension("next");
+    fs::write(&next, offset).expect("the offset is written");
+    fs::rename(&next, file).expect("it takes the place of the old one");
+}
+
+/// The operator's clock jumps ahead and back by an hour while Pods are refused, stuck and created.
+/// What it waits for may come a little late, never an hour late.
+#[tokio::test]
+async fn a_clock_that_jumps_changes_no_pod_and_delays_no_retry() {
+    let Some(library) = faketime() else {
+        println!("SKIPPED: there is no libfaketime here: apt-get install -y faketime");
+        return;
+    };
+    let mut bed = Bed::new().await;
+    let clock = bed
+        .world
+        .cluster
+        .folder()
+        .join(format!("{}.clock", bed.world.namespace));
+    set_clock(&clock, "+0");
+    let path = clock.display().to_string();
+    let environment = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", path.as_str()),
+        ("FAKETIME_NO_CACHE", "1"),
+        // A clock that is set is the one on the wall.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    bed.world.start_with(&[], &environment);
+    bed.world.logged("looking after").await;
+    bed.create(&names(5), json!({})).await;
+    bed.all(5, "Ready").await;
+
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"},
+        "spec": {"hard": {"pods": "6"}},
+    });
+    for (round, offset) in ["+3600", "-3600", "+0"].into_iter().enumerate() {
+        bed.world.apply(&quota.to_string());
+        let name = format!("late-{round}");
+        // The quota has counted the Pods when it refuses one.
+        let refused = crate::refusals::probe();
+        bed.world.until_refused(&refused).await;
+        bed.create(std::slice::from_ref(&name), json!({})).await;
+        bed.world.state(&name, "PodRejected").await;
+        set_clock(&clock, offset);
+        bed.world.kubectl(&["delete", "resourcequota", "full"]);
+        bed.world.ready(&name).await;
+        // The test's quota counts those that there are.
+        bed.world.kubectl(&["delete", "workspace", &name]);
+        bed.world.gone("pod", &name).await;
+    }
+    set_clock(&clock, "-7200");
+    bed.create(&["late".to_owned()], json!({})).await;
+    bed.world.ready("late").await;
+    let ever = bed.settled(6).await;
+    assert_eq!(ever.len(), 5 + 3 + 1, "each Pod once");
+}

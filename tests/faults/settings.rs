@@ -1,0 +1,185 @@
+//! The settings change faster than anyone could follow.
+
+use std::time::{Duration, Instant};
+
+use cluster::State;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::bed::{Bed, names};
+use crate::random::Random;
+
+const RUNNING: usize = 10;
+const STUCK: usize = 5;
+const NEW: usize = 20;
+
+fn image(pod: &Pod) -> &str {
+    let containers = pod.spec.iter().flat_map(|it| &it.containers);
+    let agent = containers.into_iter().find(|it| it.name == "agent");
+    agent.and_then(|it| it.image.as_deref()).unwrap_or_default()
+}
+
+/// Some Workspaces run, and some are stuck on a registry that is down. Returns the names of both.
+async fn running_and_stuck(bed: &Bed, up: &str) -> (Vec<String>, Vec<String>) {
+    let down = bed.world.prefix("down");
+    bed.world.turn(&down, State::Unauthorized).await;
+    let all = names(RUNNING + STUCK);
+    let (running, stuck) = all.split_at(RUNNING);
+    bed.registry(up).await;
+    bed.world.in_force(up).await;
+    bed.create(running, json!({})).await;
+    bed.all(RUNNING, "Ready").await;
+    bed.registry(&down).await;
+    bed.world.in_force(&down).await;
+    bed.create(stuck, json!({})).await;
+    let problem = async || bed.count("ImagePullFailed").await.1;
+    while problem().await < STUCK {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    (running.to_vec(), stuck.to_vec())
+}
+
+/// The Pods of these names run what the prefix says.
+async fn assert_run(bed: &Bed, names: &[String], prefixes: &[&str]) {
+    let pods = bed.pod_api().list(&ListParams::default()).await;
+    for pod in pods.expect("the Pods are listed") {
+        if names.contains(&pod.name_any()) {
+            let image = image(&pod);
+            let is_one = prefixes.iter().any(|it| image.starts_with(it));
+            assert!(is_one, "{}: {image}", pod.name_any());
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_flapped_100_times_in_10_seconds_end_where_they_end() {
+    const EDITS: u32 = 100;
+    let mut random = Random::new();
+    let mut bed = Bed::started().await;
+    let (a, b) = (bed.world.prefix("a"), bed.world.prefix("b"));
+    let last = bed.world.prefix("last");
+    let (running, stuck) = running_and_stuck(&bed, &a).await;
+    let names: Vec<&str> = running.iter().map(String::as_str).collect();
+    let before = bed.world.versions(&names);
+    bed.world.forget();
+
+    let start = Instant::now();
+    let down = bed.world.prefix("down");
+    let mut new = (0..NEW).map(|it| format!("new-{it:02}"));
+    for edit in 1..=EDITS {
+        // Invalid ones among them, and the registry that is down.
+        let prefix = [&a, &b, &down, "https://typo"][random.below(4) as usize];
+        bed.registry(if edit == EDITS { &last } else { prefix })
+            .await;
+        if edit % 5 == 0
+            && let Some(name) = new.next()
+        {
+            bed.create(&[name], json!({})).await;
+        }
+        tokio::time::sleep((start + edit * Duration::from_millis(100)) - Instant::now()).await;
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?} for {EDITS} edits");
+    bed.world.in_force(&last).await;
+    let ever = bed.settled(RUNNING + STUCK + NEW).await;
+    assert_eq!(ever.len(), RUNNING + STUCK + NEW, "healed in place");
+    assert_eq!(
+        bed.world.versions(&names),
+        before,
+        "what runs is not touched"
+    );
+    assert_run(&bed, &running, &[&a]).await;
+    assert_run(&bed, &stuck, &[&a, &b, &last]).await;
+    let new: Vec<_> = (0..NEW).map(|it| format!("new-{it:02}")).collect();
+    assert_run(&bed, &new, &[&a, &b, &last]).await;
+    let records = bed.proxy.writes();
+    let records = records
+        .iter()
+        .filter(|it| it.ask.about("configmaps"))
+        .count();
+    // One for each edit at most, and those before the flapping.
+    assert!(
+        records <= EDITS as usize + 4,
+        "{records} writes of the record"
+    );
+}
+
+#[tokio::test]
+async fn settings_deleted_and_created_again_end_where_they_end() {
+    let mut bed = Bed::started().await;
+    let (a, last) = (bed.world.prefix("a"), bed.world.prefix("last"));
+    let (running, stuck) = running_and_stuck(&bed, &a).await;
+    let names: Vec<&str> = running.iter().map(String::as_str).collect();
+    let before = bed.world.versions(&names);
+    let down = bed.world.prefix("down");
+    for _ in 0..10 {
+        bed.no_settings().await;
+        bed.registry(&down).await;
+    }
+    bed.no_settings().await;
+    bed.world.in_force("ghcr.io/molecule-ai").await;
+    bed.registry(&last).await;
+    bed.world.in_force(&last).await;
+    bed.create(&["new".to_owned()], json!({})).await;
+    let ever = bed.settled(RUNNING + STUCK + 1).await;
+    assert_eq!(ever.len(), RUNNING + STUCK + 1, "healed in place");
+    assert_eq!(
+        bed.world.versions(&names),
+        before,
+        "what runs is not touched"
+    );
+    assert_run(&bed, &stuck, &["ghcr.io/molecule-ai", &last]).await;
+    assert_run(&bed, &["new".to_owned()], &[&last]).await;
+}
+
+/// With the rights on the ConfigMaps gone, and the watches of them cut, what is in force stays.
+#[tokio::test]
+async fn rights_on_the_settings_that_come_and_go_change_nothing_that_runs() {
+    let mut bed = Bed::started().await;
+    let (a, b) = (bed.world.prefix("a"), bed.world.prefix("b"));
+    bed.registry(&a).await;
+    bed.world.in_force(&a).await;
+    bed.create(&names(3), json!({})).await;
+    bed.all(3, "Ready").await;
+    let before = bed.world.versions(&["agent-000", "agent-001", "agent-002"]);
+    let binding = bed.world.get("rolebinding", "workspace-operator");
+    for (round, prefix) in [&b, &a, &b].into_iter().enumerate() {
+        bed.world
+            .kubectl(&["delete", "rolebinding", "workspace-operator"]);
+        let start = Instant::now();
+        while !is_refused(&bed) {
+            assert!(
+                start.elapsed() < crate::fixture::PATIENCE,
+                "{}",
+                bed.world.log()
+            );
+            bed.proxy.cut();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let earlier = bed.world.fleet("registry");
+        bed.registry(prefix).await;
+        let name = format!("dark-{round}");
+        bed.create(std::slice::from_ref(&name), json!({})).await;
+        bed.world.ready(&name).await;
+        assert_run(&bed, &[name], &[&earlier]).await;
+        let mut again = binding.clone();
+        if let Some(metadata) = again["metadata"].as_object_mut() {
+            metadata.retain(|key, _| key == "name" || key == "namespace");
+        }
+        bed.world.apply(&again.to_string());
+        bed.world.in_force(prefix).await;
+    }
+    assert_eq!(bed.settled(6).await.len(), 6, "each Pod once");
+    let now = bed.world.versions(&["agent-000", "agent-001", "agent-002"]);
+    assert_eq!(now, before, "what runs is not touched");
+}
+
+/// Whether the last that was asked about a ConfigMap was refused.
+fn is_refused(bed: &Bed) -> bool {
+    let requests = bed.proxy.requests();
+    let about = requests.iter().filter(|it| it.ask.about("configmaps"));
+    let last = about.filter_map(|it| it.fate).next_back();
+    last == Some(proxy::Fate::Passed(403))
+}

@@ -1,0 +1,154 @@
+//! The watches show too little, too late, or nothing.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use kube::api::DeleteParams;
+use proxy::{Ask, Fault, Request};
+use serde_json::json;
+
+use crate::bed::{Bed, names};
+
+const COUNT: usize = 30;
+
+/// A stale cache, and meanwhile everything that it could be wrong about.
+async fn decides_on_a_stale_view(held: &'static [&'static str]) {
+    const HELD: Duration = Duration::from_secs(30);
+    let mut bed = Bed::started().await;
+    let all = names(COUNT);
+    let (seen, unseen) = all.split_at(COUNT / 2);
+    bed.create(seen, json!({})).await;
+    bed.all(seen.len(), "Ready").await;
+
+    let start = Instant::now();
+    let is_held = |ask: &Ask| ask.is_watch() && held.iter().any(|it| ask.path.ends_with(it));
+    let rule = bed.proxy.fault(Fault::Hold, is_held);
+    bed.create(unseen, json!({})).await;
+    bed.patch(&seen[..5], json!({"spec": {"tag": "v2"}})).await;
+    bed.patch(&seen[5..8], json!({"spec": {"suspend": true}}))
+        .await;
+    let pods = bed.pod_api();
+    for name in &seen[10..] {
+        let deleted = pods.delete(name, &DeleteParams::default()).await;
+        deleted.expect("the Pod is deleted");
+    }
+    let edited = Instant::now();
+    bed.patch(&seen[5..8], json!({"spec": {"suspend": false}}))
+        .await;
+    assert!(edited.elapsed() < Duration::from_secs(10));
+    tokio::time::sleep(HELD.saturating_sub(start.elapsed())).await;
+    let stale: Vec<_> = bed.proxy.writes();
+    rule.lift();
+    bed.settled(COUNT).await;
+
+    // What was created in the dark was created once.
+    for name in unseen {
+        let pods = bed.pods.all();
+        let ever = pods.values().filter(|it| it.name == *name).count();
+        assert_eq!(ever, 1, "{name}");
+    }
+    assert!(
+        stale.len() < 6 * COUNT,
+        "{} writes on a stale view",
+        stale.len()
+    );
+}
+
+#[tokio::test]
+async fn pods_seen_30_seconds_late_cost_no_second_pod() {
+    decides_on_a_stale_view(&["/pods"]).await;
+}
+
+#[tokio::test]
+async fn workspaces_seen_30_seconds_late_cost_no_second_pod() {
+    decides_on_a_stale_view(&["/workspaces"]).await;
+}
+
+#[tokio::test]
+async fn everything_seen_30_seconds_late_costs_no_second_pod() {
+    decides_on_a_stale_view(&[
+        "/pods",
+        "/workspaces",
+        "/services",
+        "/persistentvolumeclaims",
+        "/configmaps",
+    ])
+    .await;
+}
+
+fn lists(requests: &[Request]) -> usize {
+    requests.iter().filter(|it| it.ask.is_list()).count()
+}
+
+#[tokio::test]
+async fn expired_watches_are_listed_anew_and_nothing_is_written_twice() {
+    let mut bed = Bed::started().await;
+    for batch in names(COUNT).chunks(COUNT / 3) {
+        bed.create(batch, json!({})).await;
+        bed.proxy.expire();
+        bed.proxy.cut();
+    }
+    assert_eq!(bed.settled(COUNT).await.len(), COUNT, "each Pod once");
+    // Also where the start of a watch is refused, not its course.
+    let rule = bed.proxy.fault(Fault::Answer(410, None), |ask| {
+        ask.is_watch() && !ask.is_list()
+    });
+    bed.proxy.cut();
+    let before = lists(&bed.proxy.requests());
+    bed.until("nothing is listed anew", |bed| {
+        lists(&bed.proxy.requests()) >= before + 6
+    })
+    .await;
+    rule.lift();
+    bed.create(&["late".to_owned()], json!({})).await;
+    bed.settled(COUNT + 1).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_expired_watches_is_no_storm_of_lists() {
+    const STORM: Duration = Duration::from_secs(8);
+    let mut bed = Bed::started().await;
+    bed.create(&names(COUNT), json!({})).await;
+    bed.all(COUNT, "Ready").await;
+    let before = lists(&bed.proxy.requests());
+    let rule = bed
+        .proxy
+        .fault(Fault::Gone, |ask| ask.is_watch() && !ask.is_list());
+    let start = Instant::now();
+    while start.elapsed() < STORM {
+        bed.proxy.expire();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let listed = lists(&bed.proxy.requests()) - before;
+    rule.lift();
+    // Six watches; one of them waits at least 0.4 s before it lists again.
+    assert!(listed <= 6 * 20, "{listed} lists in {STORM:?}");
+    println!("{listed} lists in {STORM:?}");
+    bed.create(&["late".to_owned()], json!({})).await;
+    assert_eq!(
+        bed.settled(COUNT + 1).await.len(),
+        COUNT + 1,
+        "each Pod once"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_bookmarks_is_watched_as_well() {
+    let mut bed = Bed::new().await;
+    let _rule = bed.proxy.fault(Fault::NoBookmarks, Ask::is_watch);
+    bed.start().await;
+    for batch in names(COUNT).chunks(COUNT / 3) {
+        bed.create(batch, json!({})).await;
+        bed.proxy.cut();
+    }
+    bed.all(COUNT, "Ready").await;
+    bed.proxy.expire();
+    let reads = |bed: &Bed| {
+        let all = bed.proxy.requests();
+        all.iter().filter(|it| it.ask.method == Method::GET).count()
+    };
+    let before = reads(&bed);
+    bed.until("nothing is watched anew", |bed| reads(bed) >= before + 6)
+        .await;
+    assert_eq!(bed.settled(COUNT).await.len(), COUNT, "each Pod once");
+}
