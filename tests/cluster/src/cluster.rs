@@ -214,7 +214,9 @@ impl Cluster {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         let named = children.iter_mut().zip(Launcher::ORDER);
         let mut named = named.filter(|(_, it)| *it == name);
-        let (child, _) = named.next().with_context(|| format!("there is no {name}"))?;
+        let (child, _) = named
+            .next()
+            .with_context(|| format!("there is no {name}"))?;
         action(child)
     }
 
