@@ -257,7 +257,7 @@ impl Case<'_> {
         };
         let ended = exit.and_then(|exit| exit.finished).or(pod.ready_changed);
         let pause = FAILURE_BACKOFF.after(failures);
-        let due = later(ended.unwrap_or(pod.created), pause);
+        let due = later(self.by_our_clock(ended.unwrap_or(pod.created)), pause);
         let kind = if FAILURE_BACKOFF.is_longest(failures) {
             Kind::Stalled
         } else {
@@ -279,6 +279,16 @@ impl Case<'_> {
             delete(pod, Rollout::PodFailed, failures.saturating_add(1)),
             finding,
         )
+    }
+
+    /// When a Pod ended, by a clock that may be behind that of its node: then what counts is since
+    /// when it has been seen, or it would be replaced late by as much as the clocks differ.
+    fn by_our_clock(&self, ended: Timestamp) -> Timestamp {
+        match self.seen.memory.showing {
+            _ if ended <= self.now => ended,
+            Some((Reason::PodFailed, since)) => since.min(self.now),
+            _ => self.now,
+        }
     }
 
     /// The one place where an edit of the settings reaches a Pod that exists: only a Pod that

@@ -120,6 +120,18 @@ fn a_clock_that_is_set_back_does_not_put_off_what_was_refused() {
 }
 
 #[test]
+fn a_clock_behind_the_nodes_does_not_put_off_the_end_of_a_failed_pod() {
+    let mut world = World::ready(&json!({}));
+    let old = world.pod_uid();
+    world.fail();
+    world.now -= SignedDuration::from_hours(1);
+    world.pass_time(9);
+    assert_eq!(world.pod_uid(), old, "its pause is kept");
+    world.pass_time(2);
+    assert_ne!(world.pod_uid(), old);
+}
+
+#[test]
 fn a_pod_that_is_not_ready_is_replaced_without_a_trial() {
     let mut world = World::stuck(&json!({}));
     world.edit("tag", json!("v2"));
