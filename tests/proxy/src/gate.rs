@@ -1,7 +1,7 @@
 //! Stops the world at a write: so that a client can be killed there.
 
 use std::future::pending;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,14 @@ pub enum Moment {
 
 /// Lets so many writes through and no more.
 #[derive(Debug, Default)]
-pub(crate) struct Gate(Mutex<Option<Trap>>);
+pub(crate) struct Gate(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts the traps: a write that came before one was set is none of its business.
+    traps: u64,
+    trap: Option<Trap>,
+}
 
 #[derive(Debug)]
 struct Trap {
@@ -27,10 +34,20 @@ struct Trap {
     reached: Option<oneshot::Sender<()>>,
 }
 
+/// A write on its way. However it ends, one that was the last springs the trap.
+#[derive(Debug)]
+pub(crate) struct Pass<'a> {
+    gate: &'a Gate,
+    trap: u64,
+    number: u64,
+}
+
 impl Gate {
     pub(crate) fn set(&self, last: u64, moment: Moment) -> oneshot::Receiver<()> {
         let (reached, receiver) = oneshot::channel();
-        *self.lock() = Some(Trap {
+        let mut state = self.lock();
+        state.traps += 1;
+        state.trap = Some(Trap {
             come: 0,
             last,
             moment,
@@ -40,42 +57,61 @@ impl Gate {
     }
 
     pub(crate) fn open(&self) {
-        *self.lock() = None;
+        let mut state = self.lock();
+        state.traps += 1;
+        state.trap = None;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Trap>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A write came. Returns its number, or never.
-    pub(crate) async fn enter(&self) -> u64 {
-        let number = {
-            let mut trap = self.lock();
-            let Some(trap) = trap.as_mut() else { return 0 };
-            trap.come += 1;
-            if trap.come > trap.last && trap.moment == Moment::Between {
-                trap.spring();
+    /// A write came. Returns when it may be passed on, or never.
+    pub(crate) async fn enter(&self) -> Pass<'_> {
+        let pass = {
+            let mut state = self.lock();
+            let mut number = 0;
+            if let Some(trap) = &mut state.trap {
+                trap.come += 1;
+                number = trap.come;
+                if number > trap.last && trap.moment == Moment::Between {
+                    trap.spring();
+                }
             }
-            (trap.come <= trap.last).then_some(trap.come)
+            let is_held = state.trap.as_ref().is_some_and(|it| number > it.last);
+            (!is_held).then_some((state.traps, number))
         };
-        match number {
-            Some(number) => number,
+        match pass {
+            Some((trap, number)) => Pass {
+                gate: self,
+                trap,
+                number,
+            },
             None => pending().await,
         }
     }
+}
 
-    /// A write was answered. Returns when the client may be told, or never.
-    pub(crate) async fn leave(&self, number: u64) {
-        let stops = {
-            let mut trap = self.lock();
-            let last = trap
-                .as_mut()
-                .filter(|it| it.moment == Moment::Committed && it.last == number);
-            last.map(Trap::spring).is_some()
-        };
-        if stops {
+impl Pass<'_> {
+    /// The write was answered. Returns when the client may be told, or never.
+    pub(crate) async fn leave(self) {
+        if self.springs() {
             pending().await
         }
+    }
+
+    fn springs(&self) -> bool {
+        let mut state = self.gate.lock();
+        let is_mine = state.traps == self.trap;
+        let trap = state.trap.as_mut().filter(|_| is_mine);
+        let trap = trap.filter(|it| it.moment == Moment::Committed && it.last == self.number);
+        trap.map(Trap::spring).is_some()
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.springs();
     }
 }
 

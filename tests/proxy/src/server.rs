@@ -129,8 +129,10 @@ impl Proxy {
     }
 
     /// Lets this many writes through, and stops the world there: later ones come to nothing.
-    /// What is returned resolves when that is so.
+    /// What is returned resolves when that is so. Every connection is cut before: what a client
+    /// that was killed had sent must not count.
     pub fn trap(&self, last: u64, moment: Moment) -> oneshot::Receiver<()> {
+        self.cut();
         self.shared.gate.set(last, moment)
     }
 
@@ -223,8 +225,9 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) ->
     let service = service_fn(|request| pass(Arc::clone(&shared), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        result = connection => result?,
+        biased;
         _ = cut.changed() => {}
+        result = connection => result?,
     }
     Ok(())
 }
@@ -257,10 +260,10 @@ async fn pass(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<R
         }
         _ => {}
     }
-    let place = if ask.is_write() {
-        shared.gate.enter().await
+    let passing = if ask.is_write() {
+        Some(shared.gate.enter().await)
     } else {
-        0
+        None
     };
     let answered = forward(&shared, &ask, request).await;
     let Ok(response) = answered else {
@@ -275,8 +278,8 @@ async fn pass(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<R
         Some(Fault::SilenceAfter) => pending().await,
         _ => {}
     }
-    if place > 0 {
-        shared.gate.leave(place).await;
+    if let Some(passing) = passing {
+        passing.leave().await;
     }
     shared.conclude(number, Fate::Passed(code));
     Ok(response)
