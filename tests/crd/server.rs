@@ -303,7 +303,7 @@ async fn kubectl_lists_and_explains() {
         ),
         (
             "ws.status.state",
-            "- PodStuckTerminating: The old Pod hangs in Terminating.",
+            "- PodStuckTerminating: The old Pod hangs in Terminating",
         ),
     ] {
         let text = kubectl.must(&["explain", field]).expect("kubectl explain");

@@ -33,6 +33,10 @@ pub struct Options {
     pub apiserver_args: Vec<String>,
     /// Whether etcd waits for the disk. A test has no use for that, a benchmark may.
     pub fsync: bool,
+    /// Whether a Pod's node writes once, and at once: that it is Ready with an address, or
+    /// that its image cannot be pulled. Many Pods in parallel, no `kwok/behaviour`, no second
+    /// try of a pull. For a benchmark, which is not to measure kwok.
+    pub quick_pods: bool,
     /// CustomResourceDefinitions, as YAML, that are there before the controllers start.
     /// One applied later is unknown to the garbage collector for up to 30 seconds.
     pub crds: Vec<String>,
@@ -45,6 +49,7 @@ impl Default for Options {
             audit: true,
             apiserver_args: Vec::new(),
             fsync: false,
+            quick_pods: false,
             crds: Vec::new(),
         }
     }
@@ -61,6 +66,7 @@ pub struct Cluster {
     version: String,
     pub(crate) pki: Pki,
     pub(crate) outages: tokio::sync::Mutex<Outages>,
+    pub(crate) quick_pods: bool,
     /// Behind a lock only because asking a child how it is needs it exclusively.
     children: Mutex<Vec<Child>>,
     watchdog: Watchdog,
@@ -100,6 +106,7 @@ impl Cluster {
             version: binaries::kubernetes_version()?,
             pki,
             outages: tokio::sync::Mutex::default(),
+            quick_pods: options.quick_pods,
             children: Mutex::default(),
             watchdog,
             folder,
@@ -131,11 +138,19 @@ impl Cluster {
                 &self.pki.kubeconfig("system:kube-scheduler", "")?,
                 &self.pki.kubeconfig("kwok", "system:masters")?,
             ],
+            options.quick_pods,
         )?);
-        stages::create(&client).await?;
+        stages::create(&client, options.quick_pods).await?;
         bootstrap::create_storage_classes(&client).await?;
         for number in 1..=options.nodes {
-            nodes::add(&client, &format!("node-{number}"), number, &self.version).await?;
+            nodes::add(
+                &client,
+                &format!("node-{number}"),
+                number,
+                &self.version,
+                serde_json::Value::Null,
+            )
+            .await?;
         }
         until("a node", alive, || bootstrap::is_ready_for_pods(&client)).await
     }
@@ -203,6 +218,14 @@ impl Cluster {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(started);
+    }
+
+    /// The process id of one of the cluster's programs, such as `kube-apiserver`.
+    #[must_use]
+    pub fn process_id(&self, program: &str) -> Option<u32> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Launcher::ORDER.iter().position(|name| *name == program)?;
+        children.get(at).map(Child::id)
     }
 
     /// Does something with the process of one of the programs in [`Launcher::ORDER`].

@@ -18,7 +18,7 @@ options:
   manageAllNodes: true
   nodeLeaseDurationSeconds: 40
   nodeLeaseParallelism: 4
-  podPlayStageParallelism: 16
+  podPlayStageParallelism: $PODS_AT_ONCE
   nodePlayStageParallelism: 4
   podsOnNodeSyncParallelism: 4
   enableDebuggingHandlers: false
@@ -145,6 +145,7 @@ impl Launcher<'_> {
         &self,
         binaries: &Binaries,
         kubeconfig: [&Path; 3],
+        quick_pods: bool,
     ) -> Result<Vec<Child>> {
         let [manager, scheduler, kwok] =
             kubeconfig.map(|path| format!("--kubeconfig={}", path.display()));
@@ -173,7 +174,9 @@ impl Launcher<'_> {
         manager.extend(common.clone());
         let mut scheduler = vec![scheduler];
         scheduler.extend(common);
-        fs::write(self.folder.join("kwok.yaml"), KWOK_CONFIG)?;
+        let pods_at_once = if quick_pods { "64" } else { "16" };
+        let config = KWOK_CONFIG.replace("$PODS_AT_ONCE", pods_at_once);
+        fs::write(self.folder.join("kwok.yaml"), config)?;
         let kwok = vec![kwok, format!("--config={}", file("kwok.yaml"))];
         Ok(vec![
             self.spawn(

@@ -33,7 +33,7 @@ impl Cluster {
             _ => next.insert(prefix.to_owned(), state),
         };
         if next != *outages {
-            stages::update(&self.client().await?, &next).await?;
+            stages::update(&self.client().await?, &next, self.quick_pods).await?;
             *outages = next;
         }
         drop(outages);

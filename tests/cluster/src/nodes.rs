@@ -5,23 +5,20 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
 impl Cluster {
-    /// Adds a node, as a kubelet that registers itself. `number` makes its addresses.
+    /// Adds a node, as a kubelet that registers itself. `number` makes its addresses. It has the
+    /// taint `only-for=<name>:NoSchedule`, so that no Pod of another test meets its end there.
     ///
     /// # Errors
     /// When the API server refuses it.
     pub async fn add_node(&self, name: &str, number: u8) -> Result<()> {
-        add(
-            &self.client().await?,
-            name,
-            number,
-            self.kubernetes_version(),
-        )
-        .await
+        let client = self.client().await?;
+        let taints = json!([{"key": "only-for", "value": name, "effect": "NoSchedule"}]);
+        add(&client, name, number, self.kubernetes_version(), taints).await
     }
 
     /// Deletes a node together with its Pods, at once.
@@ -61,7 +58,13 @@ impl Cluster {
     }
 }
 
-pub(crate) async fn add(client: &Client, name: &str, number: u8, version: &str) -> Result<()> {
+pub(crate) async fn add(
+    client: &Client,
+    name: &str,
+    number: u8,
+    version: &str,
+    taints: Value,
+) -> Result<()> {
     let now = Timestamp::now();
     let conditions: Vec<_> = [
         ("Ready", "True", "KubeletReady"),
@@ -86,7 +89,7 @@ pub(crate) async fn add(client: &Client, name: &str, number: u8, version: &str) 
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": "amd64",
         }},
-        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr], "taints": taints},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": format!("172.18.0.{number}")},

@@ -11,15 +11,16 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
 
-const YAML: [&str; 3] = [
-    include_str!("../stages/node.yaml"),
-    include_str!("../stages/pod.yaml"),
-    include_str!("../stages/volume.yaml"),
-];
+const NODE: &str = include_str!("../stages/node.yaml");
+const VOLUME: &str = include_str!("../stages/volume.yaml");
+const POD: &str = include_str!("../stages/pod.yaml");
+/// In place of [`POD`] where [`crate::Options::quick_pods`] asks for it.
+const QUICK_POD: &str = include_str!("../stages/pod-quick.yaml");
 
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("$NEXT_LOOK", include_str!("../stages/next-look.jq")),
     ("$POD_STATUS", include_str!("../stages/pod-status.tpl")),
+    ("$POD_QUICK", include_str!("../stages/pod-quick.tpl")),
     ("$POD_ENDED", include_str!("../stages/pod-ended.tpl")),
     ("$NODE_STATUS", include_str!("../stages/node-status.tpl")),
     ("$VOLUME", include_str!("../stages/volume.tpl")),
@@ -66,8 +67,8 @@ impl State {
 }
 
 /// Creates the Stages; every registry is up.
-pub(crate) async fn create(client: &Client) -> Result<()> {
-    for stage in render(&Outages::new())? {
+pub(crate) async fn create(client: &Client, quick_pods: bool) -> Result<()> {
+    for stage in render(&Outages::new(), quick_pods)? {
         apply(client, &stage).await?;
     }
     Ok(())
@@ -75,8 +76,8 @@ pub(crate) async fn create(client: &Client) -> Result<()> {
 
 /// Tells the one Stage that pulls images which registries are down. As it is one, there
 /// is no moment at which the Stages contradict each other.
-pub(crate) async fn update(client: &Client, outages: &Outages) -> Result<()> {
-    for stage in render(outages)? {
+pub(crate) async fn update(client: &Client, outages: &Outages, quick_pods: bool) -> Result<()> {
+    for stage in render(outages, quick_pods)? {
         if stage["metadata"]["name"] == "pod-look" {
             apply(client, &stage).await?;
         }
@@ -98,7 +99,7 @@ async fn apply(client: &Client, stage: &Value) -> Result<()> {
     Ok(())
 }
 
-fn render(outages: &Outages) -> Result<Vec<Value>> {
+fn render(outages: &Outages, quick_pods: bool) -> Result<Vec<Value>> {
     let outages: Vec<Value> = outages
         .iter()
         .map(|(prefix, state)| state.outage(prefix))
@@ -106,7 +107,8 @@ fn render(outages: &Outages) -> Result<Vec<Value>> {
     let outages = Value::from(outages).to_string();
     let programs = PROGRAMS.map(|(name, text)| (name, text.trim().replace("$OUTAGES", &outages)));
     let mut stages = Vec::new();
-    for text in YAML {
+    let pod = if quick_pods { QUICK_POD } else { POD };
+    for text in [NODE, pod, VOLUME] {
         stages.extend(serde_saphyr::from_multiple::<Value>(text).context("reading the Stages")?);
     }
     for stage in &mut stages {

@@ -348,6 +348,7 @@ async fn a_lost_node_takes_its_pods_with_it() -> Result<()> {
     let spec = json!({
         "containers": [{"name": "main", "image": GOOD}],
         "nodeSelector": {"kubernetes.io/hostname": "lost"},
+        "tolerations": [{"key": "only-for", "operator": "Exists"}],
     });
     bench.create_spec("pod", spec, "").await?;
     bench.until("pod", 8, ready).await?;
