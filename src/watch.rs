@@ -1,9 +1,10 @@
 //! The watches. Each is a task that sends what it sees, decoded, into one channel, and goes on
 //! trying for as long as that channel is open.
 
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,9 +12,9 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Error, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::sleep;
 
+use self::trouble::{Common, Trouble, code};
 use crate::index::Change;
 use crate::names;
 use crate::seen::{self, Key};
@@ -71,8 +72,6 @@ const SETTINGS_RENEWAL: u32 = 60;
 const RENEWAL: u32 = 290;
 /// A watch that was forbidden, or cannot go on, is begun anew after this long.
 const LIST_AGAIN: Duration = Duration::from_secs(1);
-/// The same trouble is logged again after this long.
-const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
 
 /// Starts every watch.
 pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
@@ -296,111 +295,6 @@ fn unreadable(error: &watcher::Error) -> One {
             why: "the API server does not answer".into(),
             forbidden: false,
         },
-    }
-}
-
-fn code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(Error::Api(status))
-        | watcher::Error::WatchStartFailed(Error::Api(status))
-        | watcher::Error::WatchFailed(Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
-/// What was told last, and when.
-type Told = Option<(String, Instant)>;
-
-/// Tells of trouble with a watch once, not at every retry, and of trouble with the API server
-/// itself once for all watches.
-struct Trouble {
-    what: String,
-    told: Told,
-    /// Whether the trouble is one of all watches.
-    shared: bool,
-    common: Common,
-}
-
-/// What concerns all watches.
-#[derive(Clone, Default)]
-struct Common {
-    told: Arc<Mutex<Told>>,
-    lists_in_pages: Arc<Mutex<bool>>,
-}
-
-impl Trouble {
-    fn new(what: impl Into<String>, common: &Common) -> Self {
-        Self {
-            what: what.into(),
-            told: None,
-            shared: false,
-            common: common.clone(),
-        }
-    }
-
-    fn tell(&mut self, error: &watcher::Error) {
-        match code(error) {
-            // The end of a watch's history is part of its normal life.
-            Some(410) => {}
-            None => {
-                self.shared = true;
-                let sentence = "the API server cannot be reached".to_owned();
-                tell_once(sentence, &mut lock(&self.common.told));
-            }
-            Some(401) => {
-                self.shared = true;
-                let sentence = "the API server does not accept the operator's credentials";
-                tell_once(sentence.to_owned(), &mut lock(&self.common.told));
-            }
-            Some(code) => tell_once(sentence(&self.what, code), &mut self.told),
-        }
-    }
-
-    fn no_streaming_lists(&self) {
-        if !std::mem::replace(&mut *lock(&self.common.lists_in_pages), true) {
-            info!("the API server offers no streaming lists; listing in pages instead");
-        }
-    }
-
-    fn over<K>(&mut self, change: &watcher::Event<K>) {
-        if !matches!(change, watcher::Event::InitDone | watcher::Event::Apply(_)) {
-            return;
-        }
-        if self.told.take().is_some() {
-            info!("watching {} again", self.what);
-        }
-        if std::mem::take(&mut self.shared) && lock(&self.common.told).take().is_some() {
-            info!("the API server answers again");
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn tell_once(sentence: String, last: &mut Told) {
-    let now = Instant::now();
-    let repeated = last
-        .as_ref()
-        .is_some_and(|(told, at)| *told == sentence && now.duration_since(*at) < REPEAT_TROUBLE);
-    if !repeated {
-        warn!("{sentence}; trying again");
-        *last = Some((sentence, now));
-    }
-}
-
-fn sentence(what: &str, code: u16) -> String {
-    match code {
-        404 if what == "workspaces" => "the CustomResourceDefinition workspaces.molecule.ai \
-             is not installed: kubectl apply -f crds/workspace.yaml"
-            .into(),
-        403 => format!(
-            "the operator may not watch {what}: grant its ServiceAccount get, list and watch \
-             (deploy/rbac.yaml)"
-        ),
-        code => format!("{what} cannot be watched: the API server answers {code}"),
     }
 }
 
