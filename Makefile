@@ -6,7 +6,7 @@ BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 # The end-to-end tests mostly wait.
 TEST_THREADS ?= 8
 
-.PHONY: help build test demo crd lint control-plane clean
+.PHONY: help build test bench bench-quick demo crd lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,13 @@ build: ## Build the operator, the demo and the tools
 
 test: ## Pass every test: cargo test --workspace
 	cargo test --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+bench: ## Measure the cost beside a bare client's, some 30 minutes; BENCH='--count 5000' and so on
+	cargo build --release -p workspace-operator -p bench --bins
+	$(BIN:debug=release)/bench $(BENCH)
+
+bench-quick: build ## Count the operator's requests, and fail when a count is not exact
+	$(BIN)/bench --quick
 
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
 	$(BIN)/demo $(if $(UNWATCHED),--ci)

@@ -1,0 +1,184 @@
+//! Measures what the operator costs, beside a bare client that does the same writes.
+
+mod bare;
+mod bed;
+mod bodies;
+mod counts;
+mod edits;
+mod eye;
+mod heal;
+mod machine;
+mod probe;
+mod report;
+mod rest;
+mod samples;
+mod start;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::report::Report;
+
+/// Measures what the operator costs, beside a bare client that does the same writes on the same
+/// control plane.
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    inner: Option<Inner>,
+    #[command(flatten)]
+    plan: Plan,
+}
+
+#[derive(Debug, Subcommand)]
+enum Inner {
+    /// The bare client
+    #[command(hide = true)]
+    Bare {
+        #[arg(long, value_enum)]
+        work: bare::Work,
+        #[arg(long)]
+        concurrency: usize,
+        #[arg(long)]
+        kubeconfig: PathBuf,
+    },
+}
+
+/// What to measure.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// How many Workspaces [default: 1000; 200 with --quick]
+    #[arg(long)]
+    count: Option<usize>,
+    /// How many runs of each kind; their median counts [default: 3; 5 from 5000 Workspaces on]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Only the counts of requests, which need no quiet machine; fails when one is not exact
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Also the memory at these numbers of Workspaces
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<usize>,
+    /// How many requests the operator and the bare client have under way at once
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+    /// How long the converged operator is watched, in seconds [default: 300; 5 with --quick]
+    #[arg(long)]
+    idle: Option<u64>,
+    /// How long to wait for a quiet machine before each run, in seconds
+    #[arg(long, default_value_t = 900)]
+    patience: u64,
+    /// The operator [default: the one beside this program]
+    #[arg(long, default_value_os_t = beside())]
+    operator: PathBuf,
+    /// Where the figures go, for machines
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
+}
+
+/// A part of the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Requests, counted in the audit log
+    Counts,
+    /// Time and CPU from the operator's start to all Ready
+    Start,
+    /// Time and CPU from the edit to all healed
+    Heal,
+    /// One new Workspace while others start or heal
+    Probe,
+    /// From the edit to the first rollout that uses it
+    Edits,
+    /// Memory, restart and idling
+    Rest,
+}
+
+impl Plan {
+    fn count(&self) -> usize {
+        self.count.unwrap_or(if self.quick { 200 } else { 1000 })
+    }
+
+    fn runs(&self) -> usize {
+        self.runs.unwrap_or(if self.count() < 5000 { 3 } else { 5 })
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle.unwrap_or(if self.quick { 5 } else { 300 }))
+    }
+
+    fn has(&self, part: Part) -> bool {
+        let asked = self.only.is_empty() || self.only.contains(&part);
+        asked && (!self.quick || part == Part::Counts)
+    }
+
+    /// Before what depends on the time.
+    async fn quiet(&self) -> Result<()> {
+        machine::quiet(Duration::from_secs(self.patience)).await?;
+        Ok(())
+    }
+}
+
+fn beside() -> PathBuf {
+    std::env::current_exe().map_or_else(
+        |_| bed::OPERATOR.into(),
+        |it| it.with_file_name(bed::OPERATOR),
+    )
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.inner {
+        Some(Inner::Bare {
+            work,
+            concurrency,
+            kubeconfig,
+        }) => one_thread().and_then(|it| it.block_on(bare::run(work, concurrency, &kubeconfig))),
+        None => one_thread().and_then(|it| it.block_on(measure(&cli.plan))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn one_thread() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    Ok(builder.enable_all().build()?)
+}
+
+async fn measure(plan: &Plan) -> Result<()> {
+    tokio::task::spawn_blocking(cluster::ensure)
+        .await?
+        .context("building the control plane")?;
+    let mut report = Report::new(plan)?;
+    if plan.has(Part::Counts) {
+        counts::measure(plan, &mut report).await?;
+    }
+    if plan.has(Part::Start) {
+        start::measure(plan, &mut report).await?;
+    }
+    if plan.has(Part::Heal) {
+        heal::measure(plan, &mut report).await?;
+    }
+    if plan.has(Part::Probe) {
+        probe::measure(plan, &mut report).await?;
+    }
+    if plan.has(Part::Edits) {
+        edits::measure(plan, &mut report).await?;
+    }
+    if plan.has(Part::Rest) {
+        rest::measure(plan, &mut report).await?;
+    }
+    report.finish(plan)
+}
