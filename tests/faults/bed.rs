@@ -194,7 +194,11 @@ impl Bed {
     pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < 2 * PATIENCE, "{what}\n{}", self.world.log());
+            assert!(
+                start.elapsed() < 2 * PATIENCE,
+                "{what}\n{}",
+                self.world.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
