@@ -5,8 +5,12 @@ UNWATCHED := $(filter-out 0 false,$(CI))
 BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 # The end-to-end tests mostly wait.
 TEST_THREADS ?= 8
+# How many cases of each kind `make fuzz` tries.
+CASES ?= 1000000
+MUTANTS_VERSION := 27.1.0
+MUTANTS := target/tools/bin/cargo-mutants
 
-.PHONY: help build test bench bench-quick demo crd lint control-plane clean
+.PHONY: help build test model model-long fuzz mutants bench bench-quick demo crd lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -14,8 +18,23 @@ help: ## Print this
 build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
-test: ## Pass every test: cargo test --workspace
+test: model ## Pass every test: cargo test --workspace
 	cargo test --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+model: ## Check every interleaving within bounds against the invariants
+	cargo test --profile fast -p model -- --nocapture
+
+model-long: ## Check the model within bounds of your own: make model-long BOUNDS='--edits 2 --faults 2'
+	cargo run --profile fast -p model -- $(BOUNDS)
+
+fuzz: ## Try the settings and the plan on a million arbitrary objects; CASES=n for more
+	PROPTEST_CASES=$(CASES) cargo test --profile fast -p fuzz
+
+mutants: $(MUTANTS) ## Break plan, settings, resolver and pod in every small way; hours on two cores
+	$(MUTANTS) mutants
+
+$(MUTANTS):
+	cargo install cargo-mutants --locked --version $(MUTANTS_VERSION) --root target/tools
 
 bench: ## Measure the cost beside a bare client's, some 30 minutes; BENCH='--count 5000' and so on
 	cargo build --release -p workspace-operator -p bench --bins

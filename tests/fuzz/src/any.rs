@@ -28,8 +28,20 @@ const IMAGES: [&str; 5] = [
     "",
 ];
 const TEXTS: [&str; 14] = [
-    "", "v1", "latest", "langgraph", "codex", "zed", "1Gi", "2Gi", "1e9", "Delete", "Retain",
-    "True", "False", UID,
+    "",
+    "v1",
+    "latest",
+    "langgraph",
+    "codex",
+    "zed",
+    "1Gi",
+    "2Gi",
+    "1e9",
+    "Delete",
+    "Retain",
+    "True",
+    "False",
+    UID,
 ];
 const KEYS: [&str; 12] = [
     "MOLECULE_IMAGE_REGISTRY",
@@ -99,7 +111,9 @@ fn some_of(fields: Vec<Field>) -> BoxedStrategy<Value> {
         .collect();
     let object = |fields: Vec<Option<(&str, Value)>>| {
         let fields = fields.into_iter().flatten();
-        let fields: Map<_, _> = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields: Map<_, _> = fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         Value::from(fields)
     };
     fields.prop_map(object).boxed()
@@ -133,7 +147,10 @@ fn yes_or_no() -> BoxedStrategy<Value> {
 }
 
 /// What the API server itself keeps in order; only what others can write is arbitrary.
-fn metadata(annotations: BoxedStrategy<Value>, labels: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+fn metadata(
+    annotations: BoxedStrategy<Value>,
+    labels: BoxedStrategy<Value>,
+) -> BoxedStrategy<Value> {
     let owner = some_of(vec![
         ("uid", one_of(&[UID, "ws-2"])),
         ("controller", any::<bool>().prop_map(Value::from).boxed()),
@@ -187,12 +204,18 @@ pub fn workspace() -> BoxedStrategy<Value> {
         ("storageClassName", text()),
     ]);
     let spec = some_of(vec![
-        ("runtime", mostly(one_of(&["langgraph", "codex", "zed", "nonesuch"]))),
+        (
+            "runtime",
+            mostly(one_of(&["langgraph", "codex", "zed", "nonesuch"])),
+        ),
         ("tag", text()),
         ("digest", mostly(one_of(&[DIGEST, "sha256:00", ""]))),
         ("id", text()),
         ("suspend", yes_or_no()),
-        ("env", list(some_of(vec![("name", text()), ("value", text())]))),
+        (
+            "env",
+            list(some_of(vec![("name", text()), ("value", text())])),
+        ),
         ("podLabels", texts_by(vec![("a", &TEXTS)])),
         ("podAnnotations", texts_by(vec![("a", &TEXTS)])),
         ("imagePullSecrets", list(some_of(vec![("name", text())]))),
@@ -224,13 +247,24 @@ fn sparse(spec: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
         }
         other => other,
     };
-    (spec, any::<(u32, u32)>().prop_map(|(one, other)| one & other))
+    (
+        spec,
+        any::<(u32, u32)>().prop_map(|(one, other)| one & other),
+    )
         .prop_map(keep)
         .boxed()
 }
 
 fn object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
-    (meta, some_of(parts.into_iter().map(|(name, it)| (name, mostly(it))).collect()))
+    (
+        meta,
+        some_of(
+            parts
+                .into_iter()
+                .map(|(name, it)| (name, mostly(it)))
+                .collect(),
+        ),
+    )
         .prop_map(|(meta, mut object)| {
             object["metadata"] = meta;
             object
@@ -270,8 +304,14 @@ pub fn pod() -> BoxedStrategy<Value> {
         ("lastState", state),
     ]);
     let status = some_of(vec![
-        ("observedGeneration", (0..9_i64).prop_map(Value::from).boxed()),
-        ("phase", one_of(&["Pending", "Running", "Failed", "Succeeded"])),
+        (
+            "observedGeneration",
+            (0..9_i64).prop_map(Value::from).boxed(),
+        ),
+        (
+            "phase",
+            one_of(&["Pending", "Running", "Failed", "Succeeded"]),
+        ),
         ("reason", one_of(&["Evicted"])),
         ("conditions", conditions()),
         ("containerStatuses", list(container)),
@@ -282,7 +322,10 @@ pub fn pod() -> BoxedStrategy<Value> {
     ]);
     let spec = some_of(vec![
         ("nodeName", one_of(&["node-1", ""])),
-        ("containers", vec(containers, 0..3).prop_map(Value::from).boxed()),
+        (
+            "containers",
+            vec(containers, 0..3).prop_map(Value::from).boxed(),
+        ),
     ]);
     let annotations = texts_by(vec![
         ("molecule.ai/image", &IMAGES),

@@ -147,7 +147,10 @@ fn set_image(
     let Some(mut pod) = target(state, basis, version) else {
         return Outcome::Stale;
     };
-    note(state, judge_stop(&pod, basis.asks_for, basis.suspend, false));
+    note(
+        state,
+        judge_stop(&pod, basis.asks_for, basis.suspend, false),
+    );
     let told = Arc::make_mut(&mut pod.told);
     told.image = Some(ask.image.clone());
     told.healed = Some(at);

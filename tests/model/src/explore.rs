@@ -14,12 +14,10 @@ use crate::state::{History, OPERATORS, Operator, Owner, Registry, Setting, Spent
 pub enum Action {
     /// Around the operators.
     World(Event),
-    /// An operator makes one pass.
-    Pass(usize),
-    /// An operator makes one pass, its write is done, and the answer to it is lost.
-    PassUnheard(usize),
-    /// An operator's cache of one kind shows the next version.
-    Sees(usize, Kind),
+    /// An operator sees the next versions of some kinds, and makes one pass if it is due.
+    Pass(usize, Sees),
+    /// The same, its write is done, and the answer to it is lost.
+    PassUnheard(usize, Sees),
     /// An operator is killed and started.
     Restarts(usize),
 }
@@ -39,28 +37,42 @@ pub enum Kind {
     Unwatched,
 }
 
-const KINDS: [Kind; 5] = [
+/// Of which kinds an operator sees the next version, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sees(u8);
+
+impl Sees {
+    fn kinds(self) -> impl Iterator<Item = Kind> {
+        let seen = move |at: usize| self.0 >> at & 1 == 1;
+        let kinds = KINDS.into_iter().enumerate();
+        kinds.filter_map(move |(at, kind)| seen(at).then_some(kind))
+    }
+}
+
+/// All kinds. The settings come first: what they wake depends on the rest as it was seen before.
+pub const KINDS: [Kind; 5] = [
+    Kind::Settings,
     Kind::Workspace,
     Kind::Pod,
     Kind::Claim,
-    Kind::Settings,
     Kind::Unwatched,
 ];
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Action::World(event) => write!(f, "{event:?}"),
-            Action::Pass(operator) => write!(f, "operator {operator} makes a pass"),
-            Action::PassUnheard(operator) => {
-                write!(
-                    f,
-                    "operator {operator} makes a pass, and the answer is lost"
-                )
+        let (operator, sees, unheard) = match self {
+            Action::World(event) => return write!(f, "{event:?}"),
+            Action::Restarts(operator) => {
+                return write!(f, "operator {operator} is killed and started");
             }
-            Action::Sees(operator, kind) => write!(f, "operator {operator} sees the next {kind:?}"),
-            Action::Restarts(operator) => write!(f, "operator {operator} is killed and started"),
+            Action::Pass(operator, sees) => (operator, sees, ""),
+            Action::PassUnheard(operator, sees) => (operator, sees, ", the answer is lost"),
+        };
+        write!(f, "operator {operator}")?;
+        for kind in sees.kinds() {
+            write!(f, " sees the next {kind:?},")?;
         }
+        write!(f, " makes a pass{unheard}")
     }
 }
 
@@ -95,6 +107,26 @@ impl Cluster {
         }
         next.rank_pods();
         Some(next)
+    }
+
+    /// An operator sees, and if that gives it something to do, it does it.
+    fn look_and_pass(&self, state: &State, operator: usize, sees: Sees, heard: bool) -> State {
+        let state = self.look_at(state, operator, sees);
+        if Self::is_due(&state, operator) {
+            self.pass(&state, operator, heard)
+        } else {
+            state
+        }
+    }
+
+    /// An operator sees the next versions.
+    #[must_use]
+    pub fn look_at(&self, state: &State, operator: usize, sees: Sees) -> State {
+        let mut next = state.clone();
+        for kind in sees.kinds() {
+            next = self.see(&next, operator, kind).unwrap_or(next);
+        }
+        next
     }
 
     /// Caches that are further behind than the bound see the next versions at once.
@@ -173,13 +205,16 @@ impl Model for Cluster {
         }
         let may_fail = state.spent.faults < self.bounds.faults;
         for operator in 0..self.bounds.operators {
-            if Self::is_due(state, operator) {
-                actions.push(Action::Pass(operator));
+            let next = |kind: &Kind| self.see(state, operator, *kind).is_some();
+            let news = KINDS.iter().enumerate().filter(|(_, kind)| next(kind));
+            let news = news.fold(0_u8, |news, (at, _)| news | 1 << at);
+            let due = Self::is_due(state, operator);
+            for sees in (0..=news).filter(|sees| sees & !news == 0 && (due || *sees > 0)) {
+                actions.push(Action::Pass(operator, Sees(sees)));
                 if may_fail {
-                    actions.push(Action::PassUnheard(operator));
+                    actions.push(Action::PassUnheard(operator, Sees(sees)));
                 }
             }
-            actions.extend(KINDS.map(|kind| Action::Sees(operator, kind)));
             if may_fail {
                 actions.push(Action::Restarts(operator));
             }
@@ -192,13 +227,12 @@ impl Model for Cluster {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let next = match action {
             Action::World(event) => self.happen(state, event)?,
-            Action::Pass(operator) => self.pass(state, operator, true),
-            Action::PassUnheard(operator) => {
-                let mut next = self.pass(state, operator, false);
+            Action::Pass(operator, sees) => self.look_and_pass(state, operator, sees, true),
+            Action::PassUnheard(operator, sees) => {
+                let mut next = self.look_and_pass(state, operator, sees, false);
                 next.spent.faults += 1;
                 next
             }
-            Action::Sees(operator, kind) => self.see(state, operator, kind)?,
             Action::Restarts(operator) => {
                 let mut next = state.clone();
                 Self::restart(&mut next, operator);
@@ -206,7 +240,11 @@ impl Model for Cluster {
                 next
             }
         };
-        let next = self.limit_lag(next);
+        let mut next = self.limit_lag(next);
+        next.wake_up();
+        if self.bounds.operators == OPERATORS {
+            next.order();
+        }
         (next != *state).then_some(next)
     }
 

@@ -36,17 +36,53 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
 
 /// All of them.
 pub const MUTANTS: [Mutant; 17] = [
-    mutant("gives each Pod a name of its own", Invariant::I1, names_anew),
-    mutant("puts the image into the revision", Invariant::I2, image_in_revision),
-    mutant("ignores that a container has run", Invariant::I2, forgets_runs),
-    mutant("takes a Pod that runs for a stuck one", Invariant::I2, runs_is_stuck),
+    mutant(
+        "gives each Pod a name of its own",
+        Invariant::I1,
+        names_anew,
+    ),
+    mutant(
+        "puts the image into the revision",
+        Invariant::I2,
+        image_in_revision,
+    ),
+    mutant(
+        "ignores that a container has run",
+        Invariant::I2,
+        forgets_runs,
+    ),
+    mutant(
+        "takes a Pod that runs for a stuck one",
+        Invariant::I2,
+        runs_is_stuck,
+    ),
     mutant("deletes Pods of others", Invariant::I4, takes_all_for_ours),
-    mutant("deletes without naming a version", Invariant::I4, deletes_unguarded),
-    mutant("heals without naming a version", Invariant::I4, heals_unguarded),
-    mutant("tells without naming a version", Invariant::I4, tells_unguarded),
-    mutant("creates Pods that no Workspace controls", Invariant::I4, creates_orphans),
+    mutant(
+        "deletes without naming a version",
+        Invariant::I4,
+        deletes_unguarded,
+    ),
+    mutant(
+        "heals without naming a version",
+        Invariant::I4,
+        heals_unguarded,
+    ),
+    mutant(
+        "tells without naming a version",
+        Invariant::I4,
+        tells_unguarded,
+    ),
+    mutant(
+        "creates Pods that no Workspace controls",
+        Invariant::I4,
+        creates_orphans,
+    ),
     mutant("tells Ready before it is", Invariant::I5, ready_too_early),
-    mutant("tells Ready of another generation", Invariant::I5, next_generation),
+    mutant(
+        "tells Ready of another generation",
+        Invariant::I5,
+        next_generation,
+    ),
     mutant("lets Ready stand", Invariant::I5, keeps_ready),
     Mutant {
         name: "has every claim go with its Workspace",
@@ -57,7 +93,11 @@ pub const MUTANTS: [Mutant; 17] = [
     mutant("never stops to write", Invariant::I7, tells_again),
     mutant("never looks again", Invariant::I7, never_wakes),
     mutant("gives up a Pod that failed", Invariant::I7, leaves_the_dead),
-    mutant("uses settings that are invalid", Invariant::I8, invalid_prefix),
+    mutant(
+        "uses settings that are invalid",
+        Invariant::I8,
+        invalid_prefix,
+    ),
 ];
 
 /// The production rule of a Workspace that is changed before.
@@ -200,7 +240,9 @@ fn next_generation(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan 
 }
 
 fn keeps_ready(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
-    let told = seen.workspace.is_some_and(|it| is_true(&it.status, "Ready"));
+    let told = seen
+        .workspace
+        .is_some_and(|it| is_true(&it.status, "Ready"));
     with_step(seen, in_force, now, |step| match &step {
         Step::PatchStatus { status, .. } if told && !is_true(status, "Ready") => None,
         _ => Some(step),

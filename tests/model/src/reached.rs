@@ -38,6 +38,8 @@ pub fn properties() -> Vec<Property<Cluster>> {
         Property::sometimes("PodNotOwned is told", |_, it| told(it, Reason::PodNotOwned)),
         Property::sometimes("PodRejected is told", |_, it| told(it, Reason::PodRejected)),
         Property::sometimes("PodFailed is told", |_, it| told(it, Reason::PodFailed)),
-        Property::sometimes("a second Workspace of the name exists", |_, it: &State| it.born > 1),
+        Property::sometimes("a second Workspace of the name exists", |_, it: &State| {
+            it.born > 1
+        }),
     ]
 }

@@ -9,7 +9,7 @@ use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use crate::cluster::Cluster;
 use crate::explore::Action;
-use crate::invariants::NAMES;
+use crate::invariants::{Invariant, NAMES, name};
 use crate::state::{Pod, State};
 
 /// What a run did and found.
@@ -47,25 +47,26 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks all states within the bounds, unless that takes too long.
+/// Checks all states within the bounds, unless that takes too long or an invariant is broken.
 #[must_use]
 pub fn check(cluster: Cluster, at_most: Duration) -> Report {
     let threads = available_parallelism().map_or(2, Into::into);
-    run(cluster, threads, at_most)
+    run(cluster, threads, HasDiscoveries::AnyFailures, at_most)
 }
 
-/// Looks for the shortest way to break an invariant.
+/// Looks for the shortest way to break this invariant, whatever else is broken on the way.
 #[must_use]
-pub fn refute(cluster: Cluster, at_most: Duration) -> Report {
-    run(cluster, 1, at_most)
+pub fn refute(cluster: Cluster, invariant: Invariant, at_most: Duration) -> Report {
+    let wanted = HasDiscoveries::AnyOf([name(invariant)].into());
+    run(cluster, 1, wanted, at_most)
 }
 
-fn run(cluster: Cluster, threads: usize, at_most: Duration) -> Report {
+fn run(cluster: Cluster, threads: usize, until: HasDiscoveries, at_most: Duration) -> Report {
     let started = Instant::now();
     let checker = cluster
         .checker()
         .threads(threads)
-        .finish_when(HasDiscoveries::AnyFailures)
+        .finish_when(until)
         .timeout(at_most)
         .spawn_bfs()
         .join();
@@ -73,10 +74,9 @@ fn run(cluster: Cluster, threads: usize, at_most: Duration) -> Report {
     let mut broken = Vec::new();
     let mut reached = Vec::new();
     for (name, path) in checker.discoveries() {
-        if NAMES.iter().any(|(_, it)| *it == name) {
-            broken.push((name, tell(checker.model(), path)));
-        } else {
-            reached.push(name);
+        match NAMES.iter().find(|(_, it)| *it == name) {
+            Some((invariant, _)) => broken.push((name, tell(checker.model(), path, *invariant))),
+            None => reached.push(name),
         }
     }
     Report {
@@ -91,7 +91,7 @@ fn run(cluster: Cluster, threads: usize, at_most: Duration) -> Report {
 }
 
 /// A counterexample, one line for each thing that happens, with what it made of the cluster.
-fn tell(cluster: &Cluster, path: Path<State, Action>) -> String {
+fn tell(cluster: &Cluster, path: Path<State, Action>, invariant: Invariant) -> String {
     let mut text = String::new();
     let steps = path.into_vec();
     let last = steps.last().map(|(state, _)| state.clone());
@@ -101,25 +101,31 @@ fn tell(cluster: &Cluster, path: Path<State, Action>) -> String {
             break;
         };
         let step = step(cluster, state, *action);
-        let _ = writeln!(text, "{:3}. {action}{step}{}", number + 1, difference(state, next));
+        let _ = writeln!(
+            text,
+            "{:3}. {action}{step}{}",
+            number + 1,
+            difference(state, next)
+        );
     }
     if let Some(state) = last {
         let why = match (&state.broken, cluster.settles(&state)) {
-            (Some(broken), _) => broken.to_string(),
-            (None, Err(unsettled)) => format!("I7: {unsettled}"),
-            (None, Ok(_)) => "I1: two Pods of one Workspace".into(),
+            (Some(broken), _) if broken.invariant == invariant => broken.how.clone(),
+            (_, Err(unsettled)) if invariant == Invariant::I7 => unsettled.to_string(),
+            _ => "two Pods of one Workspace exist".into(),
         };
-        let _ = write!(text, "  => {why}");
+        let _ = write!(text, "  => {invariant:?}: {why}");
     }
     text
 }
 
 /// The step that a pass takes.
 fn step(cluster: &Cluster, state: &State, action: Action) -> String {
-    let (Action::Pass(operator) | Action::PassUnheard(operator)) = action else {
+    let (Action::Pass(operator, sees) | Action::PassUnheard(operator, sees)) = action else {
         return String::new();
     };
-    let Some(step) = cluster.plan(state, operator).step else {
+    let looked = cluster.look_at(state, operator, sees);
+    let Some(step) = cluster.plan(&looked, operator).step else {
         return ": nothing to do".into();
     };
     let step = format!("{step:?}");
@@ -139,11 +145,15 @@ fn difference(before: &State, after: &State) -> String {
         workspace.map(|it| (it.uid, it.status.value.state))
     });
     if told[0] != told[1] {
-        let _ = write!(changes, " | Workspace: {}", match told[1] {
-            Some((uid, Some(state))) => format!("ws-{uid} {state}"),
-            Some((uid, None)) => format!("ws-{uid} new"),
-            None => "gone".into(),
-        });
+        let _ = write!(
+            changes,
+            " | Workspace: {}",
+            match told[1] {
+                Some((uid, Some(state))) => format!("ws-{uid} {state}"),
+                Some((uid, None)) => format!("ws-{uid} new"),
+                None => "gone".into(),
+            }
+        );
     }
     changes
 }

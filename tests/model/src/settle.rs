@@ -10,9 +10,9 @@ use workspace_operator::workspace::Reason;
 
 use crate::cluster::Cluster;
 use crate::environment::{Event, alternate};
-use crate::explore::Kind;
+use crate::explore::KINDS;
 use crate::memo::fingerprint;
-use crate::state::{Life, OPERATORS, Owner, Pod, Setting, Spent, State, Workspace};
+use crate::state::{Life, OPERATORS, Operator, Owner, Pod, Setting, Spent, State, Workspace};
 
 /// More steps than any run takes.
 pub const MOST_STEPS: u16 = 80;
@@ -67,15 +67,17 @@ impl Cluster {
     }
 
     /// Nodes come back, refusals end, caches catch up. Two operators at once are a fault too,
-    /// where they have different settings in force: then only the first goes on.
+    /// where one knows what no watch will ever show the other: other settings in force, or a Pod
+    /// that it ran into. They would then tell different things in turn, so only the first goes on.
     fn without_faults(&self, state: &State) -> State {
         let mut calm = self.caught_up(state.clone());
         for event in [Event::NodeReturns, Event::QuotaIsFull(false)] {
             calm = self.happen(&calm, event).unwrap_or(calm);
         }
         calm.spent = Spent::default();
+        let knows = |it: &Operator| (it.in_force, it.ran_into.is_some());
         let [first, second] = &calm.operators;
-        if first.in_force != second.in_force || self.bounds.operators < OPERATORS {
+        if knows(first) != knows(second) || self.bounds.operators < OPERATORS {
             calm.operators[1].queued = false;
             calm.operators[1].wake = None;
             calm.operators[1].in_force = Setting::Invalid;
@@ -84,15 +86,8 @@ impl Cluster {
     }
 
     fn caught_up(&self, mut state: State) -> State {
-        let kinds = [
-            Kind::Settings,
-            Kind::Workspace,
-            Kind::Pod,
-            Kind::Claim,
-            Kind::Unwatched,
-        ];
         for operator in 0..OPERATORS {
-            for kind in kinds {
+            for kind in KINDS {
                 while let Some(next) = self.see(&state, operator, kind) {
                     state = next;
                 }

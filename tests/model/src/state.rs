@@ -1,5 +1,6 @@
 //! One state of the model: small, hashable, and the same for all that is the same to everyone.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -237,8 +238,8 @@ impl PartialEq for Status {
 
 impl Eq for Status {}
 
-impl std::hash::Hash for Status {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+impl Hash for Status {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
 }
@@ -330,6 +331,36 @@ impl State {
                 ranks.len() - 1
             });
             pod.uid = u8::try_from(rank).unwrap_or(u8::MAX);
+        }
+    }
+
+    /// Who is due by the clock is due: since when makes no difference.
+    pub fn wake_up(&mut self) {
+        for it in &mut self.operators {
+            if it.wake.is_some_and(|at| at <= self.now) {
+                it.queued = true;
+                it.wake = None;
+            }
+        }
+    }
+
+    /// Two operators that swap their places change nothing: one order stands for both.
+    pub fn order(&mut self) {
+        let all = |operator: usize| {
+            let mut hasher = DefaultHasher::new();
+            self.operators[operator].hash(&mut hasher);
+            self.workspace.views[operator].hash(&mut hasher);
+            self.pod.views[operator].hash(&mut hasher);
+            self.claim.views[operator].hash(&mut hasher);
+            self.settings.views[operator].hash(&mut hasher);
+            hasher.finish()
+        };
+        if all(0) > all(1) {
+            self.operators.swap(0, 1);
+            self.workspace.views.swap(0, 1);
+            self.pod.views.swap(0, 1);
+            self.claim.views.swap(0, 1);
+            self.settings.views.swap(0, 1);
         }
     }
 
