@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 pub enum Outcome {
     /// It was written; the watches will show it.
     Written(Awaited),
+    /// It was taken, and what is stored is as it was.
+    NoEffect,
     /// The API server would take the object.
     Accepted,
     /// What it was planned from is no more; the watches will show what is.
@@ -72,8 +74,8 @@ pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
         } => {
             let patch = json!({
                 "metadata": {
-                    "uid": version.uid,
-                    "resourceVersion": version.resource_version,
+                    "uid": &version.uid,
+                    "resourceVersion": &version.resource_version,
                     "annotations": {
                         names::TOLD_IMAGE: ask.image,
                         names::TOLD_HEALED: at.to_string(),
@@ -83,10 +85,8 @@ pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
             });
             let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Strategic(patch);
-            outcome(
-                within(pods.patch(&key.name, &manager(), &patch)).await,
-                Kind::Pod,
-            )
+            let patched = within(pods.patch(&key.name, &manager(), &patch)).await;
+            changed(patched, &version, Kind::Pod)
         }
         Step::DeletePod { version, .. } => delete_pod(client, key, version).await,
         Step::CreateClaim { claim, .. } => create_claim(client, key, &claim).await,
@@ -94,18 +94,16 @@ pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
             version, change, ..
         } => {
             let claims = Api::<wire::Claim>::namespaced(client.clone(), &key.namespace);
-            let patch = Patch::Merge(claim_patch(version, change));
+            let patch = Patch::Merge(claim_patch(&version, change));
             let name = names::claim(&key.name);
-            outcome(
-                within(claims.patch(&name, &manager(), &patch)).await,
-                Kind::Claim,
-            )
+            let patched = within(claims.patch(&name, &manager(), &patch)).await;
+            changed(patched, &version, Kind::Claim)
         }
         Step::PatchStatus { version, status } => {
             let workspaces = Api::<wire::Workspace>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Merge(status_patch(&version, &status));
             let written = within(workspaces.patch_status(&key.name, &manager(), &patch)).await;
-            outcome(written, Kind::Workspace)
+            changed(written, &version, Kind::Workspace)
         }
     }
 }
@@ -296,7 +294,7 @@ async fn delete_pod(client: &Client, key: &Key, version: Version) -> Outcome {
     }
 }
 
-fn claim_patch(version: Version, change: Change) -> Value {
+fn claim_patch(version: &Version, change: Change) -> Value {
     let mut metadata = json!({"uid": version.uid, "resourceVersion": version.resource_version});
     if let Some(owners) = change.owners {
         metadata["ownerReferences"] = json!(owners);
@@ -320,6 +318,18 @@ fn status_patch(version: &Version, status: &WorkspaceStatus) -> Value {
         "metadata": {"resourceVersion": version.resource_version},
         "status": fields,
     })
+}
+
+/// Of a patch: one that changes nothing is answered with the version that it named.
+fn changed<K: Wire>(written: Result<K, Error>, version: &Version, kind: Kind) -> Outcome {
+    match &written {
+        Ok(object)
+            if object.meta().resource_version.as_ref() == Some(&version.resource_version) =>
+        {
+            Outcome::NoEffect
+        }
+        _ => outcome(written, kind),
+    }
 }
 
 fn outcome<K: Wire>(written: Result<K, Error>, kind: Kind) -> Outcome {

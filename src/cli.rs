@@ -42,11 +42,12 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// Look after the Workspaces of this namespace only [default: of all namespaces]
-    #[arg(long, env = "WORKSPACE_NAMESPACE")]
+    #[arg(long, env = "WORKSPACE_NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
     /// The namespace of the settings and of their record
     #[arg(
         long,
+        value_parser = namespace,
         env = "WORKSPACE_SETTINGS_NAMESPACE",
         default_value = "molecule-system"
     )]
@@ -93,6 +94,19 @@ struct Images {
 enum Output {
     Table,
     Json,
+}
+
+/// A name that a namespace can have, or nothing.
+fn namespace(name: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = name.len() <= 63
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if is_label {
+        return Ok(name.to_owned());
+    }
+    Err("a namespace has at most 63 lower-case letters, digits and '-'".to_owned())
 }
 
 /// Runs the command line, and says how it went.

@@ -3,12 +3,12 @@
 //!
 //! One task owns all state, so there are no locks; only the requests run beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{AbortHandle, BoxFuture, abortable};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -60,7 +60,6 @@ enum Done {
     Step(Key, Option<Reason>, Step, Outcome),
     Service(Arc<str>, Outcome),
     Fleet(Result<(BTreeMap<String, String>, u64), Unrecorded>),
-    Otherwise(Key),
 }
 
 /// When a create ran into an object that went away at once, or a Service was refused.
@@ -82,6 +81,7 @@ pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()
         governor: Governor::new(options.environment.clone()),
         under_way: FuturesUnordered::new(),
         awaited: FuturesUnordered::new(),
+        waits: HashMap::new(),
         waits_for: vec!["workspaces", "pods", "claims", "services"],
         window: Window::new(options.concurrency),
         options,
@@ -99,7 +99,9 @@ struct Controller {
     /// The requests of steps.
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// The waits for objects that the watches do not show.
-    awaited: FuturesUnordered<BoxFuture<'static, Done>>,
+    awaited: FuturesUnordered<BoxFuture<'static, Option<Key>>>,
+    /// How to give up each of these waits.
+    waits: HashMap<Key, AbortHandle>,
     /// The lists that have not come yet: before, nothing is decided.
     waits_for: Vec<&'static str>,
 }
@@ -115,7 +117,7 @@ impl Controller {
                 () = &mut stop => break,
                 Some(event) = events.recv() => self.take_in(event),
                 Some(done) = self.under_way.next() => self.conclude(done),
-                Some(done) = self.awaited.next() => self.conclude(done),
+                Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
@@ -213,13 +215,13 @@ impl Controller {
             self.queue.done(item);
             return;
         }
-        let Some(seen) = self.index.seen(key) else {
-            self.queue.wake(item.clone(), None);
-            self.queue.done(item);
+        let seen = self.index.seen(key);
+        let Some(seen) = seen.filter(|it| it.workspace.is_some()) else {
+            self.give_up(key, item);
             return;
         };
         let ends = seen.memory.namespace_terminating;
-        if seen.workspace.is_some() && seen.service == Service::Missing && !ends {
+        if seen.service == Service::Missing && !ends {
             self.queue.add(Item::Service(Arc::clone(&key.namespace)));
         }
         let told = seen.workspace.and_then(|it| it.status.state);
@@ -302,7 +304,6 @@ impl Controller {
                 warn!(retry_in = ?pause, "{error}");
                 self.queue.done(&Item::Fleet);
             }
-            Done::Otherwise(key) => self.forget_unwatched(&key),
         }
     }
 
@@ -321,10 +322,14 @@ impl Controller {
                 self.remember(key, step, Answer::Done);
                 self.queue.add(item.clone());
             }
+            Outcome::NoEffect => {
+                self.remember(key, step, Answer::NoEffect);
+                self.queue.add(item.clone());
+            }
             Outcome::Refused(message) => {
                 self.remember(key, step, Answer::Refused(message));
                 // What is remembered of other refusals paces them.
-                if matches!(step, Step::DeletePod { .. } | Step::PatchStatus { .. }) {
+                if matches!(step, Step::PatchStatus { .. }) {
                     self.queue.retry(item, None, now);
                 } else {
                     self.queue.add(item.clone());
@@ -382,7 +387,7 @@ impl Controller {
                 warn!(%namespace, retry_in = ?pause, "{error}");
                 return;
             }
-            Outcome::Written(_) | Outcome::Exists(_) => return,
+            Outcome::Written(_) | Outcome::NoEffect | Outcome::Exists(_) => return,
         };
         for key in self.index.set_service(namespace, service) {
             self.queue.add(Item::Workspace(key));
@@ -414,23 +419,42 @@ impl Controller {
     }
 
     /// Waits beside the loop until an object that the watches do not show is another or gone.
-    fn await_otherwise<K>(&self, key: &Key, name: String, uid: &str)
+    fn await_otherwise<K>(&mut self, key: &Key, name: String, uid: &str)
     where
         K: Wire + Resource<Scope = NamespaceResourceScope>,
         K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
         let (key, uid) = (key.clone(), uid.to_owned());
-        let wait = async move {
+        let (wait, handle) = abortable(async move {
             watch::until_otherwise(api, &name, &uid).await;
-            Done::Otherwise(key)
-        };
-        self.awaited.push(wait.boxed());
+        });
+        // One wait for each Workspace: a later one is for the object of now.
+        if let Some(earlier) = self.waits.insert(key.clone(), handle) {
+            earlier.abort();
+        }
+        self.awaited
+            .push(wait.map(|ended| ended.ok().map(|()| key)).boxed());
     }
 
-    fn forget_unwatched(&mut self, key: &Key) {
+    /// There is no such Workspace any more.
+    fn give_up(&mut self, key: &Key, item: &Item) {
+        if let Some(wait) = self.waits.remove(key) {
+            wait.abort();
+        }
         self.index.set_unwatched_pod(key, None);
         self.index.set_unwatched_claim(key, None);
-        self.queue.add(Item::Workspace(key.clone()));
+        self.queue.wake(item.clone(), None);
+        self.queue.succeeded(item);
+        self.queue.done(item);
+    }
+
+    /// A wait ended; without a key it was given up.
+    fn forget_unwatched(&mut self, ended: Option<Key>) {
+        let Some(key) = ended else { return };
+        self.waits.remove(&key);
+        self.index.set_unwatched_pod(&key, None);
+        self.index.set_unwatched_claim(&key, None);
+        self.queue.add(Item::Workspace(key));
     }
 }

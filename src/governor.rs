@@ -74,6 +74,10 @@ impl Governor {
 
     /// Decides anew what is in force. Returns whether that changed.
     pub fn decide(&mut self) -> bool {
+        // Before both were looked at, what would be told may be wrong a moment later.
+        if !self.is_ready() {
+            return false;
+        }
         let current = self.in_force.settings.as_ref();
         let next = fleet::in_force(&self.settings, &self.fleet, current, &self.environment);
         if next == self.in_force {

@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::plan::Step;
-use crate::seen::{Seen, Workspace};
+use crate::seen::{Ask, Seen, Workspace};
 use crate::settings::Settings;
 use crate::watch::Scope;
 use crate::workspace::Reason;
@@ -73,6 +73,8 @@ pub fn planned(seen: &Seen<'_>, step: &Step) {
     };
     let (uid, runtime) = (&workspace.version.uid, runtime(workspace));
     match step {
+        // A refused one is tried again and again, and told once.
+        Step::CreatePod { ask, .. } if refused(seen, ask).is_some() => {}
         Step::CreatePod { rollout, ask, .. } => info!(
             workspace = %seen.key, uid, runtime, image = ask.image, reason = %rollout,
             "rollout planned"
@@ -104,11 +106,26 @@ pub fn applied(seen: &Seen<'_>, told: Option<Reason>, step: &Step, outcome: &Out
         (Step::PatchStatus { status, .. }, Outcome::Written(_)) if told != status.state => {
             state(seen, workspace, status.state, status.image.as_deref());
         }
+        (
+            Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. },
+            Outcome::Refused(message),
+        ) if refused(seen, ask) == Some(message) => {}
+        (Step::PatchStatus { .. }, Outcome::NoEffect) => warn!(
+            workspace = %seen.key, uid, runtime,
+            "the API server did not store the status as it was written: is the \
+             CustomResourceDefinition as new as the operator?"
+        ),
         (_, Outcome::Refused(message)) => {
             warn!(workspace = %seen.key, uid, runtime, "the API server refused: {message}");
         }
         _ => {}
     }
+}
+
+/// The words in which the API server refused this very Pod before.
+fn refused<'a>(seen: &'a Seen<'_>, ask: &Ask) -> Option<&'a String> {
+    let refusal = seen.memory.pod_refusal.as_ref()?;
+    (refusal.what == *ask).then_some(&refusal.message)
 }
 
 fn state(seen: &Seen<'_>, workspace: &Workspace, state: Option<Reason>, image: Option<&str>) {

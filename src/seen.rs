@@ -249,6 +249,12 @@ pub struct Memory {
     pub pod_refusal: Option<Refusal<Ask>>,
     /// The claim that the API server refused, by the size asked for.
     pub claim_refusal: Option<Refusal<String>>,
+    /// The Pod that the API server refused to delete, by its UID.
+    pub delete_refusal: Option<Refusal<String>>,
+    /// What a Pod was last healed to. Whoever undoes that is not answered at once again and again.
+    pub healed: Option<Refusal<Ask>>,
+    /// The words of a status that the API server took and did not store.
+    pub ignored: Option<String>,
     /// The trial that the API server accepted.
     pub accepted: Option<Ask>,
     /// How many Pods failed in a row before the one that is to be created.

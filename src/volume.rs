@@ -50,6 +50,9 @@ fn owners(
     }
 }
 
+/// 2^63 - 1 as the API server keeps it, rounded to a float.
+const LARGEST: f64 = 9_223_372_036_854_775_807.0;
+
 /// A quantity as a number. The API server rewrites quantities (`1024Mi` is read back as `1Gi`),
 /// so their texts cannot be compared. Exact for whole numbers up to 2^53, that is 8 Pi.
 fn amount(quantity: &str) -> Option<f64> {
@@ -68,13 +71,15 @@ fn amount(quantity: &str) -> Option<f64> {
         ("P", 1e15),
         ("E", 1e18),
     ];
+    // The API server keeps no more than this, whatever was asked for.
+    let stored = |number: f64| Some(number.min(LARGEST));
     // A number first: `1E3` is an exponent, `1E` a suffix.
     if let Ok(number) = quantity.parse() {
-        return Some(number);
+        return stored(number);
     }
     SUFFIXES.iter().find_map(|(suffix, factor)| {
         let number: f64 = quantity.strip_suffix(suffix)?.parse().ok()?;
-        Some(number * factor)
+        stored(number * factor)
     })
 }
 
@@ -121,6 +126,15 @@ mod tests {
                 None
             );
         }
+    }
+
+    #[test]
+    fn a_size_that_no_number_holds_is_not_asked_for_again_and_again() {
+        let kept = claim("9223372036854775807", &[]);
+        assert_eq!(
+            changed(&storage("9999999999999Ei", WhenDeleted::Retain), &kept),
+            None
+        );
     }
 
     #[test]

@@ -287,8 +287,12 @@ fn is_forbidden(error: &watcher::Error) -> bool {
 
 fn unreadable(error: &watcher::Error) -> One {
     match code(error) {
-        Some(code @ (401 | 403)) => One::Unreadable {
-            why: format!("the API server answers {code}; give the operator get, list and watch"),
+        Some(401) => One::Unreadable {
+            why: "the API server does not accept the operator's credentials".into(),
+            forbidden: true,
+        },
+        Some(403) => One::Unreadable {
+            why: "the API server answers 403; give the operator get, list and watch".into(),
             forbidden: true,
         },
         _ => One::Unreadable {

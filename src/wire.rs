@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
@@ -73,6 +74,8 @@ pub struct ConfigMap {
     metadata: ObjectMeta,
     #[serde(default)]
     data: Option<BTreeMap<String, String>>,
+    #[serde(default, rename = "binaryData")]
+    binary_data: Option<BTreeMap<String, ByteString>>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
@@ -468,7 +471,13 @@ impl Wire for Service {
 impl Wire for ConfigMap {
     type Seen = BTreeMap<String, String>;
 
+    /// kubectl puts a file that is no UTF-8 into `binaryData`. A setting that stands there is not
+    /// absent: what is no text in it makes it invalid.
     fn seen(self) -> BTreeMap<String, String> {
-        self.data.unwrap_or_default()
+        let binary = self.binary_data.unwrap_or_default().into_iter();
+        let binary = binary.map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into()));
+        let mut data = self.data.unwrap_or_default();
+        data.extend(binary);
+        data
     }
 }

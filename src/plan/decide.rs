@@ -53,7 +53,7 @@ pub(super) fn decide(
         now,
     };
     let decision = case.claim_change().unwrap_or_else(|| case.pod_or_none());
-    case.with_claim_refusal(decision)
+    case.with_delete_refusal(case.with_claim_refusal(decision))
 }
 
 impl Case<'_> {
@@ -198,8 +198,38 @@ impl Case<'_> {
         }
     }
 
+    /// The server refused to delete this Pod, and it is too early to ask again.
+    fn with_delete_refusal(&self, decision: Decision) -> Decision {
+        let Some(Step::DeletePod { version, .. }) = &decision.step else {
+            return decision;
+        };
+        let refusal = self.seen.memory.delete_refusal.as_ref();
+        let Some(refusal) = refusal.filter(|it| it.what == version.uid) else {
+            return decision;
+        };
+        let Some(retry) = retry_at(refusal, self.now) else {
+            return decision;
+        };
+        let message = format!(
+            "the API server refuses to delete the Pod: {}",
+            refusal.message
+        );
+        Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
+    }
+
     /// A live Pod of ours.
     fn existing(&self, pod: &Pod) -> Decision {
+        if pod.told.revision.is_none() && pod.phase == Phase::Alive {
+            return Decision::wait(Finding::new(
+                Kind::Stalled,
+                Reason::PodAltered,
+                format!(
+                    "the Pod has lost its annotation {}, so it is not known whether it is what \
+                     was asked for; delete it to have it started anew",
+                    names::TOLD_REVISION
+                ),
+            ));
+        }
         let current = pod
             .told
             .revision
@@ -311,6 +341,12 @@ impl Case<'_> {
         };
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
+        }
+        let healed = self.seen.memory.healed.as_ref();
+        if let Some(undone) = healed.filter(|it| it.what == ask)
+            && let Some(retry) = retry_at(undone, self.now)
+        {
+            return Some(self.diagnosed(pod).until(retry));
         }
         let finding = self.diagnosed(pod).finding;
         let step = if settings {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Step;
+use super::{Step, status};
 use crate::seen::{Memory, Refusal};
 
 /// What the API server answered to a step.
@@ -10,6 +10,8 @@ use crate::seen::{Memory, Refusal};
 pub enum Answer {
     /// It did it, or of a trial: it would.
     Done,
+    /// It took the change, and what is stored is as it was: a policy or an older schema undid it.
+    NoEffect,
     /// It refused, in these words.
     Refused(String),
     /// The namespace is going away.
@@ -19,13 +21,24 @@ pub enum Answer {
 /// Takes an answer into the memory.
 pub fn remember(memory: &mut Memory, step: &Step, answer: Answer, now: Timestamp) {
     match answer {
-        Answer::Done => done(memory, step),
+        Answer::Done => done(memory, step, now),
+        Answer::NoEffect => ignored(memory, step, now),
         Answer::Refused(message) => refused(memory, step, message, now),
         Answer::NamespaceTerminating => memory.namespace_terminating = true,
     }
 }
 
-fn done(memory: &mut Memory, step: &Step) {
+fn ignored(memory: &mut Memory, step: &Step, now: Timestamp) {
+    match step {
+        Step::PatchStatus { status, .. } => memory.ignored = Some(status::words(status)),
+        _ => {
+            let message = "it took the change, and a policy or a limit undid it";
+            refused(memory, step, message.to_owned(), now);
+        }
+    }
+}
+
+fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
     match step {
         Step::CreatePod { .. } => {
             memory.failures = 0;
@@ -36,10 +49,17 @@ fn done(memory: &mut Memory, step: &Step) {
             memory.pod_refusal = None;
             memory.accepted = Some(ask.clone());
         }
-        Step::DeletePod { failures, .. } => memory.failures = *failures,
-        Step::SetImage { .. } => memory.pod_refusal = None,
+        Step::DeletePod { failures, .. } => {
+            memory.failures = *failures;
+            memory.delete_refusal = None;
+        }
+        Step::SetImage { ask, .. } => {
+            let earlier = memory.healed.as_ref();
+            memory.healed = Some(Refusal::after(earlier, ask.clone(), String::new(), now));
+            memory.pod_refusal = None;
+        }
         Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
-        Step::PatchStatus { .. } => {}
+        Step::PatchStatus { .. } => memory.ignored = None,
     }
 }
 
@@ -55,6 +75,11 @@ fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {
             let earlier = memory.claim_refusal.as_ref();
             memory.claim_refusal = Some(Refusal::after(earlier, size.clone(), message, now));
         }
-        Step::DeletePod { .. } | Step::PatchStatus { .. } => {}
+        Step::DeletePod { version, .. } => {
+            let earlier = memory.delete_refusal.as_ref();
+            let uid = version.uid.clone();
+            memory.delete_refusal = Some(Refusal::after(earlier, uid, message, now));
+        }
+        Step::PatchStatus { .. } => {}
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Decision, Finding, Kind, Plan, Step, earliest};
+use super::{Decision, Finding, Kind, Plan, Step, earliest, later};
 use crate::names;
 use crate::seen::{Controller, Phase, Pod, Seen, Service, Workspace};
 use crate::workspace::{Reason, WorkspaceStatus};
@@ -35,7 +35,8 @@ pub(super) fn conclude(
         };
     }
     let status = status(seen, workspace, &decision.finding, now);
-    if status == workspace.status {
+    let ignored = seen.memory.ignored.as_ref();
+    if status == workspace.status || ignored.is_some_and(|it| *it == words(&status)) {
         return Plan {
             step: None,
             wake: decision.wake,
@@ -83,8 +84,8 @@ fn due(
     }
     match kind {
         Kind::Ready | Kind::Suspended => since,
-        Kind::Problem | Kind::Stalled => since + PROBLEM_LASTS,
-        Kind::Progress => since + PROGRESS_LASTS,
+        Kind::Problem | Kind::Stalled => later(since, PROBLEM_LASTS),
+        Kind::Progress => later(since, PROGRESS_LASTS),
     }
 }
 
@@ -162,6 +163,15 @@ fn conditions(
         }
         Kind::Stalled => vec![this(READY, false), this(STALLED, true)],
     }
+}
+
+/// A status without its times, which differ each time that it is not stored.
+pub(super) fn words(status: &WorkspaceStatus) -> String {
+    let mut status = status.clone();
+    for condition in &mut status.conditions {
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    format!("{status:?}")
 }
 
 /// Kubernetes keeps its times in whole seconds.

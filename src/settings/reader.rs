@@ -14,6 +14,11 @@ use super::{Environment, RUNTIMES, known};
 const ON_RESTART: &str = "OnRestart";
 const PACED: &str = "Paced";
 
+/// Of a list in the settings: what needs more is a mistake, and would fill messages and objects.
+const MOST_ITEMS: usize = 100;
+/// What is told of what is odd: the rest is seen when these are mended.
+const MOST_WARNINGS: usize = 10;
+
 /// A method that finds an error notes it and answers as if the setting were unset;
 /// [`Reader::finish`] sees to it that such an answer reaches nobody.
 pub(super) struct Reader<'a> {
@@ -35,7 +40,7 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) -> Result<Vec<String>, Invalid> {
         match Invalid::new(self.errors) {
             Some(invalid) => Err(invalid),
-            None => Ok(self.warnings),
+            None => Ok(first(self.warnings)),
         }
     }
 
@@ -62,10 +67,19 @@ impl<'a> Reader<'a> {
     /// nothing between: neither can be taken for something else.
     fn list(&mut self, key: &str, parse: impl Fn(&str) -> Result<String, Fault>) -> Vec<String> {
         let place = format!("{key} lists");
-        let items = self.get(key).unwrap_or_default().split(',');
-        let items = items.map(|item| item.trim_matches(' '));
+        let value = self.get(key).unwrap_or_default();
+        let items = value.split(',').map(|item| item.trim_matches(' '));
+        let items: Vec<_> = items.filter(|item| !item.is_empty()).collect();
+        if items.len() > MOST_ITEMS {
+            let fault = Fault::new(
+                format!("has {} items", items.len()),
+                format!("write at most {MOST_ITEMS}"),
+            );
+            self.error(key, &format!("{key} is"), value, &fault);
+            return Vec::new();
+        }
         items
-            .filter(|item| !item.is_empty())
+            .into_iter()
             .filter_map(|item| {
                 parse(item)
                     .map_err(|fault| self.error(key, &place, item, &fault))
@@ -194,8 +208,10 @@ impl<'a> Reader<'a> {
             if FIXED.contains(&key.as_str()) || pinned.is_some_and(|r| known.contains(r)) {
                 continue;
             }
-            let hint =
-                closest(key, known.iter().copied()).map(|right| format!(": did you mean {right}?"));
+            // What is not told need not be worked out, and there may be thousands.
+            let told = self.warnings.len() < MOST_WARNINGS;
+            let hint = told.then(|| closest(key, known.iter().copied())).flatten();
+            let hint = hint.map(|right| format!(": did you mean {right}?"));
             let key = quote(key);
             let what = match pinned {
                 Some(_) => format!("pins no known runtime (see {EXTRA_RUNTIMES_KEY})"),
@@ -206,6 +222,16 @@ impl<'a> Reader<'a> {
                 .push(format!("{key} {what} and has no effect{end}"));
         }
     }
+}
+
+/// The first warnings, and how many more there are.
+fn first(mut warnings: Vec<String>) -> Vec<String> {
+    let more = warnings.len().saturating_sub(MOST_WARNINGS);
+    warnings.truncate(MOST_WARNINGS);
+    if more > 0 {
+        warnings.push(format!("There are {more} more warnings."));
+    }
+    warnings
 }
 
 /// A prefix under which every known runtime has a valid image.

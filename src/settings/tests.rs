@@ -95,11 +95,11 @@ fn all_errors_are_told() {
 
 #[test]
 fn many_errors_do_not_fill_a_log() {
-    let names = vec!["B"; 1000].join(",");
+    let names = vec!["B"; 100].join(",");
     let message = parse(&[(IMAGE_PULL_SECRETS_KEY, &names)])
         .expect_err("invalid")
         .to_string();
-    assert!(message.ends_with(" There are 990 more errors."));
+    assert!(message.ends_with(" There are 90 more errors."));
     assert_eq!(message.matches("which").count(), 10);
 }
 
@@ -340,4 +340,34 @@ proptest! {
         let again = Settings::parse(&parsed.settings.to_data(), &environment(&own));
         prop_assert_eq!(again.expect("valid").settings, parsed.settings);
     }
+}
+
+#[test]
+fn a_list_that_is_too_long_is_refused_and_many_unknown_keys_are_told_in_short() {
+    let many = |count: usize| {
+        (0..count)
+            .map(|n| format!("r{n}"))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let parse = |key: &str, value: String| {
+        Settings::parse(&[(key.to_owned(), value)].into(), &Environment::default())
+    };
+    assert!(parse(EXTRA_RUNTIMES_KEY, many(100)).is_ok());
+    for key in [EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY] {
+        let told = parse(key, many(40_000)).expect_err("too many").to_string();
+        assert!(
+            told.contains("has 40000 items: write at most 100"),
+            "{told}"
+        );
+        assert!(told.len() < 300, "{told}");
+    }
+    let unknown = (0..8000)
+        .map(|n| (format!("KEY_{n}"), "x".to_owned()))
+        .collect();
+    let warnings = Settings::parse(&unknown, &Environment::default())
+        .expect("valid")
+        .warnings;
+    assert_eq!(warnings.len(), 11);
+    assert_eq!(warnings[10], "There are 7990 more warnings.");
 }

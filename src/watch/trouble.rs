@@ -58,7 +58,7 @@ impl Trouble {
             Some(410) => {}
             None => {
                 self.shared = true;
-                let sentence = "the API server cannot be reached".to_owned();
+                let sentence = format!("the API server cannot be reached ({})", cause(error));
                 tell_once(sentence, &mut lock(&self.common.told));
             }
             Some(401) => {
@@ -87,6 +87,15 @@ impl Trouble {
             info!("the API server answers again");
         }
     }
+}
+
+/// The last of an error's causes: the one that says what to do.
+fn cause(error: &watcher::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -103,6 +103,9 @@ pub enum Reason {
     PodRejected,
     /// A Pod of the same name belongs to someone else: delete it, or rename the Workspace.
     PodNotOwned,
+    /// The Pod has lost an annotation by which it is known what it was told to run. It is left
+    /// alone: delete it to have it started anew.
+    PodAltered,
     /// The old Pod hangs in Terminating, as on a lost node: taint that node as out of service.
     /// Nothing is ever force-deleted.
     PodStuckTerminating,

@@ -20,3 +20,4 @@ mod settings;
 mod startup;
 mod status;
 mod storage;
+mod undone;

@@ -431,3 +431,75 @@ fn a_refused_claim_and_a_refused_pod_are_both_paced() {
     world.pass_time(600);
     assert!(world.took().len() < 40, "{:?}", world.took());
 }
+
+/// Found by review: a write that changes nothing was repeated for ever, as fast as it was answered.
+#[test]
+fn a_growth_that_is_undone_is_told_and_paced_and_keeps_no_pod_waiting() {
+    let mut world = World::new(&json!({"storage": {"size": "1Gi"}}));
+    world.settle();
+    world.undoes = true;
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.pod = None;
+    world.settle();
+    assert_eq!(world.took()[2..], ["PatchClaim", "CreatePod"]);
+    world.run();
+    world.pass_time(600);
+    let patches = world
+        .took()
+        .iter()
+        .filter(|it| **it == "PatchClaim")
+        .count();
+    assert!(
+        (2..15).contains(&patches),
+        "paced: {patches} in ten minutes"
+    );
+    world.undoes = false;
+    world.pass_time(301);
+    assert_eq!(world.state(), "Ready", "healed when nobody undoes it");
+}
+
+#[test]
+fn a_status_that_is_not_stored_is_not_written_again_and_again() {
+    let mut world = World::new(&json!({}));
+    world.settle();
+    world.run();
+    world.undoes = true;
+    world.settle();
+    world.pass_time(60);
+    assert_eq!(world.took(), ["CreatePod", "PatchStatus"]);
+    world.undoes = false;
+    world.agent(json!({"ready": false, "state": {"running": {}}}));
+    world.pass_time(31);
+    assert_eq!(world.state(), "NotReady", "another one is written");
+}
+
+#[test]
+fn a_pod_that_may_not_be_deleted_is_told_and_tried_again_in_time() {
+    let mut world = World::ready(&json!({}));
+    world.refuses_deletes = true;
+    world.edit("suspend", json!(true));
+    world.settle();
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    assert!(world.condition("Stalled").contains("delete"));
+    assert!(world.condition("Ready").starts_with("True"));
+    world.refuses_deletes = false;
+    world.pass_time(30);
+    assert_eq!(world.state(), "Suspended");
+}
+
+#[test]
+fn a_pod_without_its_revision_is_told_and_not_called_ready() {
+    let mut world = World::ready(&json!({}));
+    let pod = world.pod.as_mut().expect("a Pod");
+    pod["metadata"]["annotations"] = json!({});
+    world.edit("tag", json!("v9"));
+    world.pass_time(4);
+    assert_eq!(
+        (world.state().as_str(), world.took()),
+        ("PodAltered", vec!["PatchStatus"])
+    );
+    world.pod = None;
+    world.settle();
+    assert!(world.image().ends_with(":v9"));
+}

@@ -267,3 +267,18 @@ fn a_workspace_whose_change_waits_for_valid_settings_is_woken_by_them() {
     assert_eq!(world.state(), "InvalidSettings");
     assert!(world.awaits_settings());
 }
+
+/// Found by review: two operators with different environments answered each other as fast as
+/// they could.
+#[test]
+fn whoever_undoes_a_healing_is_not_answered_at_once_again_and_again() {
+    let mut world = World::stuck(&json!({}));
+    world.settings = settings(TO_B);
+    for _ in 0..600 {
+        world.pass_time(1);
+        let pod = world.pod.as_mut().expect("a Pod");
+        pod["metadata"]["annotations"]["molecule.ai/image"] = json!(langgraph(A));
+    }
+    let healed = world.took().iter().filter(|it| **it == "SetImage").count();
+    assert!((2..12).contains(&healed), "paced: {healed} in ten minutes");
+}

@@ -26,6 +26,10 @@ pub struct World {
     pub now: Timestamp,
     /// What the API server answers to the next creates, dry runs and patches of Pods and claims.
     pub refuses: Option<String>,
+    /// Whether Pods may not be deleted.
+    pub refuses_deletes: bool,
+    /// Patches are taken and change nothing, as under a policy that undoes them.
+    pub undoes: bool,
     /// Every step so far.
     pub steps: Vec<Step>,
     counter: u32,
@@ -44,6 +48,8 @@ impl World {
             settings: settings(&[("MOLECULE_IMAGE_REGISTRY", A)]),
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             refuses: None,
+            undoes: false,
+            refuses_deletes: false,
             steps: Vec::new(),
             counter: 0,
         };
@@ -152,6 +158,10 @@ impl World {
     }
 
     fn apply(&mut self, step: &Step) -> Answer {
+        let patches = matches!(step, Step::PatchClaim { .. } | Step::PatchStatus { .. });
+        if self.undoes && patches {
+            return Answer::NoEffect;
+        }
         if let Some(message) = &self.refuses
             && !matches!(step, Step::DeletePod { .. } | Step::PatchStatus { .. })
         {
@@ -175,6 +185,9 @@ impl World {
                 pod["metadata"]["annotations"]["molecule.ai/image"] = json!(ask.image);
                 pod["metadata"]["annotations"]["molecule.ai/healedAt"] = json!(at.to_string());
                 self.touch_pod();
+            }
+            Step::DeletePod { .. } if self.refuses_deletes => {
+                return Answer::Refused("you may not".into());
             }
             Step::DeletePod { .. } => self.pod = None,
             Step::CreateClaim { claim, .. } => {
