@@ -303,7 +303,7 @@ async fn foreign_pods_are_left_alone_and_their_end_is_noticed_at_once() {
 
 #[tokio::test]
 async fn the_pod_of_another_workspace_is_told_and_not_touched() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.workspace("first", "{}");
     world.ready("first").await;
     // The garbage collector has no reason to delete it.
