@@ -1,4 +1,4 @@
-use container_image_dist_ref::ImgRef;
+use oci_spec::distribution::Reference;
 use proptest::prelude::*;
 
 use super::*;
@@ -89,20 +89,18 @@ fn the_registry_host_is_what_stands_before_the_first_slash() {
     }
 }
 
-/// The parser is not the one that the settings use, nor made from the same expression: it is
-/// written by hand and tested against the reference library that kubelets use.
+/// The parser is not the one that the settings use, nor written as that is: it is one regular
+/// expression, that of the reference library which kubelets use.
 fn assert_parses_into(reference: &str, host: &str, path: &str, version: Version<'_>) {
-    let parsed = ImgRef::new(reference);
-    let parsed = parsed.unwrap_or_else(|error| panic!("{reference}: {:?}", error.kind()));
-    let digest = parsed.digest().map(|digest| digest.to_str());
-    assert_eq!(parsed.domain().map(|domain| domain.to_str()), Some(host));
-    assert_eq!(parsed.path().to_str(), path);
+    let parsed = Reference::try_from(reference);
+    let parsed = parsed.unwrap_or_else(|error| panic!("{reference}: {error}"));
+    assert_eq!((parsed.registry(), parsed.repository()), (host, path));
     let expected = match version {
         Version::Default => (Some("latest"), None),
         Version::Tag(tag) => (Some(tag), None),
         Version::Digest(digest) => (None, Some(digest)),
     };
-    assert_eq!((parsed.tag(), digest), expected);
+    assert_eq!((parsed.tag(), parsed.digest()), expected);
 
     // What readers rewrite: a host that is no host, and Docker Hub's short and old names.
     assert!(

@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
+use container_image_dist_ref::ImgRef;
 
 use super::fault::{Fault, quote};
 use super::values::{is_label, plain};
@@ -66,9 +66,9 @@ impl Prefix {
                 format!("write a prefix of at most {most} characters"),
             ));
         }
-        let exact = Reference::try_from(format!("{name}:latest")).is_ok_and(|reference| {
-            (reference.registry(), reference.repository()) == split(&name)
-                && reference.tag() == Some("latest")
+        let exact = ImgRef::new(&format!("{name}:latest")).is_ok_and(|reference| {
+            let host = reference.domain().map_or("", |it| it.to_str());
+            (host, reference.path().to_str()) == split(&name) && reference.tag() == Some("latest")
         });
         if exact {
             Ok(())

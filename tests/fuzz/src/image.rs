@@ -1,6 +1,6 @@
 //! Whether an image is what the settings meant, by a parser that the operator does not use.
 
-use container_image_dist_ref::ImgRef;
+use oci_spec::distribution::Reference;
 use workspace_operator::settings::Settings;
 
 /// Why this is not an image of these settings.
@@ -8,7 +8,7 @@ use workspace_operator::settings::Settings;
 /// # Errors
 /// One sentence.
 pub fn check(settings: &Settings, image: &str) -> Result<(), String> {
-    let parsed = ImgRef::new(image).map_err(|error| format!("{image:?}: {:?}", error.kind()))?;
+    let parsed = Reference::try_from(image).map_err(|error| format!("{image:?}: {error}"))?;
     let prefix = settings.registry();
     let name = image
         .strip_prefix(prefix.as_str())
@@ -18,14 +18,12 @@ pub fn check(settings: &Settings, image: &str) -> Result<(), String> {
     if !settings.knows(runtime) {
         return Err(format!("{image:?} has a runtime that is not known"));
     }
-    let host = parsed.domain().map(|it| it.to_str().to_owned());
-    if host.as_deref() != Some(prefix.host()) {
+    let host = parsed.registry();
+    if host != prefix.host() {
         return Err(format!("{image:?} is read as one of {host:?}"));
     }
-    let tag = parsed.tag();
-    let digest = parsed.digest().map(|it| it.to_str());
     let version = &name[runtime.len()..];
-    let read = match (tag, digest) {
+    let read = match (parsed.tag(), parsed.digest()) {
         (Some(tag), None) => format!(":{tag}"),
         (None, Some(digest)) => format!("@{digest}"),
         (None, None) | (Some(_), Some(_)) => String::new(),
