@@ -131,10 +131,6 @@ fn text() -> BoxedStrategy<Value> {
     ])
 }
 
-fn time() -> BoxedStrategy<Value> {
-    mostly(one_of(&TIMES))
-}
-
 fn whole() -> BoxedStrategy<Value> {
     mostly(prop_oneof![
         3 => (0..1000_i64).prop_map(Value::from),
@@ -151,16 +147,27 @@ fn metadata(
     annotations: BoxedStrategy<Value>,
     labels: BoxedStrategy<Value>,
 ) -> BoxedStrategy<Value> {
-    let owner = some_of(vec![
-        ("uid", one_of(&[UID, "ws-2"])),
-        ("controller", any::<bool>().prop_map(Value::from).boxed()),
-        ("kind", one_of(&["Workspace", "ReplicaSet"])),
-        ("apiVersion", one_of(&["molecule.ai/v1alpha1", "apps/v1"])),
-        ("name", one_of(&["w"])),
-    ]);
+    let owner = |kind: &str, group: &str, uid: &str| {
+        json!({
+            "kind": kind, "apiVersion": format!("{group}/v1"), "name": "w", "uid": uid,
+            "controller": true,
+        })
+    };
+    let owner = prop_oneof![
+        6 => Just(owner("Workspace", "molecule.ai", UID)),
+        1 => Just(owner("Workspace", "molecule.ai", "ws-2")),
+        1 => Just(owner("ReplicaSet", "apps", UID)),
+    ];
     let valid = select(&TIMES[..6]).prop_map(Value::from).boxed();
     let gone = proptest::option::weighted(0.2, valid.clone()).prop_map(Value::from);
-    (annotations, labels, valid, gone, 0..9_i64, vec(owner, 0..2))
+    (
+        annotations,
+        labels,
+        valid,
+        gone,
+        0..9_i64,
+        vec(owner, 0..=1),
+    )
         .prop_map(|(annotations, labels, created, gone, generation, owners)| {
             json!({
                 "name": "w", "namespace": "ns", "uid": UID, "resourceVersion": "7",
@@ -185,14 +192,18 @@ fn conditions() -> BoxedStrategy<Value> {
         "Reconciling",
     ];
     let types: BoxedStrategy<Value> = select(types.to_vec()).prop_map(Value::from).boxed();
-    list(some_of(vec![
-        ("type", types),
-        ("status", one_of(&["True", "False", "Unknown"])),
+    let rest = some_of(vec![
         ("reason", one_of(&["Unschedulable", "Ready", "x"])),
-        ("message", text()),
-        ("lastTransitionTime", time()),
-        ("observedGeneration", whole()),
-    ]))
+        ("message", one_of(&TEXTS)),
+        ("lastTransitionTime", one_of(&TIMES[..6])),
+    ]);
+    let condition = (types, one_of(&["True", "False", "Unknown"]), rest);
+    let condition = condition.prop_map(|(type_, status, mut rest)| {
+        rest["type"] = type_;
+        rest["status"] = status;
+        rest
+    });
+    vec(condition, 0..4).prop_map(Value::from).boxed()
 }
 
 /// A Workspace as stored.
@@ -230,11 +241,17 @@ pub fn workspace() -> BoxedStrategy<Value> {
         ("state", one_of(&["Ready", "Pending", "FromTheFuture"])),
         ("image", mostly(one_of(&IMAGES))),
         ("pod", text()),
-        ("conditions", conditions()),
+        ("conditions", mostly(conditions())),
     ]);
     let annotations = texts_by(vec![("molecule.ai/restartedAt", &TIMES)]);
     let meta = metadata(annotations, Just(Value::Null).boxed());
-    object(meta, vec![("spec", sparse(spec)), ("status", status)])
+    let rest = object(meta, vec![("status", status)]);
+    (rest, mostly(sparse(spec)))
+        .prop_map(|(mut object, spec)| {
+            object["spec"] = spec;
+            object
+        })
+        .boxed()
 }
 
 /// Mostly few fields: with all of them hardly any spec would decode.
@@ -256,15 +273,12 @@ fn sparse(spec: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
 }
 
 fn object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
-    (
-        meta,
-        some_of(
-            parts
-                .into_iter()
-                .map(|(name, it)| (name, mostly(it)))
-                .collect(),
-        ),
-    )
+    let parts = parts.into_iter().map(|(name, it)| (name, mostly(it)));
+    typed_object(meta, parts.collect())
+}
+
+fn typed_object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
+    (meta, some_of(parts))
         .prop_map(|(meta, mut object)| {
             object["metadata"] = meta;
             object
@@ -272,7 +286,7 @@ fn object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value>
         .boxed()
 }
 
-/// A Pod as stored.
+/// A Pod as stored: the API server sees to the types, and anyone to the annotations.
 pub fn pod() -> BoxedStrategy<Value> {
     let reasons = [
         "ErrImagePull",
@@ -285,11 +299,12 @@ pub fn pod() -> BoxedStrategy<Value> {
     let reason: BoxedStrategy<Value> = select(reasons.to_vec()).prop_map(Value::from).boxed();
     let terminated = some_of(vec![
         ("exitCode", (-9..300_i64).prop_map(Value::from).boxed()),
-        ("reason", text()),
+        ("reason", one_of(&TEXTS)),
         ("startedAt", one_of(&TIMES[..6])),
         ("finishedAt", one_of(&TIMES[..6])),
     ]);
-    let waiting = some_of(vec![("reason", mostly(reason)), ("message", text())]);
+    let messages = prop_oneof![one_of(&TEXTS), any::<String>().prop_map(Value::from)];
+    let waiting = some_of(vec![("reason", reason), ("message", messages.boxed())]);
     let state = some_of(vec![
         ("waiting", waiting),
         ("running", Just(json!({})).boxed()),
@@ -314,8 +329,17 @@ pub fn pod() -> BoxedStrategy<Value> {
         ),
         ("reason", one_of(&["Evicted"])),
         ("conditions", conditions()),
-        ("containerStatuses", list(container)),
+        (
+            "containerStatuses",
+            vec(container, 0..3).prop_map(Value::from).boxed(),
+        ),
     ]);
+    let serves = json!({
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
+    });
+    let status = prop_oneof![3 => status, 1 => Just(serves)].boxed();
     let containers = some_of(vec![
         ("name", one_of(&["agent", "sidecar"])),
         ("image", one_of(&IMAGES)),
@@ -334,8 +358,12 @@ pub fn pod() -> BoxedStrategy<Value> {
         ("molecule.ai/failures", &["1", "9", "4294967295", "-1", "x"]),
         ("molecule.ai/healedAt", &TIMES),
     ]);
-    let meta = metadata(annotations, Just(Value::Null).boxed());
-    object(meta, vec![("spec", spec), ("status", status)])
+    let labels = prop_oneof![
+        6 => Just(json!({"app.kubernetes.io/name": "workspace"})),
+        1 => Just(Value::Null),
+    ];
+    let meta = metadata(annotations, labels.boxed());
+    typed_object(meta, vec![("spec", spec), ("status", status)])
 }
 
 /// A claim as stored.

@@ -1,10 +1,12 @@
 //! Whatever is typed and whatever is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fuzz::{any, image};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use workspace_operator::fleet::{InForce, Source, in_force};
 use workspace_operator::plan::{Answer, Step, awaits_settings, plan, remember};
@@ -23,11 +25,30 @@ fn typed(data: &BTreeMap<String, String>) -> InForce {
     in_force(&source, &Source::Absent, None, &Environment::default())
 }
 
+#[derive(Debug)]
 struct Objects {
     workspace: Option<seen::Workspace>,
     pod: Option<seen::Pod>,
     claim: Option<seen::Claim>,
     service: Service,
+}
+
+/// Objects as stored, decoded as in production.
+fn objects() -> impl Strategy<Value = Objects> {
+    let workspace = proptest::option::weighted(0.95, any::workspace());
+    let pod = proptest::option::of(any::pod());
+    let claim = proptest::option::of(any::claim());
+    let foreign = proptest::bool::ANY;
+    (workspace, pod, claim, foreign).prop_map(|(workspace, pod, claim, foreign)| Objects {
+        workspace: decode::<wire::Workspace>(workspace),
+        pod: decode::<wire::Pod>(pod),
+        claim: decode::<wire::Claim>(claim),
+        service: if foreign {
+            Service::Foreign
+        } else {
+            Service::Ours
+        },
+    })
 }
 
 impl Objects {
@@ -55,8 +76,25 @@ fn images(step: &Step) -> Vec<&str> {
     }
 }
 
+fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::CreatePod { .. } => "CreatePod",
+        Step::TryPod { .. } => "TryPod",
+        Step::SetImage { .. } => "SetImage",
+        Step::DeletePod { .. } => "DeletePod",
+        Step::CreateClaim { .. } => "CreateClaim",
+        Step::PatchClaim { .. } => "PatchClaim",
+        Step::PatchStatus { .. } => "PatchStatus",
+    }
+}
+
 /// Passes with each answer in turn, and again with other settings.
-fn passes(objects: &Objects, typed: [&InForce; 2], now: Timestamp) -> Result<(), String> {
+fn passes(
+    objects: &Objects,
+    typed: [&InForce; 2],
+    now: Timestamp,
+) -> Result<Vec<&'static str>, String> {
+    let mut steps = Vec::new();
     let key = Key::new("ns", "w");
     let answers = [
         Answer::Refused("no".into()),
@@ -76,8 +114,9 @@ fn passes(objects: &Objects, typed: [&InForce; 2], now: Timestamp) -> Result<(),
             image::check(settings, image)?;
         }
         remember(&mut memory, &step, answer, now);
+        steps.push(kind(&step));
     }
-    Ok(())
+    Ok(steps)
 }
 
 proptest! {
@@ -95,20 +134,36 @@ proptest! {
 
     #[test]
     fn whatever_is_stored_the_plan_panics_at_nothing_and_writes_no_wrong_image(
-        workspace in proptest::option::weighted(0.95, any::workspace()),
-        pod in proptest::option::of(any::pod()),
-        claim in proptest::option::of(any::claim()),
+        objects in objects(),
         data in (any::settings(), any::settings()),
         now in any::now(),
-        foreign in any::<bool>(),
     ) {
-        let objects = Objects {
-            workspace: decode::<wire::Workspace>(workspace),
-            pod: decode::<wire::Pod>(pod),
-            claim: decode::<wire::Claim>(claim),
-            service: if foreign { Service::Foreign } else { Service::Ours },
-        };
         let typed = [typed(&data.0), typed(&data.1)];
-        passes(&objects, [&typed[0], &typed[1]], now).map_err(TestCaseError::fail)?;
+        let passed = passes(&objects, [&typed[0], &typed[1]], now);
+        passed.map_err(TestCaseError::fail)?;
     }
+}
+
+/// Objects that never lead to a step would prove nothing of it.
+#[test]
+fn the_objects_lead_to_every_kind_of_step() {
+    const KINDS: [&str; 7] = [
+        "CreateClaim",
+        "CreatePod",
+        "DeletePod",
+        "PatchClaim",
+        "PatchStatus",
+        "SetImage",
+        "TryPod",
+    ];
+    let mut runner = TestRunner::deterministic();
+    let strategy = (objects(), any::settings(), any::now());
+    let mut reached = BTreeSet::new();
+    for _ in 0..20_000 {
+        let tree = strategy.new_tree(&mut runner).expect("a case");
+        let (objects, data, now) = tree.current();
+        let typed = typed(&data);
+        reached.extend(passes(&objects, [&typed, &typed], now).expect("a pass"));
+    }
+    assert_eq!(reached.into_iter().collect::<Vec<_>>(), KINDS);
 }
