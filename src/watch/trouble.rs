@@ -22,7 +22,7 @@ pub(super) fn code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// What was told last, and when.
+/// The class of what was told last, and when.
 type Told = Option<(String, Instant)>;
 
 /// Tells of trouble with a watch once, not at every retry, and of trouble with the API server
@@ -58,15 +58,20 @@ impl Trouble {
             Some(410) => {}
             None => {
                 self.shared = true;
-                let sentence = format!("the API server cannot be reached ({})", cause(error));
-                tell_once(sentence, &mut lock(&self.common.told));
+                // By its class: an API server that goes away is refused, reset and cut in turn.
+                let class = "the API server cannot be reached";
+                let sentence = format!("{class} ({})", cause(error));
+                tell_once(class, &sentence, &mut lock(&self.common.told));
             }
             Some(401) => {
                 self.shared = true;
                 let sentence = "the API server does not accept the operator's credentials";
-                tell_once(sentence.to_owned(), &mut lock(&self.common.told));
+                tell_once(sentence, sentence, &mut lock(&self.common.told));
             }
-            Some(code) => tell_once(sentence(&self.what, code), &mut self.told),
+            Some(code) => {
+                let sentence = sentence(&self.what, code);
+                tell_once(&sentence, &sentence, &mut self.told);
+            }
         }
     }
 
@@ -102,14 +107,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tell_once(sentence: String, last: &mut Told) {
+fn tell_once(class: &str, sentence: &str, last: &mut Told) {
     let now = Instant::now();
     let repeated = last
         .as_ref()
-        .is_some_and(|(told, at)| *told == sentence && now.duration_since(*at) < REPEAT_TROUBLE);
+        .is_some_and(|(told, at)| *told == class && now.duration_since(*at) < REPEAT_TROUBLE);
     if !repeated {
         warn!("{sentence}; trying again");
-        *last = Some((sentence, now));
+        *last = Some((class.to_owned(), now));
     }
 }
 

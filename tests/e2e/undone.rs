@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fixture::{World, condition, text};
+use crate::fixture::{World, condition, image, text};
 
 /// A policy that keeps every claim of this namespace at 1Gi.
 fn keeps_claims_small(namespace: &str) -> String {
@@ -66,13 +66,13 @@ async fn a_size_that_the_api_server_caps_is_asked_for_once() {
         "alice",
         "{storage: {size: 9999999999999Ei, storageClassName: none}}",
     );
-    world.until("pod", "alice", |it| !it.is_null()).await;
+    world.state("alice", "VolumePending").await;
     world.silence(3).await;
 }
 
 #[tokio::test]
 async fn a_setting_that_is_no_text_is_not_an_absent_one() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let good = world.prefix("good");
     world.registry(&good);
     let in_force = |registry: &str| {
@@ -101,5 +101,7 @@ async fn a_setting_that_is_no_text_is_not_an_absent_one() {
         .await;
     assert_eq!(told["data"]["registry"], good.as_str());
     assert!(text(&told, "/data/error").contains("MOLECULE_IMAGE_REGISTRY"));
-    world.silence(3).await;
+    world.workspace("alice", "{}");
+    let pod = world.ready("alice").await;
+    assert!(image(&pod).starts_with(&good));
 }
