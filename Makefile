@@ -18,7 +18,7 @@ help: ## Print this
 build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
-test: model ## Pass every test: cargo test --workspace
+test: ## Pass every test: cargo test --workspace
 	cargo test --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 model: ## Check every interleaving within bounds against the invariants
