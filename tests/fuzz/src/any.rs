@@ -286,8 +286,8 @@ fn typed_object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<
         .boxed()
 }
 
-/// A Pod as stored: the API server sees to the types, and anyone to the annotations.
-pub fn pod() -> BoxedStrategy<Value> {
+/// A container as a kubelet sees it.
+fn container_status() -> BoxedStrategy<Value> {
     let reasons = [
         "ErrImagePull",
         "ImagePullBackOff",
@@ -310,14 +310,18 @@ pub fn pod() -> BoxedStrategy<Value> {
         ("running", Just(json!({})).boxed()),
         ("terminated", terminated),
     ]);
-    let container = some_of(vec![
+    some_of(vec![
         ("name", one_of(&["agent", "sidecar"])),
         ("ready", any::<bool>().prop_map(Value::from).boxed()),
         ("restartCount", (0..3_i64).prop_map(Value::from).boxed()),
         ("imageID", one_of(&[DIGEST, "x@sha256:é", "", "sha256:"])),
         ("state", state.clone()),
         ("lastState", state),
-    ]);
+    ])
+}
+
+/// What a kubelet says of a Pod.
+fn pod_status() -> BoxedStrategy<Value> {
     let status = some_of(vec![
         (
             "observedGeneration",
@@ -331,7 +335,7 @@ pub fn pod() -> BoxedStrategy<Value> {
         ("conditions", conditions()),
         (
             "containerStatuses",
-            vec(container, 0..3).prop_map(Value::from).boxed(),
+            vec(container_status(), 0..3).prop_map(Value::from).boxed(),
         ),
     ]);
     let serves = json!({
@@ -339,7 +343,11 @@ pub fn pod() -> BoxedStrategy<Value> {
         "conditions": [{"type": "Ready", "status": "True"}],
         "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
     });
-    let status = prop_oneof![3 => status, 1 => Just(serves)].boxed();
+    prop_oneof![3 => status, 1 => Just(serves)].boxed()
+}
+
+/// A Pod as stored: the API server sees to the types, and anyone to the annotations.
+pub fn pod() -> BoxedStrategy<Value> {
     let containers = some_of(vec![
         ("name", one_of(&["agent", "sidecar"])),
         ("image", one_of(&IMAGES)),
@@ -363,7 +371,7 @@ pub fn pod() -> BoxedStrategy<Value> {
         1 => Just(Value::Null),
     ];
     let meta = metadata(annotations, labels.boxed());
-    typed_object(meta, vec![("spec", spec), ("status", status)])
+    typed_object(meta, vec![("spec", spec), ("status", pod_status())])
 }
 
 /// A claim as stored.
