@@ -51,12 +51,11 @@ async fn every_write_names_the_state_it_was_planned_from() {
             .filter(|it| it.verb == verb && it.resource == resource)
             .count()
     };
-    assert!(
-        of("patch", "pods") == 1 && of("delete", "pods") == 2,
-        "{:?}",
-        world.writes()
-    );
-    assert!(of("patch", "persistentvolumeclaims") == 1 && of("patch", "workspaces") >= 4);
+    // At least so many: a write that meets a newer state is refused and planned anew.
+    assert!(of("patch", "pods") >= 1, "{:?}", world.writes());
+    assert!(of("delete", "pods") >= 2, "{:?}", world.writes());
+    assert!(of("patch", "persistentvolumeclaims") >= 1);
+    assert!(of("patch", "workspaces") >= 4);
     for event in writes.iter().filter(|it| it.resource != "configmaps") {
         assert!(names_its_version(event), "{event:?}");
     }
