@@ -4,6 +4,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -95,6 +98,38 @@ pub(crate) async fn create_storage_classes(client: &Client) -> Result<()> {
             .create(&PostParams::default(), &class)
             .await?;
     }
+    Ok(())
+}
+
+/// Keeps kwok from deleting a Pod that nobody asked to go.
+///
+/// A kubelet deletes by UID, kwok by name, and twice when a Pod that goes away changes once more:
+/// the second delete would meet the successor.
+pub(crate) async fn guard_successors(client: &Client) -> Result<()> {
+    const NAME: &str = "kwok-deletes-what-is-terminating";
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": NAME},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"],
+                "resources": ["pods"],
+            }]},
+            "matchConditions": [{
+                "name": "by-kwok", "expression": "request.userInfo.username == 'kwok'",
+            }],
+            "validations": [{
+                "expression": "has(oldObject.metadata.deletionTimestamp)",
+                "message": "this is another Pod than the one that was deleted",
+            }],
+        },
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": NAME},
+        "spec": {"policyName": NAME, "validationActions": ["Deny"]},
+    }))?;
+    let params = PostParams::default();
+    Api::all(client.clone()).create(&params, &policy).await?;
+    Api::all(client.clone()).create(&params, &binding).await?;
     Ok(())
 }
 

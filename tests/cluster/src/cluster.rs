@@ -142,6 +142,7 @@ impl Cluster {
         )?);
         stages::create(&client, options.quick_pods).await?;
         bootstrap::create_storage_classes(&client).await?;
+        bootstrap::guard_successors(&client).await?;
         for number in 1..=options.nodes {
             nodes::add(
                 &client,

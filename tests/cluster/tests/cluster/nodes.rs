@@ -45,6 +45,23 @@ async fn a_plain_pod_becomes_ready() -> Result<()> {
     bench.until_gone("one", 3).await
 }
 
+/// A kubelet names the UID of what it deletes; kwok does not, and may delete twice.
+#[tokio::test]
+async fn a_late_delete_of_a_node_spares_the_successor() -> Result<()> {
+    let bench = Bench::new("successor").await?;
+    bench.create("pod", GOOD, "").await?;
+    let pod = bench.until("pod", 8, ready).await?;
+    let namespace = pod.namespace().unwrap_or_default();
+    let delete = format!("delete pod pod -n {namespace} --as=kwok --as-group=system:masters");
+    let words: Vec<&str> = delete.split(' ').collect();
+    let refused = bench.cluster.kubectl().run(&words)?;
+    ensure!(!refused.ok() && refused.stderr.contains("another Pod"));
+    ensure!(bench.pods.get("pod").await?.uid() == pod.uid());
+
+    bench.pods.delete("pod", &DeleteParams::default()).await?;
+    bench.until_gone("pod", 3).await
+}
+
 #[tokio::test]
 async fn an_unschedulable_pod_waits_for_the_scheduler() -> Result<()> {
     let bench = Bench::new("unschedulable").await?;
