@@ -18,8 +18,8 @@ help: ## Print this
 build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
-test: ## Pass every test: cargo test --workspace
-	cargo test --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
+test: model ## Pass every test: those of the workspace, and the model check within its whole bounds
+	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 model: ## Check every interleaving within bounds against the invariants
 	cargo test --profile fast -p model -- --nocapture

@@ -86,7 +86,7 @@ fn create_pod(state: &mut State, basis: &Basis, pod: &core::Pod) -> Outcome {
         return Outcome::Done;
     }
     match state.pod.now() {
-        Some(pod) if pod.owner == (Owner::Foreign { watched: false }) => {
+        Some(pod) if !pod.is_watched() => {
             return Outcome::RanInto(Box::new(pod.clone()));
         }
         Some(_) => return Outcome::Stale,
@@ -105,6 +105,7 @@ fn create_pod(state: &mut State, basis: &Basis, pod: &core::Pod) -> Outcome {
         life: Life::Unscheduled,
         lost: false,
         changed: None,
+        hidden: false,
     }));
     Outcome::Done
 }

@@ -49,6 +49,10 @@ pub enum Event {
     NodeIsLost,
     /// The lost node comes back.
     NodeReturns,
+    /// Someone takes away the label by which the watches show the Pod.
+    LabelIsTaken,
+    /// The label is back.
+    LabelReturns,
     /// A quota or a policy refuses new Pods and new images, or no longer does.
     QuotaIsFull(bool),
     /// Someone creates a Pod `w`, with or without our label.
@@ -84,6 +88,7 @@ impl Cluster {
             Event::PodIsGone,
             Event::GarbageIsCollected,
             Event::NodeReturns,
+            Event::LabelReturns,
             Event::StrangerLeaves,
             Event::QuotaIsFull(false),
         ]);
@@ -108,6 +113,7 @@ impl Cluster {
                 Event::PodIsEvicted,
                 Event::ImageIsForgotten,
                 Event::NodeIsLost,
+                Event::LabelIsTaken,
                 Event::QuotaIsFull(true),
                 Event::StrangerTakesName { watched: true },
                 Event::StrangerTakesName { watched: false },
@@ -136,6 +142,7 @@ impl Cluster {
             | Event::PodIsEvicted
             | Event::ImageIsForgotten
             | Event::NodeIsLost
+            | Event::LabelIsTaken
             | Event::QuotaIsFull(true)
             | Event::StrangerTakesName { .. } => next.spent.faults += 1,
             _ => {}
@@ -154,7 +161,9 @@ impl Cluster {
             | Event::PodIsEvicted
             | Event::ImageIsForgotten
             | Event::NodeIsLost
-            | Event::NodeReturns => fault_of_node(&mut next, event),
+            | Event::NodeReturns
+            | Event::LabelIsTaken
+            | Event::LabelReturns => fault_of_node(&mut next, event),
             Event::GarbageIsCollected => collect(&mut next),
             Event::UserCreates
             | Event::UserEdits(_)
@@ -259,6 +268,8 @@ fn fault_of_node(state: &mut State, event: Event) -> bool {
             pod.going = pod.going.or(Some(state.now + GRACE));
         }
         Event::NodeReturns if pod.lost => pod.lost = false,
+        Event::LabelIsTaken if !pod.hidden => pod.hidden = true,
+        Event::LabelReturns if pod.hidden => pod.hidden = false,
         _ => return false,
     }
     state.pod.write(Some(pod));
@@ -361,6 +372,7 @@ fn stranger(state: &mut State, event: Event) -> bool {
                 life: Life::Running,
                 lost: false,
                 changed: Some(state.now - SignedDuration::from_secs(1)),
+                hidden: false,
             }));
             true
         }

@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 use crate::cluster::Cluster;
 use crate::environment::Event;
 use crate::invariants;
-use crate::state::{History, OPERATORS, Operator, Owner, Registry, Setting, Spent, State, start};
+use crate::state::{History, OPERATORS, Operator, Pod, Registry, Setting, Spent, State, start};
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,8 +87,8 @@ impl Cluster {
             Kind::Settings => state.settings.behind(operator) > 0,
             Kind::Unwatched => {
                 let ran_into = state.operators[operator].ran_into.is_some();
-                let is = state.pod.now().as_ref().map(|pod| pod.owner);
-                ran_into && is != Some(Owner::Foreign { watched: false })
+                let there = state.pod.now().as_ref();
+                ran_into && there.is_none_or(Pod::is_watched)
             }
         };
         if !behind {

@@ -41,8 +41,9 @@
 //!   **registry** serves, denies or hangs, and changes its mind [`cluster::Bounds::registry`] times.
 //! - **Faults**, [`cluster::Bounds::faults`] of them in a run: an operator is killed and started;
 //!   a write is done and its answer lost; the agent exits; the Pod is evicted; the image vanishes
-//!   from its node; the node is lost; new Pods are refused; a stranger takes the Pod's name, with
-//!   or without the label that makes the watches show it. What undoes a fault is free.
+//!   from its node; the node is lost; someone takes our label off the Pod; new Pods are refused;
+//!   a stranger takes the Pod's name, with or without the label that makes the watches show it.
+//!   What undoes a fault is free.
 //! - **Two operators** run at once, without knowing of each other.
 //!
 //! A request that is under way for long needs no state of its own: planned early and done late is

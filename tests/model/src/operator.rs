@@ -152,7 +152,7 @@ impl Cluster {
             self.seen_workspace(it, version)
         });
         let of_watch = state.pod.seen(operator).as_ref();
-        let of_watch = of_watch.filter(|it| it.owner != Owner::Foreign { watched: false });
+        let of_watch = of_watch.filter(|it| it.is_watched());
         let pod = of_watch.or(state.operators[operator].ran_into.as_deref());
         let pod = pod.map(|it| {
             let uid = format!("pod-{}", it.uid);
@@ -226,6 +226,7 @@ fn seen_pod(it: &Pod, version: Version, now: Timestamp) -> seen::Pod {
     seen::Pod {
         version,
         controller: match it.owner {
+            Owner::Workspace(_) if it.hidden => Controller::Hidden,
             Owner::Workspace(uid) => Controller::Workspace(workspace_uid(uid)),
             Owner::Foreign { .. } => Controller::Other,
         },

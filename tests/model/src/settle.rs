@@ -70,10 +70,15 @@ impl Cluster {
     /// where one knows what no watch will ever show the other: other settings in force, or a Pod
     /// that it ran into. They would then tell different things in turn, so only the first goes on.
     fn without_faults(&self, state: &State) -> State {
-        let mut calm = self.caught_up(state.clone());
-        for event in [Event::NodeReturns, Event::QuotaIsFull(false)] {
+        let mut calm = state.clone();
+        for event in [
+            Event::NodeReturns,
+            Event::LabelReturns,
+            Event::QuotaIsFull(false),
+        ] {
             calm = self.happen(&calm, event).unwrap_or(calm);
         }
+        let mut calm = self.caught_up(calm);
         calm.spent = Spent::default();
         let knows = |it: &Operator| (it.in_force, it.ran_into.is_some());
         let [first, second] = &calm.operators;

@@ -99,6 +99,16 @@ pub struct Pod {
     pub lost: bool,
     /// When it last became Ready or ceased to be.
     pub changed: Option<Timestamp>,
+    /// Someone took away the label by which the watches show it.
+    pub hidden: bool,
+}
+
+impl Pod {
+    /// Whether the watches show it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.hidden && self.owner != Owner::Foreign { watched: false }
+    }
 }
 
 /// Whose a Pod is.

@@ -46,20 +46,19 @@ const NARROW: [(&str, Scenario, Bounds); 2] = [
     ),
 ];
 
-const WIDE: [(&str, Scenario, Bounds); 5] = [
+const WIDE: [(&str, Scenario, Bounds); 6] = [
     (
-        "one operator, and one of everything",
+        "one operator, an edit, an edit of the settings and a fault",
         Scenario::Images,
         Bounds {
             edits: 1,
             settings: 1,
-            registry: 1,
             faults: 1,
             ..NOTHING
         },
     ),
     (
-        "one operator, until every time-out is over",
+        "one operator, an outage, a fault, and until every time-out is over",
         Scenario::Images,
         Bounds {
             settings: 1,
@@ -70,11 +69,20 @@ const WIDE: [(&str, Scenario, Bounds); 5] = [
         },
     ),
     (
-        "two operators, an edit and a fault",
+        "two operators and a fault, until every time-out is over",
+        Scenario::Images,
+        Bounds {
+            faults: 1,
+            operators: 2,
+            times: &[0, 60, 3660],
+            ..NOTHING
+        },
+    ),
+    (
+        "two operators and an edit",
         Scenario::Images,
         Bounds {
             edits: 1,
-            faults: 1,
             operators: 2,
             ..NOTHING
         },
