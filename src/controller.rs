@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::apply::{self, Existing, Outcome, Unrecorded};
 use crate::governor::Governor;
-use crate::index::{Change, Index};
+use crate::index::{Change, Index, Woken};
 use crate::journal;
 use crate::names;
 use crate::plan::{self, Answer, Step};
@@ -64,6 +64,8 @@ enum Done {
 
 /// When a create ran into an object that went away at once, or a Service was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How many Workspaces a namespace has that somebody has just begun to use.
+const FEW: usize = 10;
 const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 /// A look costs nothing, and a clock that is set meanwhile must not make a wait much longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -143,7 +145,7 @@ impl Controller {
             }
             Event::Service(change) => {
                 self.listed("services", &change);
-                self.index.take_in_service(change)
+                self.index.take_in_service(change).into()
             }
             Event::Settings(told) => {
                 self.governor.settings(told);
@@ -156,8 +158,17 @@ impl Controller {
                 return;
             }
         };
-        for key in woken {
-            self.queue.add(Item::Workspace(key));
+        self.wake(woken);
+    }
+
+    fn wake(&mut self, woken: Woken) {
+        for key in woken.keys {
+            let item = Item::Workspace(key);
+            if woken.urgent {
+                self.queue.add_urgent(item);
+            } else {
+                self.queue.add(item);
+            }
         }
     }
 
@@ -185,7 +196,7 @@ impl Controller {
                 self.queue.add(Item::Workspace(key));
             }
         }
-        self.queue.add(Item::Fleet);
+        self.queue.add_urgent(Item::Fleet);
     }
 
     fn start_passes(&mut self) {
@@ -222,7 +233,8 @@ impl Controller {
         };
         let ends = seen.memory.namespace_terminating;
         if seen.service == Service::Missing && !ends {
-            self.queue.add(Item::Service(Arc::clone(&key.namespace)));
+            let service = Item::Service(Arc::clone(&key.namespace));
+            self.queue.add_urgent(service);
         }
         let told = seen.workspace.and_then(|it| it.status.state);
         let clock = Timestamp::now();
@@ -320,7 +332,7 @@ impl Controller {
             }
             Outcome::Accepted => {
                 self.remember(key, step, Answer::Done);
-                self.queue.add(item.clone());
+                self.queue.add_urgent(item.clone());
             }
             Outcome::NoEffect => {
                 self.remember(key, step, Answer::NoEffect);
@@ -389,9 +401,10 @@ impl Controller {
             }
             Outcome::Written(_) | Outcome::NoEffect | Outcome::Exists(_) => return,
         };
-        for key in self.index.set_service(namespace, service) {
-            self.queue.add(Item::Workspace(key));
-        }
+        let keys = self.index.set_service(namespace, service);
+        // All of a namespace are no news, one or two are.
+        let urgent = keys.len() <= FEW;
+        self.wake(Woken { keys, urgent });
     }
 
     /// A create ran into an object of the same name.

@@ -73,9 +73,28 @@ pub trait Slot: Sized {
     /// Puts it there, or takes it away.
     #[doc(hidden)]
     fn set(index: &mut Index, key: &Key, object: Option<Box<Self>>);
-    /// Whether there is one.
+    /// What there is.
     #[doc(hidden)]
-    fn is_set(index: &Index, key: &Key) -> bool;
+    fn get<'a>(index: &'a Index, key: &Key) -> Option<&'a Self>;
+    /// Whether somebody waits for what follows from this change.
+    #[doc(hidden)]
+    fn is_urgent(was: Option<&Self>, is: Option<&Self>) -> bool;
+}
+
+/// The Workspaces that a change could matter to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Which.
+    pub keys: Vec<Key>,
+    /// Whether somebody waits for what follows from it: what a list brings is not news.
+    pub urgent: bool,
+}
+
+impl From<Vec<Key>> for Woken {
+    fn from(keys: Vec<Key>) -> Self {
+        let urgent = false;
+        Self { keys, urgent }
+    }
 }
 
 /// All that the watches have shown.
@@ -90,37 +109,40 @@ pub struct Index {
 }
 
 impl Index {
-    /// Takes in a change. Returns the Workspaces that it could matter to.
-    pub fn take_in<T: Slot>(&mut self, change: Change<T>) -> Vec<Key> {
+    /// Takes in a change.
+    pub fn take_in<T: Slot>(&mut self, change: Change<T>) -> Woken {
         match change {
             Change::Listing => {
                 self.listing.insert(T::KIND, HashSet::new());
-                Vec::new()
+                Woken::default()
             }
             Change::Listed(key, object, place) => {
                 self.advance(T::KIND, place);
                 self.listing.entry(T::KIND).or_default().insert(key.clone());
                 T::set(self, &key, Some(object));
-                vec![key]
+                vec![key].into()
             }
-            Change::Complete => self.complete::<T>(),
-            Change::Applied(key, object, place) => {
-                self.advance(T::KIND, place);
-                T::set(self, &key, Some(object));
-                vec![key]
-            }
-            Change::Gone(key, place) => {
-                self.advance(T::KIND, place);
-                T::set(self, &key, None);
-                self.tidy(&key);
-                vec![key]
-            }
+            Change::Complete => self.complete::<T>().into(),
+            Change::Applied(key, object, place) => self.changed(key, Some(object), place),
+            Change::Gone(key, place) => self.changed::<T>(key, None, place),
         }
+    }
+
+    fn changed<T: Slot>(&mut self, key: Key, object: Option<Box<T>>, place: u64) -> Woken {
+        self.advance(T::KIND, place);
+        let urgent = T::is_urgent(T::get(self, &key), object.as_deref());
+        let gone = object.is_none();
+        T::set(self, &key, object);
+        if gone {
+            self.tidy(&key);
+        }
+        let keys = vec![key];
+        Woken { keys, urgent }
     }
 
     fn complete<T: Slot>(&mut self) -> Vec<Key> {
         let listed = self.listing.remove(&T::KIND).unwrap_or_default();
-        let gone = |key: &Key, index: &Self| !listed.contains(key) && T::is_set(index, key);
+        let gone = |key: &Key, index: &Self| !listed.contains(key) && T::get(index, key).is_some();
         let gone: Vec<Key> = self
             .entries
             .keys()
@@ -290,11 +312,14 @@ impl Slot for Workspace {
         entry.workspace = object;
     }
 
-    fn is_set(index: &Index, key: &Key) -> bool {
-        index
-            .entries
-            .get(key)
-            .is_some_and(|entry| entry.workspace.is_some())
+    fn get<'a>(index: &'a Index, key: &Key) -> Option<&'a Self> {
+        index.entries.get(key)?.workspace.as_deref()
+    }
+
+    /// Its user asks for something.
+    fn is_urgent(was: Option<&Self>, is: Option<&Self>) -> bool {
+        let asked = |it: &Self| (it.version.uid.clone(), it.generation, it.revision.clone());
+        is.is_some() && was.map(asked) != is.map(asked)
     }
 }
 
@@ -305,11 +330,13 @@ impl Slot for Pod {
         index.entries.entry(key.clone()).or_default().pod = object;
     }
 
-    fn is_set(index: &Index, key: &Key) -> bool {
-        index
-            .entries
-            .get(key)
-            .is_some_and(|entry| entry.pod.is_some())
+    fn get<'a>(index: &'a Index, key: &Key) -> Option<&'a Self> {
+        index.entries.get(key)?.pod.as_deref()
+    }
+
+    /// An agent is down.
+    fn is_urgent(was: Option<&Self>, is: Option<&Self>) -> bool {
+        was.is_some() && is.is_none()
     }
 }
 
@@ -320,10 +347,54 @@ impl Slot for Claim {
         index.entries.entry(key.clone()).or_default().claim = object;
     }
 
-    fn is_set(index: &Index, key: &Key) -> bool {
-        index
-            .entries
-            .get(key)
-            .is_some_and(|entry| entry.claim.is_some())
+    fn get<'a>(index: &'a Index, key: &Key) -> Option<&'a Self> {
+        index.entries.get(key)?.claim.as_deref()
+    }
+
+    /// The Pod waits for it.
+    fn is_urgent(was: Option<&Self>, is: Option<&Self>) -> bool {
+        was.is_none() && is.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::Version;
+    use crate::workspace::WorkspaceStatus;
+
+    fn workspace(generation: i64, revision: &str) -> Box<Workspace> {
+        Box::new(Workspace {
+            version: Version::default(),
+            generation,
+            deleting: false,
+            spec: Err(String::new()),
+            revision: revision.into(),
+            status: WorkspaceStatus::default(),
+        })
+    }
+
+    #[test]
+    fn what_a_user_asks_for_is_urgent_and_what_a_list_brings_or_we_tell_is_not() {
+        let key = || Key {
+            namespace: "teams".into(),
+            name: "alice".into(),
+        };
+        let mut index = Index::default();
+        let mut urgent = |change| index.take_in::<Workspace>(change).urgent;
+        assert!(!urgent(Change::Listing));
+        assert!(!urgent(Change::Listed(key(), workspace(1, "a"), 1)));
+        assert!(!urgent(Change::Complete));
+        let mut told = workspace(1, "a");
+        told.status.observed_generation = Some(1);
+        assert!(!urgent(Change::Applied(key(), told, 2)), "our own status");
+        assert!(urgent(Change::Applied(key(), workspace(2, "b"), 3)));
+        let restarted = workspace(2, "c");
+        assert!(
+            urgent(Change::Applied(key(), restarted, 4)),
+            "an annotation"
+        );
+        assert!(!urgent(Change::Gone(key(), 5)));
+        assert!(urgent(Change::Applied(key(), workspace(1, "a"), 6)), "new");
     }
 }

@@ -1,6 +1,9 @@
 //! What to look at next: each item at most once at a time, at once or at a set moment.
+//!
+//! What somebody waits for comes before the bulk of a start, an outage or a heal, and does not
+//! hold it up either.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -9,10 +12,14 @@ use tokio::time::Instant;
 /// A queue of items. An item that is added while it is being worked on is worked on again after.
 #[derive(Debug)]
 pub struct Queue<T> {
-    ready: VecDeque<T>,
-    queued: HashSet<T>,
+    urgent: VecDeque<T>,
+    /// An item that became urgent stays here as well, and is passed over.
+    usual: VecDeque<T>,
+    queued: HashMap<T, Lane>,
+    /// How many urgent ones in a row were taken.
+    in_a_row: u8,
     /// What is being worked on, and whether it is to be worked on again.
-    working: HashMap<T, bool>,
+    working: HashMap<T, Option<Lane>>,
     timers: BTreeSet<(Instant, T)>,
     due: HashMap<T, Instant>,
     /// How often an item failed in a row.
@@ -21,14 +28,24 @@ pub struct Queue<T> {
     held: HashMap<T, Instant>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Usual,
+    Urgent,
+}
+
+/// After so many urgent ones it is the turn of one that waits in the usual way.
+const IN_A_ROW: u8 = 3;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 impl<T: Clone + Eq + Hash + Ord> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            ready: VecDeque::new(),
-            queued: HashSet::new(),
+            urgent: VecDeque::new(),
+            usual: VecDeque::new(),
+            queued: HashMap::new(),
+            in_a_row: 0,
             working: HashMap::new(),
             timers: BTreeSet::new(),
             due: HashMap::new(),
@@ -41,13 +58,29 @@ impl<T: Clone + Eq + Hash + Ord> Default for Queue<T> {
 impl<T: Clone + Eq + Hash + Ord> Queue<T> {
     /// Adds an item, to be worked on at once; or, if the server asked for a pause, after it.
     pub fn add(&mut self, item: T) {
+        self.put(item, Lane::Usual);
+    }
+
+    /// Adds an item that somebody waits for.
+    pub fn add_urgent(&mut self, item: T) {
+        self.put(item, Lane::Urgent);
+    }
+
+    fn put(&mut self, item: T, lane: Lane) {
         if self.held.contains_key(&item) {
             return;
         }
         if let Some(again) = self.working.get_mut(&item) {
-            *again = true;
-        } else if self.queued.insert(item.clone()) {
-            self.ready.push_back(item);
+            *again = (*again).max(Some(lane));
+            return;
+        }
+        let queued = self.queued.get(&item).copied();
+        if queued < Some(lane) {
+            self.queued.insert(item.clone(), lane);
+            match lane {
+                Lane::Usual => self.usual.push_back(item),
+                Lane::Urgent => self.urgent.push_back(item),
+            }
         }
     }
 
@@ -73,16 +106,32 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             self.held.remove(&item);
             self.add(item);
         }
-        let item = self.ready.pop_front()?;
+        let item = self.pop()?;
         self.queued.remove(&item);
-        self.working.insert(item.clone(), false);
+        self.working.insert(item.clone(), None);
         Some(item)
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        if self.in_a_row < IN_A_ROW
+            && let Some(item) = self.urgent.pop_front()
+        {
+            self.in_a_row += 1;
+            return Some(item);
+        }
+        self.in_a_row = 0;
+        while let Some(item) = self.usual.pop_front() {
+            if self.queued.get(&item) == Some(&Lane::Usual) {
+                return Some(item);
+            }
+        }
+        self.urgent.pop_front()
     }
 
     /// The work on an item is over.
     pub fn done(&mut self, item: &T) {
-        if self.working.remove(item) == Some(true) {
-            self.add(item.clone());
+        if let Some(Some(lane)) = self.working.remove(item) {
+            self.put(item.clone(), lane);
         }
     }
 
@@ -138,6 +187,33 @@ mod tests {
         assert_eq!(queue.take(now), Some(1));
         queue.done(&1);
         assert_eq!(queue.take(now), None);
+    }
+
+    #[test]
+    fn what_somebody_waits_for_comes_first_and_lets_one_in_four_pass() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        (0..3).for_each(|it| queue.add(it));
+        (10..15).for_each(|it| queue.add_urgent(it));
+        queue.add_urgent(2);
+        queue.add(10);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take(now)).collect();
+        assert_eq!(taken, [10, 11, 12, 0, 13, 14, 2, 1], "each once");
+        assert!(queue.usual.is_empty());
+    }
+
+    #[test]
+    fn what_becomes_urgent_while_it_is_worked_on_is_urgent_afterwards() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add(1);
+        assert_eq!(queue.take(now), Some(1));
+        queue.add_urgent(1);
+        queue.add(1);
+        queue.add(2);
+        queue.done(&1);
+        assert_eq!(queue.take(now), Some(1));
+        assert_eq!(queue.take(now), Some(2));
     }
 
     #[test]
