@@ -182,19 +182,13 @@ impl Controller {
     fn settings_changed(&mut self) {
         if self.governor.decide() {
             let awaits = |key: &&Key| {
-                self.index
-                    .seen(key)
-                    .is_some_and(|it| plan::awaits_settings(&it))
+                let seen = self.index.seen(key);
+                seen.is_some_and(|it| plan::awaits_settings(&it))
             };
-            for key in self
-                .index
-                .keys()
-                .filter(awaits)
-                .cloned()
-                .collect::<Vec<_>>()
-            {
-                self.queue.add(Item::Workspace(key));
-            }
+            let mut keys: Vec<_> = self.index.keys().filter(awaits).cloned().collect();
+            // One namespace after the other: its EndpointSlices change with each Pod.
+            keys.sort_unstable();
+            self.wake(keys.into());
         }
         self.queue.add_urgent(Item::Fleet);
     }
