@@ -48,6 +48,9 @@ pub enum Awaited {
 /// After this long the watch is taken to have missed the write; planning it twice is harmless.
 const AWAIT_AT_MOST: Duration = Duration::from_secs(40);
 
+/// Below that, room for more costs next to nothing.
+const SMALL: usize = 64;
+
 #[derive(Debug, Default)]
 struct Entry {
     workspace: Option<Box<Workspace>>,
@@ -100,7 +103,7 @@ impl From<Vec<Key>> for Woken {
 /// All that the watches have shown.
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Key, Box<Entry>>,
     services: HashMap<Arc<str>, Service>,
     /// How far each watch has come.
     places: HashMap<Kind, u64>,
@@ -166,8 +169,11 @@ impl Index {
     }
 
     fn tidy(&mut self, key: &Key) {
-        if self.entries.get(key).is_some_and(Entry::is_empty) {
+        if self.entries.get(key).is_some_and(|it| it.is_empty()) {
             self.entries.remove(key);
+            if self.entries.len() < self.entries.capacity() / 4 {
+                self.entries.shrink_to(SMALL);
+            }
         }
     }
 

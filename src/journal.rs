@@ -141,9 +141,7 @@ fn state(seen: &Seen<'_>, workspace: &Workspace, state: Option<Reason>, image: O
     }
 }
 
-fn runtime(workspace: &Workspace) -> &str {
-    workspace
-        .spec
-        .as_ref()
-        .map_or("(unknown)", |spec| &spec.runtime)
+fn runtime(workspace: &Workspace) -> String {
+    let spec = workspace.spec.as_ref();
+    spec.map_or_else(|_| "(unknown)".into(), |spec| spec.unpack().runtime)
 }

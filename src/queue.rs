@@ -36,6 +36,8 @@ enum Lane {
 
 /// After so many urgent ones it is the turn of one that waits in the usual way.
 const IN_A_ROW: u8 = 3;
+/// Below that, room for more costs next to nothing.
+const SMALL: usize = 256;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -125,7 +127,23 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
                 return Some(item);
             }
         }
-        self.urgent.pop_front()
+        let item = self.urgent.pop_front();
+        if item.is_none() {
+            self.give_back();
+        }
+        item
+    }
+
+    /// Gives back the memory that a start, an outage or a heal took.
+    fn give_back(&mut self) {
+        if self.usual.capacity() + self.urgent.capacity() > SMALL {
+            self.urgent = VecDeque::new();
+            self.usual = VecDeque::new();
+            self.queued = HashMap::new();
+            self.due.shrink_to(SMALL);
+            self.failures.shrink_to(SMALL);
+            self.held.shrink_to(SMALL);
+        }
     }
 
     /// The work on an item is over.

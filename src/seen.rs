@@ -71,11 +71,37 @@ pub struct Workspace {
     /// Whether it has a deletionTimestamp.
     pub deleting: bool,
     /// What the user asked for, or in one sentence why it does not decode.
-    pub spec: Result<Box<WorkspaceSpec>, String>,
+    pub spec: Result<Packed, String>,
     /// The hash of what the user asked for ([`crate::revision`]).
     pub revision: String,
     /// The status as stored.
     pub status: WorkspaceStatus,
+}
+
+/// A spec as JSON. Decoded, it takes ten times the memory; there are many, and each is looked at
+/// now and then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packed(Box<str>);
+
+impl Packed {
+    /// Packs a spec.
+    ///
+    /// # Panics
+    /// Never: all keys in a spec are strings.
+    #[must_use]
+    pub fn new(spec: &WorkspaceSpec) -> Self {
+        let json = serde_json::to_string(spec).expect("all keys in a spec are strings");
+        Self(json.into())
+    }
+
+    /// The spec.
+    ///
+    /// # Panics
+    /// Never: it was a spec when it was packed.
+    #[must_use]
+    pub fn unpack(&self) -> WorkspaceSpec {
+        serde_json::from_str(&self.0).expect("it was a spec when it was packed")
+    }
 }
 
 /// Whose an object is, by the UID of its controller.
@@ -246,17 +272,17 @@ pub struct Memory {
     /// The reason that holds now, and since when it has been seen.
     pub showing: Option<(Reason, Timestamp)>,
     /// The Pod that the API server refused.
-    pub pod_refusal: Option<Refusal<Ask>>,
+    pub pod_refusal: Option<Box<Refusal<Ask>>>,
     /// The claim that the API server refused, by the size asked for.
-    pub claim_refusal: Option<Refusal<String>>,
+    pub claim_refusal: Option<Box<Refusal<String>>>,
     /// The Pod that the API server refused to delete, by its UID.
-    pub delete_refusal: Option<Refusal<String>>,
+    pub delete_refusal: Option<Box<Refusal<String>>>,
     /// What a Pod was last healed to. Whoever undoes that is not answered at once again and again.
-    pub healed: Option<Refusal<Ask>>,
+    pub healed: Option<Box<Refusal<Ask>>>,
     /// The words of a status that the API server took and did not store.
     pub ignored: Option<String>,
     /// The trial that the API server accepted.
-    pub accepted: Option<Ask>,
+    pub accepted: Option<Box<Ask>>,
     /// How many Pods failed in a row before the one that is to be created.
     pub failures: u32,
     /// The namespace is going away: nothing can be created in it any more.

@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::names;
 use crate::revision::revision;
 use crate::seen::{
-    self, Agent, AgentState, Controller, Exit, Key, Phase, Service as SeenService, Told, Version,
+    self, Agent, AgentState, Controller, Exit, Key, Packed, Phase, Service as SeenService, Told,
+    Version,
 };
 use crate::settings;
 use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceSpec, WorkspaceStatus};
@@ -265,7 +266,11 @@ impl Wire for Workspace {
         let revision = revision(&self.spec, annotation.map(String::as_str));
         let spec = serde_json::from_value::<WorkspaceSpec>(self.spec)
             .map_err(|error| error.to_string())
-            .and_then(|spec| version_fault(&spec).map_or(Ok(Box::new(spec)), Err));
+            .and_then(|spec| version_fault(&spec).map_or_else(|| Ok(Packed::new(&spec)), Err));
+        // One that does not decode is written anew.
+        let mut status =
+            serde_json::from_value(self.status).unwrap_or_else(|_| WorkspaceStatus::default());
+        status.conditions.shrink_to_fit();
         seen::Workspace {
             version: version(&self.metadata),
             generation: self.metadata.generation.unwrap_or_default(),
@@ -274,9 +279,7 @@ impl Wire for Workspace {
                 format!("the stored spec does not decode ({error}); apply the Workspace again")
             }),
             revision,
-            // One that does not decode is written anew.
-            status: serde_json::from_value(self.status)
-                .unwrap_or_else(|_| WorkspaceStatus::default()),
+            status,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Case<'_> {
 
     fn claim_rejected(&self) -> Option<Decision> {
         let size = &self.spec.storage.as_ref()?.size.0;
-        let refusal = self.seen.memory.claim_refusal.as_ref()?;
+        let refusal = self.seen.memory.claim_refusal.as_deref()?;
         let retry = retry_at(refusal, self.now)?;
         (refusal.what == *size).then(|| {
             let message = format!("the API server refused the claim: {}", refusal.message);

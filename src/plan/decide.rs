@@ -40,7 +40,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Decision {
     let spec = match &workspace.spec {
-        Ok(spec) => spec,
+        Ok(spec) => &spec.unpack(),
         Err(error) => {
             return Decision::wait(Finding::new(Kind::Stalled, Reason::InvalidSpec, error));
         }
@@ -203,7 +203,7 @@ impl Case<'_> {
         let Some(Step::DeletePod { version, .. }) = &decision.step else {
             return decision;
         };
-        let refusal = self.seen.memory.delete_refusal.as_ref();
+        let refusal = self.seen.memory.delete_refusal.as_deref();
         let Some(refusal) = refusal.filter(|it| it.what == version.uid) else {
             return decision;
         };
@@ -259,7 +259,7 @@ impl Case<'_> {
             Reason::Replacing,
             "the Pod is being replaced because what was asked for changed",
         );
-        if pod.ready && self.seen.memory.accepted.as_ref() != Some(&ask) {
+        if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
             let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
             pod.metadata.name = Some(format!("{}-trial", self.seen.key.name));
             return Decision::act(
@@ -342,7 +342,7 @@ impl Case<'_> {
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }
-        let healed = self.seen.memory.healed.as_ref();
+        let healed = self.seen.memory.healed.as_deref();
         if let Some(undone) = healed.filter(|it| it.what == ask)
             && let Some(retry) = retry_at(undone, self.now)
         {
@@ -405,7 +405,7 @@ impl Case<'_> {
 
     /// The server refused this very Pod, and it is too early to ask again.
     fn rejected(&self, ask: &Ask) -> Option<Decision> {
-        let refusal = self.seen.memory.pod_refusal.as_ref()?;
+        let refusal = self.seen.memory.pod_refusal.as_deref()?;
         let retry = retry_at(refusal, self.now)?;
         (refusal.what == *ask).then(|| {
             let message = format!("the API server refused the Pod: {}", refusal.message);

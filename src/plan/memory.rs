@@ -47,15 +47,16 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
         }
         Step::TryPod { ask, .. } => {
             memory.pod_refusal = None;
-            memory.accepted = Some(ask.clone());
+            memory.accepted = Some(Box::new(ask.clone()));
         }
         Step::DeletePod { failures, .. } => {
             memory.failures = *failures;
             memory.delete_refusal = None;
         }
         Step::SetImage { ask, .. } => {
-            let earlier = memory.healed.as_ref();
-            memory.healed = Some(Refusal::after(earlier, ask.clone(), String::new(), now));
+            let earlier = memory.healed.as_deref();
+            let healed = Refusal::after(earlier, ask.clone(), String::new(), now);
+            memory.healed = Some(healed.into());
             memory.pod_refusal = None;
         }
         Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
@@ -66,19 +67,21 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
 fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {
     match step {
         Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. } => {
-            let earlier = memory.pod_refusal.as_ref();
-            memory.pod_refusal = Some(Refusal::after(earlier, ask.clone(), message, now));
+            let earlier = memory.pod_refusal.as_deref();
+            let refusal = Refusal::after(earlier, ask.clone(), message, now);
+            memory.pod_refusal = Some(refusal.into());
             // A Pod that was accepted on trial and then refused is to be tried again.
             memory.accepted = None;
         }
         Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
-            let earlier = memory.claim_refusal.as_ref();
-            memory.claim_refusal = Some(Refusal::after(earlier, size.clone(), message, now));
+            let earlier = memory.claim_refusal.as_deref();
+            let refusal = Refusal::after(earlier, size.clone(), message, now);
+            memory.claim_refusal = Some(refusal.into());
         }
         Step::DeletePod { version, .. } => {
-            let earlier = memory.delete_refusal.as_ref();
-            let uid = version.uid.clone();
-            memory.delete_refusal = Some(Refusal::after(earlier, uid, message, now));
+            let earlier = memory.delete_refusal.as_deref();
+            let refusal = Refusal::after(earlier, version.uid.clone(), message, now);
+            memory.delete_refusal = Some(refusal.into());
         }
         Step::PatchStatus { .. } => {}
     }

@@ -25,7 +25,7 @@ fn made(spec: Value, settings: &Settings) -> Value {
     let seen = serde_json::from_value::<wire::Workspace>(stored)
         .expect("a Workspace")
         .seen();
-    let spec = seen.spec.clone().expect("it decodes");
+    let spec = seen.spec.as_ref().expect("it decodes").unpack();
     let ask = ask(&seen, &spec, settings).expect("a known runtime");
     json!(pod(&Key::new("ns", "w"), &seen, &spec, &ask, settings, 0))
 }

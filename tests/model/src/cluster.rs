@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use workspace_operator::fleet::{self, FLEET_LAST_GOOD, InForce, Source};
 use workspace_operator::plan::{self, Plan};
 use workspace_operator::revision::revision;
-use workspace_operator::seen::{Key, Seen};
+use workspace_operator::seen::{Key, Packed, Seen};
 use workspace_operator::settings::{Environment, REGISTRY_KEY, Settings};
 use workspace_operator::workspace::WorkspaceSpec;
 
@@ -48,8 +48,8 @@ pub type Rule = fn(&Seen<'_>, &InForce, Timestamp) -> Plan;
 
 /// A spec, as wire would decode it.
 pub struct Spec {
-    /// Its fields, or why it does not decode.
-    pub decoded: Result<Box<WorkspaceSpec>, String>,
+    /// Its fields, not suspended and suspended, or why it does not decode.
+    pub decoded: Result<[Packed; 2], String>,
     /// The hash of what the user asked for.
     pub revision: String,
     /// The image's runtime and tag, where the runtime has one.
@@ -179,8 +179,13 @@ fn specs(scenario: Scenario) -> Vec<Spec> {
     let spec = |pod, json: Value, image| Spec {
         pod,
         revision: revision(&json, None),
-        decoded: serde_json::from_value(json)
-            .map(Box::new)
+        decoded: serde_json::from_value::<WorkspaceSpec>(json)
+            .map(|spec| {
+                [false, true].map(|suspend| {
+                    let spec = spec.clone();
+                    Packed::new(&WorkspaceSpec { suspend, ..spec })
+                })
+            })
             .map_err(|error| error.to_string()),
         image,
     };

@@ -228,7 +228,7 @@ fn claim_goes_along(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
         Step::PatchClaim { change, .. } => change.owners.as_ref()?,
         _ => return None,
     };
-    let spec = seen.workspace?.spec.as_ref().ok()?;
+    let spec = seen.workspace?.spec.as_ref().ok()?.unpack();
     let retain = spec
         .storage
         .as_ref()

@@ -159,7 +159,7 @@ fn names_anew(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
 
 fn image_in_revision(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
     let image = |workspace: &Workspace| {
-        let spec = workspace.spec.as_ref().ok()?;
+        let spec = workspace.spec.as_ref().ok()?.unpack();
         let settings = in_force.settings.as_ref()?;
         resolver::image(settings, &spec.runtime, resolver::Version::Default).ok()
     };

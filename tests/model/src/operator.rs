@@ -172,15 +172,13 @@ impl Cluster {
 
     fn seen_workspace(&self, it: &Workspace, version: Version) -> seen::Workspace {
         let spec = &self.specs[usize::from(it.spec)];
-        let mut decoded = spec.decoded.clone();
-        if let Ok(spec) = &mut decoded {
-            spec.suspend = it.suspend;
-        }
+        let decoded = spec.decoded.as_ref();
+        let decoded = decoded.map(|both| both[usize::from(it.suspend)].clone());
         seen::Workspace {
             version,
             generation: i64::from(it.generation),
             deleting: it.deleting,
-            spec: decoded,
+            spec: decoded.map_err(Clone::clone),
             revision: spec.revision.clone(),
             status: (*it.status.value).clone(),
         }
