@@ -16,6 +16,8 @@ use crate::wire;
 
 /// Until memory is as it stays.
 const SETTLED: Duration = Duration::from_secs(10);
+/// After all is gone: connections that nobody uses are closed after 90 s.
+const FORGOTTEN: Duration = Duration::from_secs(100);
 const STARTED: &str = "looking after Workspaces";
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
@@ -48,7 +50,7 @@ async fn at(plan: &Plan, report: &mut Report, size: usize) -> Result<()> {
     tokio::time::sleep(SETTLED).await;
     report.at_most("… after a restart", mib(&operator)?, most, "MiB");
     bed.delete_workspaces().await?;
-    tokio::time::sleep(SETTLED).await;
+    tokio::time::sleep(FORGOTTEN).await;
     let gone = mib(&operator)?;
     report.at_most("… after all are deleted", gone, 1.1 * empty, "MiB");
     stop(operator).await
