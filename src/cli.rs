@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,6 +63,16 @@ struct Run {
     /// The name of the ConfigMap that records which settings are in force
     #[arg(long, env = "WORKSPACE_FLEET_NAME", default_value = "workspace-fleet")]
     fleet_name: String,
+    /// Stand for election by a Lease, and write only while elected: for more than one operator
+    #[arg(long, env = "WORKSPACE_LEADER_ELECT", value_parser = BoolishValueParser::new())]
+    leader_elect: bool,
+    /// The name of that Lease, in the namespace of the settings; it must exist
+    #[arg(
+        long,
+        env = "WORKSPACE_LEASE_NAME",
+        default_value = "workspace-operator"
+    )]
+    lease_name: String,
     /// How many requests to the API server may be under way at once
     #[arg(long, env = "WORKSPACE_CONCURRENCY", default_value_t = 32,
           value_parser = clap::value_parser!(u16).range(16..=64))]
@@ -192,6 +203,7 @@ fn options(run: Run) -> Options {
             fleet_name: run.fleet_name,
         },
         concurrency: run.concurrency.into(),
+        lease: run.leader_elect.then_some(run.lease_name),
         environment: Environment {
             registry: run.registry,
         },

@@ -3,35 +3,33 @@
 //!
 //! One task owns all state, so there are no locks; only the requests run beside it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
+mod answers;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{AbortHandle, BoxFuture, abortable};
+use futures::future::{AbortHandle, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::Client;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use crate::apply::{self, Existing, Outcome, Unrecorded};
+use self::answers::Done;
+use crate::apply;
 use crate::governor::Governor;
 use crate::index::{Change, Index, Woken};
 use crate::journal;
-use crate::names;
-use crate::plan::{self, Answer, Step};
+use crate::leader::{Leader, Turn};
+use crate::plan;
 use crate::queue::Queue;
 use crate::seen::{Key, Service};
 use crate::settings::Environment;
 use crate::watch::{self, Event, Scope};
 use crate::window::Window;
-use crate::wire::{self, Wire};
-use crate::workspace::Reason;
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -42,6 +40,9 @@ pub struct Options {
     pub concurrency: usize,
     /// What of the operator's own environment counts.
     pub environment: Environment,
+    /// The name of the Lease by which operators agree which of them writes, in the namespace of
+    /// the settings; `None` = there is no other.
+    pub lease: Option<String>,
 }
 
 /// What there is to look at.
@@ -54,19 +55,6 @@ enum Item {
     Fleet,
 }
 
-/// What has come to its end beside the loop.
-enum Done {
-    /// With the state that the Workspace showed when the step was planned.
-    Step(Key, Option<Reason>, Step, Outcome),
-    Service(Arc<str>, Outcome),
-    Fleet(Result<(BTreeMap<String, String>, u64), Unrecorded>),
-}
-
-/// When a create ran into an object that went away at once, or a Service was refused.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How many Workspaces a namespace has that somebody has just begun to use.
-const FEW: usize = 10;
-const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 /// A look costs nothing, and a clock that is set meanwhile must not make a wait much longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// After a signal, what is under way gets this long to end.
@@ -76,7 +64,11 @@ const LAST_REQUESTS: Duration = Duration::from_millis(700);
 pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()>) {
     let (sender, events) = mpsc::channel(1024);
     watch::start(&client, &options.scope, &sender);
+    let namespace = &options.scope.settings_namespace;
+    let elected = |lease: &String| Leader::elected(client.clone(), namespace, lease);
+    let leader = options.lease.as_ref().map_or_else(Leader::alone, elected);
     let mut controller = Controller {
+        leader,
         client,
         index: Index::default(),
         queue: Queue::default(),
@@ -89,11 +81,13 @@ pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()
         options,
     };
     controller.work(events, stop).await;
+    controller.leader.release().await;
 }
 
 struct Controller {
     client: Client,
     options: Options,
+    leader: Leader,
     index: Index,
     queue: Queue<Item>,
     governor: Governor,
@@ -117,6 +111,7 @@ impl Controller {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                () = self.leader.changed() => {}
                 Some(event) = events.recv() => self.take_in(event),
                 Some(done) = self.under_way.next() => self.conclude(done),
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
@@ -161,7 +156,11 @@ impl Controller {
         self.wake(woken);
     }
 
+    /// Who leads looks at what changed; who begins to lead, at everything.
     fn wake(&mut self, woken: Woken) {
+        if !self.leader.leads() {
+            return;
+        }
         for key in woken.keys {
             let item = Item::Workspace(key);
             if woken.urgent {
@@ -197,10 +196,9 @@ impl Controller {
         if !self.waits_for.is_empty() || !self.governor.is_ready() {
             return;
         }
-        if self.governor.first_look() {
-            journal::started(&self.options.scope, self.governor.in_force());
-        }
-        while self.under_way.len() < self.window.size() {
+        self.leader.enter();
+        self.follow_leader();
+        while self.under_way.len() < self.window.size() && self.leader.may_write(Instant::now()) {
             let Some(item) = self.queue.take(Instant::now()) else {
                 return;
             };
@@ -210,6 +208,34 @@ impl Controller {
                 Item::Fleet => self.fleet_pass(&item),
             }
         }
+    }
+
+    fn follow_leader(&mut self) {
+        while let Some(turn) = self.leader.turn(Instant::now()) {
+            match turn {
+                Turn::Begins => self.look_at_everything(),
+                Turn::Ends => self.let_go(),
+            }
+        }
+    }
+
+    fn look_at_everything(&mut self) {
+        if self.governor.first_look() {
+            journal::started(&self.options.scope, self.governor.in_force());
+        }
+        let keys: Vec<Key> = self.index.keys().cloned().collect();
+        self.wake(keys.into());
+        self.queue.add_urgent(Item::Fleet);
+    }
+
+    /// Another one may write from now on. Of all that is known only what the watches show stays
+    /// true, so this process becomes as one that has just been started.
+    fn let_go(&mut self) {
+        self.under_way.clear();
+        self.waits.drain().for_each(|(_, wait)| wait.abort());
+        self.queue = Queue::default();
+        self.window = Window::new(self.options.concurrency);
+        self.index.forget();
     }
 
     /// One pass over one Workspace: plan, then apply one step.
@@ -283,165 +309,6 @@ impl Controller {
             Done::Fleet(written)
         };
         self.under_way.push(request.boxed());
-    }
-
-    fn conclude(&mut self, done: Done) {
-        match done {
-            Done::Step(key, told, step, outcome) => {
-                let item = Item::Workspace(key.clone());
-                if let Some(seen) = self.index.seen(&key) {
-                    journal::applied(&seen, told, &step, &outcome);
-                }
-                self.note(&key, &item, &step, outcome);
-                self.queue.done(&item);
-            }
-            Done::Service(namespace, outcome) => {
-                let item = Item::Service(Arc::clone(&namespace));
-                self.note_service(&namespace, &item, outcome);
-                self.queue.done(&item);
-            }
-            Done::Fleet(Ok((data, place))) => {
-                self.governor.recorded(data, place);
-                self.queue.succeeded(&Item::Fleet);
-                self.queue.done(&Item::Fleet);
-            }
-            Done::Fleet(Err(Unrecorded { error, retry_after })) => {
-                let pause = self.retry(&Item::Fleet, retry_after, Instant::now());
-                warn!(retry_in = ?pause, "{error}");
-                self.queue.done(&Item::Fleet);
-            }
-        }
-    }
-
-    /// What is remembered of a step, and when to look again.
-    fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
-        let now = Instant::now();
-        match outcome {
-            Outcome::Written(awaited) => {
-                self.queue.succeeded(item);
-                self.window.succeeded();
-                self.remember(key, step, Answer::Done);
-                self.index.expect(key, awaited, now);
-                self.queue.add(item.clone());
-            }
-            Outcome::Accepted => {
-                self.remember(key, step, Answer::Done);
-                self.queue.add_urgent(item.clone());
-            }
-            Outcome::NoEffect => {
-                self.remember(key, step, Answer::NoEffect);
-                self.queue.add(item.clone());
-            }
-            Outcome::Refused(message) => {
-                self.remember(key, step, Answer::Refused(message));
-                // What is remembered of other refusals paces them.
-                if matches!(step, Step::PatchStatus { .. }) {
-                    self.queue.retry(item, None, now);
-                } else {
-                    self.queue.add(item.clone());
-                }
-            }
-            Outcome::NamespaceTerminating => {
-                self.remember(key, step, Answer::NamespaceTerminating);
-            }
-            Outcome::Exists(existing) => self.ran_into(key, item, existing),
-            // The watches bring what is; should they have brought it already, look again soon.
-            Outcome::Stale => {
-                self.queue.retry(item, None, now);
-            }
-            Outcome::Failed { error, retry_after } => {
-                let pause = self.retry(item, retry_after, now);
-                warn!(workspace = %key, retry_in = ?pause, "{error}");
-            }
-        }
-    }
-
-    /// After a request of which nothing is known. Returns the pause.
-    fn retry(&mut self, item: &Item, asked: Option<Duration>, now: Instant) -> Duration {
-        if asked.is_some() {
-            self.window.refused();
-        }
-        self.queue.retry(item, asked, now)
-    }
-
-    fn remember(&mut self, key: &Key, step: &Step, answer: Answer) {
-        if let Some(memory) = self.index.memory(key) {
-            plan::remember(memory, step, answer, Timestamp::now());
-        }
-    }
-
-    fn note_service(&mut self, namespace: &Arc<str>, item: &Item, outcome: Outcome) {
-        let now = Instant::now();
-        let service = match outcome {
-            Outcome::Accepted => Service::Ours,
-            Outcome::Refused(message) => {
-                warn!(%namespace, "no Service {}, so no addresses: {message}", names::SERVICE);
-                self.queue.wake(item.clone(), Some(now + SERVICE_AGAIN));
-                Service::Refused
-            }
-            Outcome::NamespaceTerminating => {
-                self.index.namespace_terminates(namespace);
-                return;
-            }
-            // It exists: the watch is about to show whose it is.
-            Outcome::Stale => {
-                self.queue.wake(item.clone(), Some(now + LOOK_AGAIN));
-                return;
-            }
-            Outcome::Failed { error, retry_after } => {
-                let pause = self.retry(item, retry_after, now);
-                warn!(%namespace, retry_in = ?pause, "{error}");
-                return;
-            }
-            Outcome::Written(_) | Outcome::NoEffect | Outcome::Exists(_) => return,
-        };
-        let keys = self.index.set_service(namespace, service);
-        // All of a namespace are no news, one or two are.
-        let urgent = keys.len() <= FEW;
-        self.wake(Woken { keys, urgent });
-    }
-
-    /// A create ran into an object of the same name.
-    fn ran_into(&mut self, key: &Key, item: &Item, existing: Existing) {
-        let now = Instant::now();
-        match existing {
-            Existing::NoMore => self.queue.wake(item.clone(), Some(now + LOOK_AGAIN)),
-            Existing::Watched(awaited) => {
-                self.index.expect(key, awaited, now);
-                self.queue.add(item.clone());
-            }
-            Existing::Pod(pod) => {
-                let name = key.name.to_string();
-                self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid);
-                self.index.set_unwatched_pod(key, Some(pod));
-                self.queue.add(item.clone());
-            }
-            Existing::Claim(claim) => {
-                let name = names::claim(&key.name);
-                self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid);
-                self.index.set_unwatched_claim(key, Some(claim));
-                self.queue.add(item.clone());
-            }
-        }
-    }
-
-    /// Waits beside the loop until an object that the watches do not show is another or gone.
-    fn await_otherwise<K>(&mut self, key: &Key, name: String, uid: &str)
-    where
-        K: Wire + Resource<Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    {
-        let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
-        let (key, uid) = (key.clone(), uid.to_owned());
-        let (wait, handle) = abortable(async move {
-            watch::until_otherwise(api, &name, &uid).await;
-        });
-        // One wait for each Workspace: a later one is for the object of now.
-        if let Some(earlier) = self.waits.insert(key.clone(), handle) {
-            earlier.abort();
-        }
-        self.awaited
-            .push(wait.map(|ended| ended.ok().map(|()| key)).boxed());
     }
 
     /// There is no such Workspace any more.

@@ -295,6 +295,17 @@ impl Index {
         }
     }
 
+    /// Forgets what only this process knew: what others do from now on, it does not notice.
+    pub fn forget(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.memory = Memory::default();
+            entry.unwatched_pod = None;
+            entry.unwatched_claim = None;
+        }
+        // The moment at which it would be tried again is forgotten as well.
+        self.services.retain(|_, it| *it != Service::Refused);
+    }
+
     /// The Workspaces of a namespace.
     fn in_namespace(&self, namespace: &str) -> Vec<Key> {
         self.keys()
@@ -402,5 +413,28 @@ mod tests {
         );
         assert!(!urgent(Change::Gone(key(), 5)));
         assert!(urgent(Change::Applied(key(), workspace(1, "a"), 6)), "new");
+    }
+
+    #[test]
+    fn who_no_longer_leads_keeps_what_it_saw_and_forgets_what_it_did() {
+        let key = Key::new("teams", "alice");
+        let namespace = Arc::clone(&key.namespace);
+        let mut index = Index::default();
+        index.take_in::<Workspace>(Change::Applied(key.clone(), workspace(1, "a"), 1));
+        index.set_service(&namespace, Service::Refused);
+        let memory = index.memory(&key).expect("it is there");
+        memory.failures = 3;
+        memory.namespace_terminating = true;
+        index.forget();
+        assert_eq!(index.memory(&key), Some(&mut Memory::default()));
+        assert_eq!(index.keys().collect::<Vec<_>>(), [&key]);
+        assert_eq!(
+            index.service(&namespace),
+            Service::Missing,
+            "it is tried again"
+        );
+        index.set_service(&namespace, Service::Foreign);
+        index.forget();
+        assert_eq!(index.service(&namespace), Service::Foreign);
     }
 }

@@ -8,6 +8,7 @@
 //! | [`cli`] | the command line: flags, logs |
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
+//! | [`leader`] | who may write: of several operators, the one that holds the Lease |
 //! | [`governor`] | what is known of the two ConfigMaps |
 //! | [`journal`] | the log lines of a rollout |
 //! | [`watch`] | the watches |
@@ -36,6 +37,7 @@ pub mod fleet;
 pub mod governor;
 pub mod index;
 pub mod journal;
+pub mod leader;
 pub mod names;
 pub mod plan;
 pub mod pod;

@@ -26,6 +26,7 @@ mod objects;
 mod requests;
 
 mod bed;
+mod clock;
 mod pods;
 mod random;
 

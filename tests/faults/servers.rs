@@ -1,13 +1,12 @@
 //! Servers that restart, and clocks that jump.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use cluster::{Options, Server};
 use serde_json::json;
 
 use crate::bed::{Bed, names};
+use crate::clock::Clock;
 use crate::fixture::{World, start_cluster, uid};
 
 const CRD: &str = include_str!("../../crds/workspace.yaml");
@@ -43,46 +42,16 @@ async fn an_api_server_and_an_etcd_that_restart_cost_no_second_pod() {
     rolled_out_through([Server::Apiserver, Server::Etcd]).await;
 }
 
-/// Where Debian's package `libfaketime` puts its library, after the machine's own folder.
-const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
-
-fn faketime() -> Option<String> {
-    let folders = fs::read_dir("/usr/lib").ok()?;
-    let files = folders.flatten().map(|it| it.path().join(FAKETIME));
-    let found = files.into_iter().find(|it| it.exists())?;
-    Some(found.display().to_string())
-}
-
-fn set_clock(file: &Path, offset: &str) {
-    let next = file.with_extension("next");
-    fs::write(&next, offset).expect("the offset is written");
-    fs::rename(&next, file).expect("it takes the place of the old one");
-}
-
 /// The operator's clock jumps ahead and back by an hour while Pods are refused, stuck and created.
 /// What it waits for may come a little late, never an hour late.
 #[tokio::test]
 async fn a_clock_that_jumps_changes_no_pod_and_delays_no_retry() {
-    let Some(library) = faketime() else {
-        println!("SKIPPED: there is no libfaketime here: apt-get install -y faketime");
+    let mut bed = Bed::new().await;
+    let file = format!("{}.clock", bed.world.namespace);
+    let Some(clock) = Clock::new(&bed.world.cluster.folder().join(file)) else {
         return;
     };
-    let mut bed = Bed::new().await;
-    let clock = bed
-        .world
-        .cluster
-        .folder()
-        .join(format!("{}.clock", bed.world.namespace));
-    set_clock(&clock, "+0");
-    let path = clock.display().to_string();
-    let environment = [
-        ("LD_PRELOAD", library.as_str()),
-        ("FAKETIME_TIMESTAMP_FILE", path.as_str()),
-        ("FAKETIME_NO_CACHE", "1"),
-        // A clock that is set is the one on the wall.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ];
-    bed.world.start_with(&[], &environment);
+    bed.world.start_with(&[], &clock.environment());
     bed.world.logged("looking after").await;
     bed.create(&names(5), json!({})).await;
     bed.all(5, "Ready").await;
@@ -99,14 +68,14 @@ async fn a_clock_that_jumps_changes_no_pod_and_delays_no_retry() {
         bed.world.until_refused(&refused).await;
         bed.create(std::slice::from_ref(&name), json!({})).await;
         bed.world.state(&name, "PodRejected").await;
-        set_clock(&clock, offset);
+        clock.set(offset);
         bed.world.kubectl(&["delete", "resourcequota", "full"]);
         bed.world.ready(&name).await;
         // The test's quota counts those that there are.
         bed.world.kubectl(&["delete", "workspace", &name]);
         bed.world.gone("pod", &name).await;
     }
-    set_clock(&clock, "-7200");
+    clock.set("-7200");
     bed.create(&["late".to_owned()], json!({})).await;
     let old = uid(&bed.world.ready("late").await).to_owned();
     bed.world

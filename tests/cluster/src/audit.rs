@@ -1,7 +1,8 @@
 //! What was asked of the API server, by whom: its audit log.
 //!
 //! The server writes a request's line before its answer is complete, so whoever has an
-//! answer finds the request in the log. Health checks, leases and events are left out.
+//! answer finds the request in the log. Health checks, events and the control plane's own
+//! leases are left out.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
@@ -45,7 +46,7 @@ pub struct Event {
     pub dry_run: bool,
     /// Path and query.
     pub request_uri: String,
-    /// The body of a write to a Workspace, Pod, PVC, Service or ConfigMap.
+    /// The body of a write to a Workspace, Pod, PVC, Service, ConfigMap or Lease.
     pub request_object: Option<Value>,
     /// What the client calls itself.
     pub user_agent: String,

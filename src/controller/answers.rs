@@ -1,0 +1,201 @@
+//! What an answer changes: what is remembered, what is awaited, and when to look again.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::abortable;
+use jiff::Timestamp;
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Controller, Item};
+use crate::apply::{Existing, Outcome, Unrecorded};
+use crate::index::Woken;
+use crate::journal;
+use crate::names;
+use crate::plan::{self, Answer, Step};
+use crate::seen::{Key, Service};
+use crate::watch;
+use crate::wire::{self, Wire};
+use crate::workspace::Reason;
+
+/// What has come to its end beside the loop.
+pub(super) enum Done {
+    /// With the state that the Workspace showed when the step was planned.
+    Step(Key, Option<Reason>, Step, Outcome),
+    Service(Arc<str>, Outcome),
+    Fleet(Result<(BTreeMap<String, String>, u64), Unrecorded>),
+}
+
+/// When a create ran into an object that went away at once, or a Service was refused.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How many Workspaces a namespace has that somebody has just begun to use.
+const FEW: usize = 10;
+const SERVICE_AGAIN: Duration = Duration::from_secs(300);
+
+impl Controller {
+    pub(super) fn conclude(&mut self, done: Done) {
+        match done {
+            Done::Step(key, told, step, outcome) => {
+                let item = Item::Workspace(key.clone());
+                if let Some(seen) = self.index.seen(&key) {
+                    journal::applied(&seen, told, &step, &outcome);
+                }
+                self.note(&key, &item, &step, outcome);
+                self.queue.done(&item);
+            }
+            Done::Service(namespace, outcome) => {
+                let item = Item::Service(Arc::clone(&namespace));
+                self.note_service(&namespace, &item, outcome);
+                self.queue.done(&item);
+            }
+            Done::Fleet(Ok((data, place))) => {
+                self.governor.recorded(data, place);
+                self.queue.succeeded(&Item::Fleet);
+                self.queue.done(&Item::Fleet);
+            }
+            Done::Fleet(Err(Unrecorded { error, retry_after })) => {
+                let pause = self.retry(&Item::Fleet, retry_after, Instant::now());
+                warn!(retry_in = ?pause, "{error}");
+                self.queue.done(&Item::Fleet);
+            }
+        }
+    }
+
+    /// What is remembered of a step, and when to look again.
+    fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
+        let now = Instant::now();
+        match outcome {
+            Outcome::Written(awaited) => {
+                self.queue.succeeded(item);
+                self.window.succeeded();
+                self.remember(key, step, Answer::Done);
+                self.index.expect(key, awaited, now);
+                self.queue.add(item.clone());
+            }
+            Outcome::Accepted => {
+                self.remember(key, step, Answer::Done);
+                self.queue.add_urgent(item.clone());
+            }
+            Outcome::NoEffect => {
+                self.remember(key, step, Answer::NoEffect);
+                self.queue.add(item.clone());
+            }
+            Outcome::Refused(message) => {
+                self.remember(key, step, Answer::Refused(message));
+                // What is remembered of other refusals paces them.
+                if matches!(step, Step::PatchStatus { .. }) {
+                    self.queue.retry(item, None, now);
+                } else {
+                    self.queue.add(item.clone());
+                }
+            }
+            Outcome::NamespaceTerminating => {
+                self.remember(key, step, Answer::NamespaceTerminating);
+            }
+            Outcome::Exists(existing) => self.ran_into(key, item, existing),
+            // The watches bring what is; should they have brought it already, look again soon.
+            Outcome::Stale => {
+                self.queue.retry(item, None, now);
+            }
+            Outcome::Failed { error, retry_after } => {
+                let pause = self.retry(item, retry_after, now);
+                warn!(workspace = %key, retry_in = ?pause, "{error}");
+            }
+        }
+    }
+
+    /// After a request of which nothing is known. Returns the pause.
+    fn retry(&mut self, item: &Item, asked: Option<Duration>, now: Instant) -> Duration {
+        if asked.is_some() {
+            self.window.refused();
+        }
+        self.queue.retry(item, asked, now)
+    }
+
+    fn remember(&mut self, key: &Key, step: &Step, answer: Answer) {
+        if let Some(memory) = self.index.memory(key) {
+            plan::remember(memory, step, answer, Timestamp::now());
+        }
+    }
+
+    fn note_service(&mut self, namespace: &Arc<str>, item: &Item, outcome: Outcome) {
+        let now = Instant::now();
+        let service = match outcome {
+            Outcome::Accepted => Service::Ours,
+            Outcome::Refused(message) => {
+                warn!(%namespace, "no Service {}, so no addresses: {message}", names::SERVICE);
+                self.queue.wake(item.clone(), Some(now + SERVICE_AGAIN));
+                Service::Refused
+            }
+            Outcome::NamespaceTerminating => {
+                self.index.namespace_terminates(namespace);
+                return;
+            }
+            // It exists: the watch is about to show whose it is.
+            Outcome::Stale => {
+                self.queue.wake(item.clone(), Some(now + LOOK_AGAIN));
+                return;
+            }
+            Outcome::Failed { error, retry_after } => {
+                let pause = self.retry(item, retry_after, now);
+                warn!(%namespace, retry_in = ?pause, "{error}");
+                return;
+            }
+            Outcome::Written(_) | Outcome::NoEffect | Outcome::Exists(_) => return,
+        };
+        let keys = self.index.set_service(namespace, service);
+        // All of a namespace are no news, one or two are.
+        let urgent = keys.len() <= FEW;
+        self.wake(Woken { keys, urgent });
+    }
+
+    /// A create ran into an object of the same name.
+    fn ran_into(&mut self, key: &Key, item: &Item, existing: Existing) {
+        let now = Instant::now();
+        match existing {
+            Existing::NoMore => self.queue.wake(item.clone(), Some(now + LOOK_AGAIN)),
+            Existing::Watched(awaited) => {
+                self.index.expect(key, awaited, now);
+                self.queue.add(item.clone());
+            }
+            Existing::Pod(pod) => {
+                let name = key.name.to_string();
+                self.await_otherwise::<wire::Pod>(key, name, &pod.version.uid);
+                self.index.set_unwatched_pod(key, Some(pod));
+                self.queue.add(item.clone());
+            }
+            Existing::Claim(claim) => {
+                let name = names::claim(&key.name);
+                self.await_otherwise::<wire::Claim>(key, name, &claim.version.uid);
+                self.index.set_unwatched_claim(key, Some(claim));
+                self.queue.add(item.clone());
+            }
+        }
+    }
+
+    /// Waits beside the loop until an object that the watches do not show is another or gone.
+    fn await_otherwise<K>(&mut self, key: &Key, name: String, uid: &str)
+    where
+        K: Wire + Resource<Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
+        let (key, uid) = (key.clone(), uid.to_owned());
+        let (wait, handle) = abortable(async move {
+            watch::until_otherwise(api, &name, &uid).await;
+        });
+        // One wait for each Workspace: a later one is for the object of now.
+        if let Some(earlier) = self.waits.insert(key.clone(), handle) {
+            earlier.abort();
+        }
+        self.awaited
+            .push(wait.map(|ended| ended.ok().map(|()| key)).boxed());
+    }
+}

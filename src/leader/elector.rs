@@ -1,0 +1,164 @@
+//! Takes the Lease, renews it, and lets it go: the task that stands for election.
+
+use std::mem::{Discriminant, discriminant};
+
+use futures::StreamExt;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::candidate::{Candidate, Claim, Next, Term};
+use super::lease::{Fault, Lease};
+
+/// What the loop and this task tell one another.
+pub(super) struct Line {
+    /// The lists are complete: from now on this process may lead.
+    pub(super) enter: oneshot::Receiver<()>,
+    /// The last write is done.
+    pub(super) stop: oneshot::Receiver<()>,
+    pub(super) terms: watch::Sender<Term>,
+}
+
+pub(super) struct Elector {
+    lease: Lease,
+    candidate: Candidate,
+    terms: watch::Sender<Term>,
+    /// The holder that was told last.
+    told: Option<String>,
+    trouble: Option<Discriminant<Fault>>,
+}
+
+/// Stands for election until it is told to stop, and then lets the Lease go.
+pub(super) async fn run(lease: Lease, identity: String, mut line: Line) {
+    let mut watch = lease.watch();
+    let mut elector = Elector {
+        candidate: Candidate::new(identity, Instant::now()),
+        lease,
+        terms: line.terms,
+        told: None,
+        trouble: None,
+    };
+    let mut entered = false;
+    loop {
+        let mut wake = None;
+        if entered {
+            match elector.candidate.next(Instant::now()) {
+                Next::Read => {
+                    if elector.read().await {
+                        watch = elector.lease.watch();
+                    }
+                    wake = Some(Instant::now());
+                }
+                Next::Claim(claim) => {
+                    elector.claim(claim).await;
+                    wake = Some(Instant::now());
+                }
+                Next::Wait(until) => wake = Some(until),
+            }
+        }
+        tokio::select! {
+            biased;
+            // Without the loop there is nobody to lead for.
+            _ = &mut line.stop => break,
+            _ = &mut line.enter, if !entered => entered = true,
+            Some(seen) = watch.next() => {
+                elector.candidate.saw(seen, Instant::now());
+                elector.publish();
+            }
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+        }
+    }
+    elector.release().await;
+}
+
+impl Elector {
+    /// Returns whether the watch missed something.
+    async fn read(&mut self) -> bool {
+        let answer = self.lease.read().await;
+        let now = Instant::now();
+        match answer {
+            Ok(record) => {
+                if record.is_none() {
+                    self.tell(Fault::Missing);
+                }
+                let missed = self.candidate.read(record, now);
+                self.publish();
+                missed
+            }
+            Err(fault) => {
+                self.failed(fault, now);
+                false
+            }
+        }
+    }
+
+    async fn claim(&mut self, claim: Claim) {
+        let sent = Instant::now();
+        match self.lease.claim(&claim).await {
+            Ok(record) => {
+                self.candidate.claimed(&claim, record, sent, Instant::now());
+                if self.trouble.take().is_some() {
+                    info!("the {} can be renewed again", self.lease);
+                }
+                self.publish();
+            }
+            Err(fault) => self.failed(fault, Instant::now()),
+        }
+    }
+
+    fn failed(&mut self, fault: Fault, now: Instant) {
+        self.candidate.failed(fault == Fault::Outdated, now);
+        self.tell(fault);
+    }
+
+    /// Tells of trouble once, by its kind. That another was quicker is none.
+    fn tell(&mut self, fault: Fault) {
+        let kind = discriminant(&fault);
+        if fault != Fault::Outdated && self.trouble != Some(kind) {
+            warn!("{}; trying again", self.lease.sentence(&fault));
+            self.trouble = Some(kind);
+        }
+    }
+
+    /// Tells the loop of the term, and people of another leader.
+    fn publish(&mut self) {
+        let term = self.candidate.term();
+        self.terms.send_if_modified(|it| {
+            let changed = *it != term;
+            *it = term;
+            changed
+        });
+        let holder = self.candidate.holder().map(str::to_owned);
+        if holder == self.told {
+            return;
+        }
+        match &holder {
+            Some(_) if self.candidate.holds() => {}
+            Some(leader) => info!(leader, "standing by: another operator leads"),
+            None => {}
+        }
+        self.told = holder;
+    }
+
+    /// Another one waits for this: it is tried twice, for the watch may lag behind.
+    async fn release(mut self) {
+        for _ in 0..2 {
+            let Some(version) = self.candidate.held() else {
+                return;
+            };
+            match self.lease.release(version).await {
+                Ok(_) => {
+                    info!("the {} is free", self.lease);
+                    return;
+                }
+                Err(Fault::Outdated) => {
+                    self.read().await;
+                }
+                Err(fault) => {
+                    self.tell(fault);
+                    return;
+                }
+            }
+        }
+    }
+}

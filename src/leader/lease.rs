@@ -1,0 +1,172 @@
+//! The Lease as the API server has it: watched, read and written.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1 as coordination;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Error};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::candidate::{Claim, LEASE, Record, TERM};
+use crate::names;
+use crate::wire::progress;
+
+/// A request that hangs, as on a connection that was lost without a word, leaves time for another
+/// one within a term.
+const DEADLINE: Duration = TERM.checked_div(2).expect("two is not zero");
+
+/// One Lease, and who would like to hold it.
+pub(super) struct Lease {
+    api: Api<coordination::Lease>,
+    namespace: String,
+    name: String,
+    identity: String,
+}
+
+/// Why a request about the Lease came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is no longer as it was seen.
+    Outdated,
+    /// There is none.
+    Missing,
+    /// The API server forbids it.
+    Forbidden,
+    /// Anything else, in a few words.
+    Other(String),
+}
+
+impl Lease {
+    pub(super) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.into(),
+            name: name.into(),
+            identity: identity.into(),
+        }
+    }
+
+    /// Every change of it, and `None` when it goes.
+    pub(super) fn watch(&self) -> BoxStream<'static, Option<Record>> {
+        watcher::watch_object(self.api.clone(), &self.name)
+            .default_backoff()
+            // Whatever is wrong with the watch, the next claim finds and tells.
+            .filter_map(async |seen| seen.ok())
+            .map(|lease| lease.map(record))
+            .boxed()
+    }
+
+    pub(super) async fn read(&self) -> Result<Option<Record>, Fault> {
+        match within(self.api.get(&self.name)).await {
+            Ok(lease) => Ok(Some(record(lease))),
+            Err(Fault::Missing) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Takes or renews it.
+    pub(super) async fn claim(&self, claim: &Claim) -> Result<Record, Fault> {
+        let now = MicroTime(Timestamp::now());
+        let mut spec = json!({
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": LEASE.as_secs(),
+            "renewTime": now,
+        });
+        if let Some(transitions) = claim.transitions {
+            spec["acquireTime"] = json!(now);
+            spec["leaseTransitions"] = json!(transitions);
+        }
+        self.write(&claim.version, spec).await
+    }
+
+    /// Lets it go, so that nobody has to wait until it runs out.
+    pub(super) async fn release(&self, version: &str) -> Result<Record, Fault> {
+        let now = MicroTime(Timestamp::now());
+        let spec = json!({
+            "holderIdentity": "",
+            "leaseDurationSeconds": 1,
+            "acquireTime": now,
+            "renewTime": now,
+        });
+        self.write(version, spec).await
+    }
+
+    async fn write(&self, version: &str, spec: Value) -> Result<Record, Fault> {
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": version},
+            "spec": spec,
+        }));
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let written = within(self.api.patch(&self.name, &params, &patch)).await;
+        written.map(record)
+    }
+
+    /// What is wrong, in one sentence for people.
+    pub(super) fn sentence(&self, fault: &Fault) -> String {
+        match fault {
+            Fault::Missing => {
+                format!("there is no {self}, and without it nobody leads: create it empty")
+            }
+            Fault::Forbidden => format!(
+                "the operator may not use the {self}: grant its ServiceAccount get, list, watch \
+                 and patch"
+            ),
+            Fault::Outdated => format!("the {self} was written by another"),
+            Fault::Other(why) => format!("the {self} cannot be renewed: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease {}/{}", self.namespace, self.name)
+    }
+}
+
+async fn within(
+    request: impl Future<Output = Result<coordination::Lease, Error>>,
+) -> Result<coordination::Lease, Fault> {
+    match timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(|error| fault(&error)),
+        Err(_) => Err(Fault::Other(
+            "the API server does not answer in time".into(),
+        )),
+    }
+}
+
+fn fault(error: &Error) -> Fault {
+    match error {
+        Error::Api(status) => match status.code {
+            404 => Fault::Missing,
+            409 => Fault::Outdated,
+            401 | 403 => Fault::Forbidden,
+            code => Fault::Other(format!("{} ({code})", status.message)),
+        },
+        // Its words differ from one attempt to the next.
+        _ => Fault::Other("the API server cannot be reached".into()),
+    }
+}
+
+fn record(lease: coordination::Lease) -> Record {
+    let version = lease.metadata.resource_version.unwrap_or_default();
+    let spec = lease.spec.unwrap_or_default();
+    let seconds = |it: i32| Duration::from_secs(it.try_into().unwrap_or(0));
+    Record {
+        place: progress(&version),
+        version,
+        holder: spec.holder_identity.unwrap_or_default(),
+        lasts: spec.lease_duration_seconds.map(seconds),
+        transitions: spec.lease_transitions.unwrap_or_default(),
+        times: [spec.acquire_time, spec.renew_time].map(|it| it.map(|it| it.0)),
+    }
+}

@@ -1,0 +1,134 @@
+//! What is asked of the Lease, and what becomes of one that somebody else touches.
+
+use std::time::Duration;
+
+use cluster::Signal;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use crate::pair::Pair;
+
+#[tokio::test]
+async fn idle_operators_only_watch_and_renew() {
+    const SECONDS: u64 = 10;
+    let pair = Pair::started().await;
+    let names = pair.create_all("idle", 10).await;
+    pair.ready(&names).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (leader, standby) = pair.roles().await;
+    let mark = pair.mark();
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    let busy = [leader, standby].map(|it| pair.deeds(it, mark));
+    let renewals = busy[0].claims().len();
+    let of_lease = |it: &&cluster::Event| it.resource == "leases" && it.verb == "patch";
+    let others = |it: &crate::member::Deeds| {
+        let all = it.all().iter();
+        let others = all.filter(|it| !of_lease(it) && it.verb != "watch");
+        others.map(|it| it.request_uri.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(busy.each_ref().map(others), [Vec::<String>::new(), vec![]]);
+    assert!((8..=12).contains(&renewals), "{renewals} in {SECONDS} s");
+    let claims = busy[1].all().iter().filter(of_lease).count();
+    assert_eq!(claims, 0, "the one that stands by claims nothing");
+}
+
+#[tokio::test]
+async fn the_lease_says_who_leads_and_since_when() {
+    let mut pair = Pair::new().await;
+    let empty = pair.lease().await;
+    assert!(empty["spec"]["holderIdentity"].is_null(), "shipped empty");
+    pair.start(0).await;
+    pair.start(1).await;
+    let first = pair.lease().await["spec"].clone();
+    let identity = pair.members[0].identity().expect("it is told");
+    assert_eq!(first["holderIdentity"], identity);
+    assert_ne!(pair.members[1].identity(), Some(identity), "each its own");
+    assert_eq!(first["leaseTransitions"], 1);
+    assert!(first["leaseDurationSeconds"].as_u64() < Some(6));
+    assert_eq!(pair.holder().await, Some(0), "the first one keeps it");
+
+    pair.members[0].signal(Signal::SIGTERM);
+    pair.members[0].ended().await;
+    pair.leads(1).await;
+    let second = pair.lease().await["spec"].clone();
+    assert_eq!(second["leaseTransitions"], 2);
+    assert!(second["acquireTime"].as_str() > first["acquireTime"].as_str());
+
+    pair.members[1].signal(Signal::SIGTERM);
+    pair.members[1].ended().await;
+    let released = pair.lease().await["spec"].clone();
+    assert_eq!(released["holderIdentity"], "");
+    assert_eq!(released["leaseDurationSeconds"], 1);
+}
+
+#[tokio::test]
+async fn without_a_lease_nobody_writes_and_one_sentence_says_so() {
+    let mut pair = Pair::new().await;
+    let name = "workspace-operator";
+    let deleted = pair
+        .lease_api()
+        .delete(name, &DeleteParams::default())
+        .await;
+    deleted.expect("it is deleted");
+    let mark = pair.mark();
+    let names = pair.create_all("waits", 2).await;
+    let command = pair.world.command();
+    pair.members[0].start(command);
+    pair.members[0].logged("there is no Lease").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(
+        pair.members[0].says("there is no Lease"),
+        1,
+        "{}",
+        pair.logs()
+    );
+    let writes = pair.deeds(0, mark).writes();
+    assert!(writes.is_empty(), "{writes:?}");
+
+    let lease = serde_json::from_value(json!({"metadata": {"name": name}}));
+    let created = pair
+        .lease_api()
+        .create(&PostParams::default(), &lease.expect("a Lease"))
+        .await;
+    created.expect("it is created");
+    pair.ready(&names).await;
+}
+
+/// As an admin may who wants neither of them to write for a while.
+#[tokio::test]
+async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
+    let mut pair = Pair::started().await;
+    let (leader, _) = pair.roles().await;
+    let mark = pair.mark();
+    pair.patch_lease(json!({"spec": {
+        "holderIdentity": "admin", "leaseDurationSeconds": 5, "renewTime": "2020-01-01T00:00:00.000000Z",
+    }}))
+    .await;
+    pair.members[leader].logged("no longer leading").await;
+    let names = pair.create_all("later", 3).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for member in 0..2 {
+        let writes = pair.deeds(member, mark).writes();
+        assert!(writes.is_empty(), "{writes:?}\n{}", pair.logs());
+    }
+    pair.ready(&names).await;
+    pair.assert_one_pod_each(&names);
+}
+
+/// An API server that is away for longer than a lease lasts costs no restart.
+#[tokio::test]
+async fn when_nobody_could_renew_one_of_them_goes_on() {
+    let mut pair = Pair::started().await;
+    let (leader, _) = pair.roles().await;
+    let rules = pair.members.each_ref().map(|it| it.cut_off());
+    pair.members[leader].logged("no longer leading").await;
+    let names = pair.create_all("after", 5).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(rules);
+    pair.ready(&names).await;
+    pair.assert_one_pod_each(&names);
+    for member in &mut pair.members {
+        let exited = member.process().exited().expect("the system says");
+        assert_eq!(exited, None, "it is the same process");
+    }
+}
