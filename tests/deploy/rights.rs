@@ -10,7 +10,7 @@ use cluster::{Cluster, Mark, Process, State};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::bed::{DEPLOY, PATIENCE, SYSTEM, empty, folder, must, run, until};
+use crate::bed::{DEPLOY, PATIENCE, SYSTEM, empty, folder, must, run};
 use crate::objects::{Objects, kustomize, yaml};
 
 /// An operator of one namespace, with the shipped rights or one verb less.
@@ -80,10 +80,13 @@ fn variants() -> Vec<Variant> {
     for (number, (name, id, rule, at)) in verbs(&shipped).into_iter().enumerate() {
         let mut objects = shipped.clone();
         let role = objects.get_mut(&id).expect("the Role");
-        role["rules"][rule]["verbs"]
-            .as_array_mut()
-            .expect("verbs")
-            .remove(at);
+        let rules = role["rules"].as_array_mut().expect("rules");
+        let verbs = rules[rule]["verbs"].as_array_mut().expect("verbs");
+        verbs.remove(at);
+        // A rule without a verb is refused.
+        if verbs.is_empty() {
+            rules.remove(rule);
+        }
         variants.push(Variant {
             namespace: format!("without-{number}"),
             without: Some(name),
@@ -309,7 +312,10 @@ async fn bed() -> (Bed, Vec<Process>) {
         let all: Vec<_> = variants.iter().map(part).collect();
         let all = all.join("\n---\n");
         // A Pod is refused until its namespace has a ServiceAccount.
-        until("the objects", || kubectl.apply(&all).is_ok()).await;
+        let start = Instant::now();
+        while let Err(error) = kubectl.apply(&all) {
+            assert!(start.elapsed() < PATIENCE, "{error:#}");
+        }
     }
     let since = cluster.audit().mark().expect("the audit log is there");
     let mut operators = Vec::new();
