@@ -22,19 +22,16 @@ pub fn folder(name: &str) -> String {
 }
 
 /// A control plane with nothing of ours in it.
-pub async fn empty(apiserver_args: &[&str]) -> Cluster {
-    let options = Options {
-        apiserver_args: apiserver_args.iter().map(|it| (*it).to_owned()).collect(),
-        ..Options::default()
-    };
-    Cluster::start(options).await.expect("the cluster starts")
+pub async fn empty() -> Cluster {
+    let cluster = Cluster::start(Options::default()).await;
+    cluster.expect("the cluster starts")
 }
 
 /// The control plane that tests share, installed once as a person would.
 pub async fn installed() -> Arc<Cluster> {
     static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
     let cluster = CLUSTER.get_or_init(async || {
-        let cluster = empty(&[]).await;
+        let cluster = empty().await;
         let kubectl = cluster.kubectl();
         must(&kubectl, &["apply", "-k", DEPLOY]);
         guarded(&kubectl, SYSTEM).await;

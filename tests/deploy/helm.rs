@@ -56,6 +56,14 @@ fn registry(kubectl: &Kubectl) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// What a person does at three in the morning.
+fn switch(kubectl: &Kubectl) {
+    let edit = format!(r#"{{"data":{{"MOLECULE_IMAGE_REGISTRY":"{MIRROR}"}}}}"#);
+    let settings = ["configmap", "workspace-settings", "-n", SYSTEM];
+    let patch = ["--type=merge", "-p", &edit];
+    must(kubectl, &[&["patch"], &settings[..], &patch].concat());
+}
+
 fn has_short_name(kubectl: &Kubectl) -> bool {
     let crd = get(kubectl, &["crd", "workspaces.molecule.ai"]);
     crd["spec"]["names"]["shortNames"] == serde_json::json!(["ws"])
@@ -63,7 +71,7 @@ fn has_short_name(kubectl: &Kubectl) -> bool {
 
 #[tokio::test]
 async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_have() {
-    let cluster = empty(&[]).await;
+    let cluster = empty().await;
     let kubectl = cluster.kubectl();
     let helm = Helm {
         program: tool("helm").await,
@@ -93,17 +101,7 @@ async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_hav
     kubectl.apply(WORKSPACE).expect("the Workspace is applied");
 
     // The switch, and then what a pipeline does.
-    let edit = format!(r#"{{"data":{{"MOLECULE_IMAGE_REGISTRY":"{MIRROR}"}}}}"#);
-    let patch = [
-        "patch",
-        "configmap",
-        "workspace-settings",
-        "-n",
-        SYSTEM,
-        "--type=merge",
-        "-p",
-    ];
-    must(&kubectl, &[&patch[..], &[&edit]].concat());
+    switch(&kubectl);
     let said = helm.must(&["upgrade", release, &chart, &set]);
     assert!(
         said.contains("MOLECULE_IMAGE_REGISTRY in the values is not what is in force"),

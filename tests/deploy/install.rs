@@ -38,7 +38,7 @@ async fn on_an_empty_cluster_two_replicas_run_on_two_nodes() {
 
 #[tokio::test]
 async fn a_switch_survives_that_everything_is_applied_again() {
-    let cluster = empty(&[]).await;
+    let cluster = empty().await;
     let kubectl = cluster.kubectl();
     must(&kubectl, &["apply", "-k", DEPLOY]);
     // What the operator writes.

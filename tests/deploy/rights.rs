@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use cluster::{Cluster, Mark, Process, State};
+use cluster::{Cluster, Mark, Options, Process, State};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::bed::{DEPLOY, PATIENCE, SYSTEM, empty, folder, must, run};
+use crate::bed::{DEPLOY, PATIENCE, SYSTEM, folder, must, run};
 use crate::objects::{Objects, kustomize, yaml};
 
 /// An operator of one namespace, with the shipped rights or one verb less.
@@ -289,24 +289,18 @@ impl Seen {
 /// The server has no streaming lists, so that `list` is needed where it ever is; and it asks who
 /// sets an owner whether they may.
 async fn bed() -> (Bed, Vec<Process>) {
-    let cluster = empty(&[
+    let crd = std::fs::read_to_string(folder("../crds/workspace.yaml"));
+    let args = [
         "--feature-gates=WatchList=false",
         "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
-    ])
-    .await;
+    ];
+    let options = Options {
+        apiserver_args: args.map(str::to_owned).to_vec(),
+        crds: vec![crd.expect("the definition")],
+        ..Options::default()
+    };
+    let cluster = Cluster::start(options).await.expect("the cluster starts");
     let kubectl = cluster.kubectl();
-    must(
-        &kubectl,
-        &["apply", "-f", &folder("../crds/workspace.yaml")],
-    );
-    must(
-        &kubectl,
-        &[
-            "wait",
-            "--for=condition=Established",
-            "crd/workspaces.molecule.ai",
-        ],
-    );
     let variants = variants();
     for part in [namespaces, world] {
         let all: Vec<_> = variants.iter().map(part).collect();
