@@ -9,8 +9,12 @@ TEST_THREADS ?= 8
 CASES ?= 1000000
 MUTANTS_VERSION := 27.1.0
 MUTANTS := target/tools/bin/cargo-mutants
+# They put the list of its dependencies into a program, and print it as an SBOM.
+AUDITABLE_VERSION := 0.7.7
+AUDITABLE2CDX_VERSION := 0.1.0
+AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 
-.PHONY: help build test model model-long fuzz mutants bench bench-quick demo crd lint control-plane clean
+.PHONY: help build test model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,9 +50,19 @@ bench-quick: build ## Count the operator's requests, and fail when a count is no
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
 	$(BIN)/demo $(if $(UNWATCHED),--ci)
 
-crd: ## Generate crds/workspace.yaml from the API's types
+crd: ## Generate crds/workspace.yaml, and the chart's copy, from the API's types
 	cargo run --quiet --bin workspace-operator -- crd > crds/workspace.yaml.new
 	mv crds/workspace.yaml.new crds/workspace.yaml
+	cp crds/workspace.yaml deploy/chart/files/workspace.yaml
+
+image: $(AUDITABLE) ## Build the operator's image, without a container engine; IMAGE=registry/name:tag pushes it
+	deploy/image/build.sh
+
+target/tools/bin/cargo-auditable:
+	cargo install cargo-auditable --locked --version $(AUDITABLE_VERSION) --root target/tools
+
+target/tools/bin/auditable2cdx:
+	cargo install auditable2cdx --locked --version $(AUDITABLE2CDX_VERSION) --root target/tools
 
 lint: ## Check the format, and let clippy warn of nothing
 	cargo fmt --all --check

@@ -125,7 +125,7 @@ fn sentence(what: &str, code: u16) -> String {
             .into(),
         403 => format!(
             "the operator may not watch {what}: grant its ServiceAccount get, list and watch \
-             (deploy/rbac.yaml)"
+             (deploy/base/rbac.yaml)"
         ),
         code => format!("{what} cannot be watched: the API server answers {code}"),
     }

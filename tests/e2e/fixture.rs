@@ -21,7 +21,7 @@ static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
 static NAMESPACES: AtomicU32 = AtomicU32::new(1);
 
 const CRD: &str = include_str!("../../crds/workspace.yaml");
-const RBAC: &str = include_str!("../../deploy/rbac.yaml");
+const RBAC: &str = include_str!("../../deploy/base/rbac.yaml");
 
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

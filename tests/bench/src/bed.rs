@@ -19,7 +19,7 @@ use crate::machine;
 use crate::{Plan, wire};
 
 const CRD: &str = include_str!("../../../crds/workspace.yaml");
-const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
+const RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
 pub const SYSTEM: &str = "molecule-system";
 pub const OPERATOR: &str = "workspace-operator";
 /// Where the Workspaces are.

@@ -1,4 +1,5 @@
-//! The control plane's programs: found, or built from the Go modules pinned beside this crate.
+//! The control plane's programs, and the tools that deploy to it: found, or built from the Go
+//! modules pinned beside this crate.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -52,6 +53,25 @@ const PROGRAMS: [Program; 6] = [
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
+/// What deploys, and what it deploys to. Built when it is asked for, as few tests need one.
+const TOOLS: [Program; 3] = [
+    Program {
+        name: "helm",
+        module: "helm",
+        package: "helm.sh/helm/v4/cmd/helm",
+    },
+    Program {
+        name: "crane",
+        module: "crane",
+        package: "github.com/google/go-containerregistry/cmd/crane",
+    },
+    Program {
+        name: "registry",
+        module: "registry",
+        package: "github.com/distribution/distribution/v3/cmd/registry",
+    },
+];
+
 const fn kubernetes(name: &'static str, package: &'static str) -> Program {
     Program {
         name,
@@ -68,6 +88,38 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Program {
 /// # Errors
 /// When a program is missing and cannot be built.
 pub fn ensure() -> Result<Binaries> {
+    let found = locate(&PROGRAMS.each_ref())?;
+    let [
+        etcd,
+        kwok,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+    ] = <[PathBuf; 6]>::try_from(found).map_err(|_| anyhow::anyhow!("six programs expected"))?;
+    Ok(Binaries {
+        etcd,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+        kwok,
+    })
+}
+
+/// One of the tools, built first where it is missing or of another version: `helm`, `crane` or
+/// `registry`.
+///
+/// # Errors
+/// When there is no such tool, or it cannot be built.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    let tool = TOOLS.iter().find(|tool| tool.name == name);
+    let found = locate(&[tool.with_context(|| format!("{name} is none of the tools"))?])?;
+    found.into_iter().next().context("one program expected")
+}
+
+/// Where the programs are, once they are there.
+fn locate(programs: &[&Program]) -> Result<Vec<PathBuf>> {
     let folder = target_dir().join("control-plane");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     // Test processes start side by side; the first one builds, the others wait here.
@@ -78,7 +130,7 @@ pub fn ensure() -> Result<Binaries> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for program in &PROGRAMS {
+    for program in programs {
         let given = assets.as_ref().map(|assets| assets.join(program.name));
         match given.filter(|path| path.is_file()) {
             Some(path) => found.push(path),
@@ -97,23 +149,7 @@ pub fn ensure() -> Result<Binaries> {
         writeln!(io::stderr(), "building {name} ({} of {count}) …", index + 1).ok();
         build(program, path)?;
     }
-
-    let [
-        etcd,
-        kwok,
-        kube_apiserver,
-        kube_controller_manager,
-        kube_scheduler,
-        kubectl,
-    ] = <[PathBuf; 6]>::try_from(found).map_err(|_| anyhow::anyhow!("six programs expected"))?;
-    Ok(Binaries {
-        etcd,
-        kube_apiserver,
-        kube_controller_manager,
-        kube_scheduler,
-        kubectl,
-        kwok,
-    })
+    Ok(found)
 }
 
 /// The version of Kubernetes that is pinned, for example `v1.36.3`.

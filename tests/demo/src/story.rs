@@ -57,7 +57,9 @@ async fn install(world: &mut World) -> Result<()> {
         .heading("The operator is installed, and runs with the rights it ships with.");
     let crd = ["apply", "--server-side", "-f", "crds/workspace.yaml"];
     world.kubectl(&crd).await?;
-    world.kubectl(&["apply", "-f", "deploy/rbac.yaml"]).await?;
+    world
+        .kubectl(&["apply", "-f", "deploy/base/rbac.yaml"])
+        .await?;
     world.start_operator().await
 }
 

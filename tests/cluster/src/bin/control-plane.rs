@@ -1,4 +1,5 @@
-//! The control plane by itself: `control-plane build`, `control-plane up [CRD file …]`.
+//! The control plane by itself: `control-plane build`, `control-plane up [CRD file …]`; and the tools
+//! that deploy to it: `control-plane tool NAME` prints where one is.
 
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, Options};
@@ -8,8 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("build") => cluster::ensure().map(drop),
+        Some("tool") => {
+            let name = std::env::args().nth(2).context("which tool?")?;
+            println!("{}", cluster::tool(&name)?.display());
+            Ok(())
+        }
         Some("up") => up().await,
-        _ => bail!("usage: control-plane build | up [CRD file …]"),
+        _ => bail!("usage: control-plane build | tool NAME | up [CRD file …]"),
     }
 }
 

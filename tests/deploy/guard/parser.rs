@@ -1,0 +1,25 @@
+//! The samples of the parser's own tests, which see it from inside.
+
+pub use workspace_operator::settings::*;
+
+pub mod keys {
+    use super::*;
+
+    pub const FIXED: [&str; 8] = [
+        EXTRA_RUNTIMES_KEY,
+        IMAGE_PULL_SECRETS_KEY,
+        REGISTRY_KEY,
+        PLATFORM_URL_KEY,
+        PROVISION_TIMEOUT_SECONDS_KEY,
+        ROLLOUT_KEY,
+        ROLLOUT_MAX_UNAVAILABLE_KEY,
+        ROLLOUT_PAUSED_KEY,
+    ];
+
+    pub fn pin_key(runtime: &str) -> String {
+        format!("{PIN_KEY_PREFIX}{runtime}")
+    }
+}
+
+#[path = "../../../src/settings/samples.rs"]
+pub mod samples;

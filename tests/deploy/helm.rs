@@ -1,0 +1,139 @@
+//! A release: installed, upgraded, rolled back, uninstalled, installed again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cluster::{Cluster, Kubectl};
+
+use crate::bed::{SYSTEM, empty, folder, get, guarded, must, run, tool};
+
+const OLD: &str = "old.example.com/a";
+const MIRROR: &str = "mirror.example.com/a";
+const WORKSPACE: &str = "apiVersion: molecule.ai/v1alpha1\n\
+                         kind: Workspace\n\
+                         metadata: {name: alice, namespace: default}\n\
+                         spec: {runtime: codex}\n";
+
+/// Helm, with nothing of a person's own.
+struct Helm<'a> {
+    program: PathBuf,
+    cluster: &'a Cluster,
+}
+
+impl Helm<'_> {
+    /// Runs a command on the release, which must succeed.
+    fn must(&self, args: &[&str]) -> String {
+        let home = self.cluster.folder().join("helm");
+        let mut command = Command::new(&self.program);
+        command
+            .args(args)
+            .args(["--namespace", SYSTEM])
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|it| (it, &home)));
+        run(&mut command)
+    }
+}
+
+/// The chart as it was before the definition got its short name.
+fn older_chart() -> String {
+    let older = Path::new(env!("CARGO_TARGET_TMPDIR")).join("older-chart");
+    std::fs::remove_dir_all(&older).ok();
+    run(Command::new("cp")
+        .arg("-R")
+        .arg(folder("chart"))
+        .arg(&older));
+    let file = older.join("files/workspace.yaml");
+    let crd = std::fs::read_to_string(&file).expect("the definition");
+    let without = crd.replace("    shortNames:\n    - ws\n", "");
+    assert_ne!(crd, without);
+    std::fs::write(&file, without).expect("it is written");
+    older.display().to_string()
+}
+
+fn registry(kubectl: &Kubectl) -> String {
+    let settings = get(kubectl, &["configmap", "workspace-settings", "-n", SYSTEM]);
+    let value = &settings["data"]["MOLECULE_IMAGE_REGISTRY"];
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// What a person does at three in the morning.
+fn switch(kubectl: &Kubectl) {
+    let edit = format!(r#"{{"data":{{"MOLECULE_IMAGE_REGISTRY":"{MIRROR}"}}}}"#);
+    let settings = ["configmap", "workspace-settings", "-n", SYSTEM];
+    let patch = ["--type=merge", "-p", &edit];
+    must(kubectl, &[&["patch"], &settings[..], &patch].concat());
+}
+
+fn has_short_name(kubectl: &Kubectl) -> bool {
+    let crd = get(kubectl, &["crd", "workspaces.molecule.ai"]);
+    crd["spec"]["names"]["shortNames"] == serde_json::json!(["ws"])
+}
+
+#[tokio::test]
+async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_have() {
+    let cluster = empty().await;
+    let kubectl = cluster.kubectl();
+    let helm = Helm {
+        program: tool("helm").await,
+        cluster: &cluster,
+    };
+    let (chart, older) = (folder("chart"), older_chart());
+    let set = format!("--set=settings.MOLECULE_IMAGE_REGISTRY={OLD}");
+    let release = "workspace-operator";
+
+    let said = helm.must(&[
+        "install",
+        release,
+        &older,
+        "--create-namespace",
+        "--wait",
+        "--timeout=2m",
+        &set,
+    ]);
+    assert!(said.contains("Its image is an example's"), "{said}");
+    assert!(
+        said.contains("kubectl rollout status deployment/workspace-operator -n molecule-system"),
+        "{said}"
+    );
+    assert_eq!(registry(&kubectl), OLD);
+    assert!(!has_short_name(&kubectl));
+    guarded(&kubectl, SYSTEM).await;
+    kubectl.apply(WORKSPACE).expect("the Workspace is applied");
+
+    // The switch, and then what a pipeline does.
+    switch(&kubectl);
+    let said = helm.must(&["upgrade", release, &chart, &set]);
+    assert!(
+        said.contains("MOLECULE_IMAGE_REGISTRY in the values is not what is in force"),
+        "{said}"
+    );
+    assert_eq!(registry(&kubectl), MIRROR);
+    assert!(
+        has_short_name(&kubectl),
+        "the upgrade did not bring the definition"
+    );
+    helm.must(&["upgrade", release, &chart]);
+    assert_eq!(registry(&kubectl), MIRROR);
+    helm.must(&["rollback", release, "1"]);
+    assert_eq!(registry(&kubectl), MIRROR);
+    assert!(!has_short_name(&kubectl));
+
+    helm.must(&["uninstall", release]);
+    assert_eq!(registry(&kubectl), MIRROR);
+    must(&kubectl, &["get", "workspace", "alice"]);
+    let left = must(
+        &kubectl,
+        &[
+            "get",
+            "deployments,serviceaccounts,roles,leases",
+            "-n",
+            SYSTEM,
+            "-o",
+            "name",
+        ],
+    );
+    assert!(!left.contains("workspace-operator"), "{left}");
+    helm.must(&["install", release, &chart, &set]);
+    assert_eq!(registry(&kubectl), MIRROR);
+    assert!(has_short_name(&kubectl));
+}

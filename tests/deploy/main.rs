@@ -1,0 +1,12 @@
+//! What lies in deploy/: rendered, installed and lived with, by the real tools, on a real API server.
+
+mod bed;
+mod objects;
+
+mod guard;
+mod helm;
+mod image;
+mod install;
+mod people;
+mod render;
+mod rights;

@@ -1,0 +1,143 @@
+//! kustomize and Helm render the same objects, and the chart is as charts should be.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bed::{SYSTEM, folder, run, tool};
+use crate::objects::{Objects, kustomize, objects};
+
+/// What `helm template` makes of the chart with these flags.
+async fn template(flags: &[&str]) -> Objects {
+    let helm = tool("helm").await;
+    let chart = folder("chart");
+    let mut command = Command::new(helm);
+    command.args([
+        "template",
+        "workspace-operator",
+        &chart,
+        "--namespace",
+        SYSTEM,
+    ]);
+    objects(&run(command.args(flags)))
+}
+
+/// Two differences are meant. Helm has no say in the namespace that a release is put into. And its
+/// uninstall must not take the CustomResourceDefinition, which would take every Workspace.
+fn assert_same(mut kustomized: Objects, mut templated: Objects) {
+    assert!(kustomized.remove("Namespace molecule-system").is_some());
+    let crd = "CustomResourceDefinition workspaces.molecule.ai";
+    let metadata = templated.get_mut(crd).expect("the CRD")["metadata"].take();
+    assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
+    kustomized.get_mut(crd).expect("the CRD")["metadata"].take();
+
+    let ids = |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(ids(&kustomized), ids(&templated));
+    for (id, object) in &kustomized {
+        assert_eq!(object, &templated[id], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn kustomize_and_helm_render_the_same_objects() {
+    for (overlay, flags) in [
+        ("", &[][..]),
+        ("overlays/single", &["--set=replicas=1"]),
+        ("overlays/namespaced", &["--set=watchNamespace=agents"]),
+    ] {
+        assert_same(kustomize(&folder(overlay)), template(flags).await);
+    }
+}
+
+#[tokio::test]
+async fn the_options_of_the_chart_add_the_components_and_no_more() {
+    let plain = template(&[]).await;
+    let with = template(&["--set=podRights=true,serviceMonitor.enabled=true"]).await;
+    let component = kustomize(&folder("chart/files/pod-rights"));
+    let file = std::fs::read_to_string(folder("components/servicemonitor/servicemonitor.yaml"));
+    let monitor = objects(&file.expect("the ServiceMonitor"));
+    let mut added = with.clone();
+    added.retain(|id, _| !plain.contains_key(id));
+    assert_eq!(added, component.into_iter().chain(monitor).collect());
+
+    let second = template(&[
+        "--set=shared=false,watchNamespace=agents",
+        "--namespace=second",
+    ])
+    .await;
+    let clusterwide: Vec<_> = second.keys().filter(|id| !id.contains('/')).collect();
+    assert_eq!(
+        clusterwide,
+        [
+            "ValidatingAdmissionPolicyBinding workspace-settings-deletion.second",
+            "ValidatingAdmissionPolicyBinding workspace-settings-keys.second",
+            "ValidatingAdmissionPolicyBinding workspace-settings.second",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_image_is_a_digest_where_one_is_given() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let set = format!("--set=image.repository=r.example.com/op,image.digest={digest}");
+    let rendered = template(&[&set]).await;
+    let deployment = &rendered["Deployment molecule-system/workspace-operator"];
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], format!("r.example.com/op@{digest}"));
+}
+
+#[tokio::test]
+async fn lint_finds_nothing() {
+    let said = run(Command::new(tool("helm").await).args(["lint", "--strict", &folder("chart")]));
+    for word in ["[WARNING]", "[ERROR]", "[INFO]"] {
+        assert!(
+            !said
+                .replace("[INFO] Chart.yaml: icon is recommended", "")
+                .contains(word),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_values_are_refused_by_name() {
+    let helm = tool("helm").await;
+    let chart = folder("chart");
+    for (set, at) in [
+        ("replica=2", "replica"),
+        ("replicas=-1", "replicas"),
+        ("settings.PROVISION_TIMEOUT_SECONDS=600", "settings"),
+        ("image.pullPolicy=Always", "pullPolicy"),
+        ("image.digest=latest", "digest"),
+        ("image.repository=r.example.com/op:v1", "repository"),
+        ("watchNamespace=Agents", "watchNamespace"),
+    ] {
+        let output = Command::new(&helm)
+            .args(["template", &chart, "--set", set])
+            .output();
+        let output = output.expect("helm runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(at),
+            "{set}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_chart_has_the_definition_that_the_code_prints() {
+    let text = |path: &str| std::fs::read_to_string(folder(path)).expect("the file");
+    let same = text("chart/files/workspace.yaml") == text("../crds/workspace.yaml");
+    assert!(
+        same,
+        "deploy/chart/files/workspace.yaml is out of date: run `make crd`"
+    );
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_code() {
+    let text = std::fs::read_to_string(folder("chart/Chart.yaml")).expect("the file");
+    let chart: Value = serde_saphyr::from_str(&text).expect("it is YAML");
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
