@@ -102,6 +102,13 @@ struct Controller {
     waits_for: Vec<&'static str>,
 }
 
+/// One namespace after the other: its EndpointSlices change with each Pod.
+fn in_order<'a>(keys: impl Iterator<Item = &'a Key>) -> Woken {
+    let mut keys: Vec<_> = keys.cloned().collect();
+    keys.sort_unstable();
+    keys.into()
+}
+
 impl Controller {
     async fn work(&mut self, mut events: Receiver<Event>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
@@ -184,10 +191,8 @@ impl Controller {
                 let seen = self.index.seen(key);
                 seen.is_some_and(|it| plan::awaits_settings(&it))
             };
-            let mut keys: Vec<_> = self.index.keys().filter(awaits).cloned().collect();
-            // One namespace after the other: its EndpointSlices change with each Pod.
-            keys.sort_unstable();
-            self.wake(keys.into());
+            let woken = in_order(self.index.keys().filter(awaits));
+            self.wake(woken);
         }
         self.queue.add_urgent(Item::Fleet);
     }
@@ -223,8 +228,8 @@ impl Controller {
         if self.governor.first_look() {
             journal::started(&self.options.scope, self.governor.in_force());
         }
-        let keys: Vec<Key> = self.index.keys().cloned().collect();
-        self.wake(keys.into());
+        let woken = in_order(self.index.keys());
+        self.wake(woken);
         self.queue.add_urgent(Item::Fleet);
     }
 
