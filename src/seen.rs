@@ -188,7 +188,7 @@ pub struct Agent {
     /// How often it was restarted.
     pub restarts: i32,
     /// How its last run ended.
-    pub last_exit: Option<Exit>,
+    pub last_exit: Option<Box<Exit>>,
     /// The digest of what the node says it runs.
     pub digest: Option<String>,
 }

@@ -369,15 +369,17 @@ impl Wire for Pod {
 impl ContainerStatus {
     fn seen(self) -> Agent {
         let exit = |state: Option<Terminated>| {
-            state.map(|it| Exit {
-                code: it.exit_code,
-                reason: if it.reason.is_empty() {
-                    "Error".into()
-                } else {
-                    it.reason
-                },
-                started: it.started_at.map(|time| time.0),
-                finished: it.finished_at.map(|time| time.0),
+            state.map(|it| {
+                Box::new(Exit {
+                    code: it.exit_code,
+                    reason: if it.reason.is_empty() {
+                        "Error".into()
+                    } else {
+                        it.reason
+                    },
+                    started: it.started_at.map(|time| time.0),
+                    finished: it.finished_at.map(|time| time.0),
+                })
             })
         };
         let now = self.state;

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Error};
 use serde_json::{Value, json};
@@ -64,11 +64,10 @@ impl Lease {
     }
 
     pub(super) async fn read(&self) -> Result<Option<Record>, Fault> {
-        match within(self.api.get(&self.name)).await {
-            Ok(lease) => Ok(Some(record(lease))),
-            Err(Fault::Missing) => Ok(None),
-            Err(fault) => Err(fault),
-        }
+        // The right to list is needed for the watch, and one to get for nothing else.
+        let this = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        let found = within(self.api.list(&this)).await?;
+        Ok(found.items.into_iter().next().map(record))
     }
 
     /// Takes or renews it.
@@ -118,8 +117,8 @@ impl Lease {
                 format!("there is no {self}, and without it nobody leads: create it empty")
             }
             Fault::Forbidden => format!(
-                "the operator may not use the {self}: grant its ServiceAccount get, list, watch \
-                 and patch"
+                "the operator may not use the {self}: grant its ServiceAccount list, watch and \
+                 patch"
             ),
             Fault::Outdated => format!("the {self} was written by another"),
             Fault::Other(why) => format!("the {self} cannot be renewed: {why}"),
@@ -133,9 +132,7 @@ impl fmt::Display for Lease {
     }
 }
 
-async fn within(
-    request: impl Future<Output = Result<coordination::Lease, Error>>,
-) -> Result<coordination::Lease, Fault> {
+async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
     match timeout(DEADLINE, request).await {
         Ok(answer) => answer.map_err(|error| fault(&error)),
         Err(_) => Err(Fault::Other(

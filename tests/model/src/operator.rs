@@ -284,11 +284,13 @@ fn seen_agent(it: &Pod, ready: bool, now: Timestamp) -> Agent {
         },
         ready,
         restarts: i32::from(stopped),
-        last_exit: stopped.then(|| Exit {
-            code: 1,
-            reason: "Error".into(),
-            started: it.changed.map(|at| at - SignedDuration::from_secs(5)),
-            finished: Some(it.changed.unwrap_or(now)),
+        last_exit: stopped.then(|| {
+            Box::new(Exit {
+                code: 1,
+                reason: "Error".into(),
+                started: it.changed.map(|at| at - SignedDuration::from_secs(5)),
+                finished: Some(it.changed.unwrap_or(now)),
+            })
         }),
         digest: None,
     }
