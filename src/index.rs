@@ -335,7 +335,9 @@ impl Slot for Workspace {
 
     /// Its user asks for something.
     fn is_urgent(was: Option<&Self>, is: Option<&Self>) -> bool {
-        let asked = |it: &Self| (it.version.uid.clone(), it.generation, it.revision.clone());
+        fn asked(it: &Workspace) -> (&str, i64, &str) {
+            (&it.version.uid, it.generation, &it.revision)
+        }
         is.is_some() && was.map(asked) != is.map(asked)
     }
 }

@@ -35,9 +35,9 @@ pub(super) enum Done {
 
 /// When a create ran into an object that went away at once, or a Service was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 /// How many Workspaces a namespace has that somebody has just begun to use.
 const FEW: usize = 10;
-const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 
 impl Controller {
     pub(super) fn conclude(&mut self, done: Done) {

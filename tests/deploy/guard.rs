@@ -35,14 +35,19 @@ async fn bed(namespace: &str) -> (Client, Kubectl) {
     let cluster = installed().await;
     let kubectl = cluster.kubectl();
     must(&kubectl, &["create", "namespace", namespace]);
+    bind(&kubectl, namespace);
+    guarded(&kubectl, namespace).await;
+    (cluster.client().await.expect("a client"), kubectl)
+}
+
+/// Has the guard look after the settings of a namespace.
+fn bind(kubectl: &Kubectl, namespace: &str) {
     let base = kustomize(crate::bed::DEPLOY);
     let bindings = base
         .iter()
         .filter(|(id, _)| id.ends_with(".molecule-system"));
     let bindings = yaml(bindings.map(|(_, object)| object)).replace(SYSTEM, namespace);
     kubectl.apply(&bindings).expect("the bindings are applied");
-    guarded(&kubectl, namespace).await;
-    (cluster.client().await.expect("a client"), kubectl)
 }
 
 /// What the guard says, when it refuses.
@@ -266,12 +271,7 @@ async fn settings_that_are_bad_already_can_be_labelled_mended_and_removed() {
         )
         .ok()
     );
-    let base = kustomize(crate::bed::DEPLOY);
-    let bindings = base
-        .iter()
-        .filter(|(id, _)| id.ends_with(".molecule-system"));
-    let bindings = yaml(bindings.map(|(_, object)| object)).replace(SYSTEM, namespace);
-    kubectl.apply(&bindings).expect("the bindings are applied");
+    bind(&kubectl, namespace);
     until("the guard", || {
         let edit = [
             "-p",

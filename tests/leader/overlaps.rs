@@ -18,6 +18,14 @@ fn taken(pair: &Pair, member: usize, since: Mark) -> Timestamp {
     claims.first().expect("it took the Lease").0
 }
 
+/// What one wrote after the other had taken the Lease, when all of it has had time to arrive.
+async fn late(pair: &Pair, leader: usize, standby: usize, since: Mark) -> Vec<(Timestamp, String)> {
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let taken = taken(pair, standby, since);
+    let writes = pair.deeds(leader, since).writes();
+    writes.into_iter().filter(|(at, _)| *at > taken).collect()
+}
+
 /// The process stands still while the other takes over and does the work, and goes on with all
 /// that it knew.
 async fn stands_still(pair: &mut Pair, prefix: &str) -> Vec<String> {
@@ -70,10 +78,7 @@ async fn one_that_was_stopped_in_the_midst_of_its_work_makes_no_second_pod() {
         let goes_on = Timestamp::now();
         pair.members[leader].signal(Signal::SIGCONT);
         pair.members[leader].logged("no longer leading").await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        let taken = taken(&pair, standby, mark);
-        let late = pair.deeds(leader, mark).writes();
-        let late: Vec<_> = late.into_iter().filter(|(at, _)| *at > taken).collect();
+        let late = late(&pair, leader, standby, mark).await;
         println!("{} writes arrived late", late.len());
         assert!(late.len() <= 32, "{late:?}");
         for (at, words) in &late {
@@ -99,10 +104,7 @@ async fn one_that_was_cut_off_begins_no_write_when_the_network_is_back() {
         pair.ready(&names).await;
         drop(rules);
         pair.members[leader].logged("standing by").await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        let taken = taken(&pair, standby, mark);
-        let late = pair.deeds(leader, mark).writes();
-        let late: Vec<_> = late.into_iter().filter(|(at, _)| *at > taken).collect();
+        let late = late(&pair, leader, standby, mark).await;
         assert!(late.is_empty(), "{late:?}\n{}", pair.logs());
         restart(&mut pair, leader).await;
         all.extend(names);
