@@ -31,7 +31,8 @@ pub enum Work {
 }
 
 impl Work {
-    fn tells(self) -> bool {
+    /// Whether it writes statuses as well.
+    pub fn tells(self) -> bool {
         matches!(self, Self::CreateAndTell | Self::HealAndTell)
     }
 }

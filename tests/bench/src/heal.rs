@@ -1,21 +1,19 @@
 //! Many stuck Pods, and the edit that heals them; beside a bare client that patches the same.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Result;
 use cluster::Process;
 
 use crate::Plan;
 use crate::bare::Work;
-use crate::bed::{Bed, PATIENCE, stop};
+use crate::bed::{Bed, stop};
 use crate::bodies::{DOWN, UP};
 use crate::counts::all_stuck;
 use crate::eye::Sight;
-use crate::machine::{self, Moment};
+use crate::machine;
 use crate::report::Report;
-use crate::start::{Run, Runs, disturbance, undisturbed};
-
-const SETTLED: Duration = Duration::from_secs(3);
+use crate::run::{Goal, Ready, Run, Runs, disturbance, undisturbed};
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let count = plan.count();
@@ -57,48 +55,29 @@ async fn floor(plan: &Plan, work: Work) -> Result<Run> {
     stop(operator).await?;
     let mut client = bed.bare(work, plan).await?;
     plan.quiet().await?;
-    let (moment, apiserver) = (Moment::now()?, bed.apiserver_cpu()?);
+    let ready = Ready::on(&bed)?;
     let start = client.go().await?;
-    let all = |sight: &Sight| sight.all_told(UP);
-    let pods = bed.eye.until("all patched", PATIENCE, all).await?;
-    let ready = match work {
-        Work::HealAndTell => {
-            let all = |sight: &Sight| sight.all_in("Ready", plan.count());
-            Some(bed.eye.until("all Ready", PATIENCE, all).await?)
-        }
-        _ => None,
-    };
-    let client_cpu = client.end().await?;
-    tokio::time::sleep(SETTLED).await;
-    Ok(Run {
-        pods: pods - start,
-        ready: ready.map(|it| it - start),
-        client_cpu,
-        apiserver_cpu: bed.apiserver_cpu()? - apiserver,
-        foreign: moment.foreign_since()?,
-        stolen: moment.stolen_since()?,
-    })
+    let told = work.tells().then_some(plan.count());
+    ready
+        .run(start, goal(told), async || client.end().await)
+        .await
 }
 
 async fn operator(plan: &Plan) -> Result<Run> {
     let (bed, operator) = stuck(plan).await?;
     plan.quiet().await?;
-    let (moment, apiserver) = (Moment::now()?, bed.apiserver_cpu()?);
+    let ready = Ready::on(&bed)?;
     let before = machine::cpu_of(operator.id())?;
     let start = bed.edit(UP).await?;
-    let all = |sight: &Sight| sight.all_told(UP);
-    let pods = bed.eye.until("all patched", PATIENCE, all).await?;
-    let all = |sight: &Sight| sight.all_in("Ready", plan.count());
-    let ready = bed.eye.until("all Ready", PATIENCE, all).await?;
-    tokio::time::sleep(SETTLED).await;
-    let run = Run {
-        pods: pods - start,
-        ready: Some(ready - start),
-        client_cpu: machine::cpu_of(operator.id())? - before,
-        apiserver_cpu: bed.apiserver_cpu()? - apiserver,
-        foreign: moment.foreign_since()?,
-        stolen: moment.stolen_since()?,
-    };
+    let cpu = async || Ok(machine::cpu_of(operator.id())? - before);
+    let run = ready.run(start, goal(Some(plan.count())), cpu).await?;
     stop(operator).await?;
     Ok(run)
+}
+
+fn goal(told: Option<usize>) -> Goal<impl Fn(&Sight) -> Option<Instant>> {
+    Goal {
+        written: |sight: &Sight| sight.all_told(UP),
+        told,
+    }
 }

@@ -11,6 +11,7 @@ mod machine;
 mod probe;
 mod report;
 mod rest;
+mod run;
 mod samples;
 mod start;
 mod wire;
