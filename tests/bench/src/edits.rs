@@ -1,5 +1,6 @@
 //! From the answer to an edit of the settings to the first rollout that uses it, seen by a watch.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,8 +29,8 @@ struct Waits {
     overtook: usize,
 }
 
-pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    for count in [0, plan.count()] {
+pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report) -> Result<()> {
+    for &count in counts {
         eprintln!("edits: {EDITS} of each kind while {count} Workspaces run");
         let bed = Bed::make(false).await?;
         bed.workspaces(count).await?;

@@ -16,11 +16,12 @@ mod samples;
 mod start;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
@@ -53,10 +54,12 @@ enum Inner {
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
-    /// How many Workspaces [default: 1000; 200 with --quick]
-    #[arg(long)]
-    count: Option<usize>,
-    /// How many runs of each kind; their median counts [default: 3; 5 from 5000 Workspaces on]
+    /// How many Workspaces. What is measured once is measured with the first number, except for
+    /// what the number could slow down [default: 1000,5000; 200 with --quick]
+    #[arg(long, value_delimiter = ',')]
+    count: Vec<usize>,
+    /// How many runs of each kind; their median counts [default: 3; 5 from 5000 Workspaces on; 1
+    /// from 10000 on]
     #[arg(long)]
     runs: Option<usize>,
     /// Only the counts of requests, which need no quiet machine; fails when one is not exact
@@ -65,9 +68,6 @@ pub struct Plan {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Also the memory at these numbers of Workspaces
-    #[arg(long, value_delimiter = ',')]
-    sizes: Vec<usize>,
     /// How many requests the operator and the bare client have under way at once
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
@@ -103,12 +103,31 @@ enum Part {
 }
 
 impl Plan {
+    /// A plan for each number of Workspaces.
+    fn each(&self) -> Vec<Self> {
+        let counts = match (&self.count[..], self.quick) {
+            ([], true) => &[200],
+            ([], false) => &[1000, 5000][..],
+            (asked, _) => asked,
+        };
+        let one = |count: &usize| Self {
+            count: vec![*count],
+            ..self.clone()
+        };
+        counts.iter().map(one).collect()
+    }
+
+    /// The number of a plan that has one.
     fn count(&self) -> usize {
-        self.count.unwrap_or(if self.quick { 200 } else { 1000 })
+        self.count.first().copied().unwrap_or_default()
     }
 
     fn runs(&self) -> usize {
-        self.runs.unwrap_or(if self.count() < 5000 { 3 } else { 5 })
+        self.runs.unwrap_or(match self.count() {
+            ..5000 => 3,
+            5000..10_000 => 5,
+            _ => 1,
+        })
     }
 
     fn idle(&self) -> Duration {
@@ -162,24 +181,36 @@ async fn measure(plan: &Plan) -> Result<()> {
     tokio::task::spawn_blocking(cluster::ensure)
         .await?
         .context("building the control plane")?;
+    let plans = plan.each();
+    let (first, last) = match &plans[..] {
+        [first, .., last] => (first, last),
+        [only] => (only, only),
+        [] => bail!("--count names no number"),
+    };
     let mut report = Report::new(plan)?;
     if plan.has(Part::Counts) {
-        counts::measure(plan, &mut report).await?;
+        counts::measure(first, &mut report).await?;
     }
     if plan.has(Part::Start) {
-        start::measure(plan, &mut report).await?;
+        for plan in &plans {
+            start::measure(plan, &mut report).await?;
+        }
     }
     if plan.has(Part::Heal) {
-        heal::measure(plan, &mut report).await?;
+        heal::measure(first, &mut report).await?;
     }
     if plan.has(Part::Probe) {
-        probe::measure(plan, &mut report).await?;
+        probe::starting(last, &mut report).await?;
+        probe::healing(first, &mut report).await?;
     }
     if plan.has(Part::Edits) {
-        edits::measure(plan, &mut report).await?;
+        let counts = BTreeSet::from([0, first.count(), last.count()]);
+        edits::measure(plan, &counts, &mut report).await?;
     }
     if plan.has(Part::Rest) {
-        rest::measure(plan, &mut report).await?;
+        for plan in &plans {
+            rest::measure(plan, &mut report).await?;
+        }
     }
-    report.finish(plan)
+    report.finish(&plan.json)
 }

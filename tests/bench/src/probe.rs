@@ -39,7 +39,7 @@ struct Waits {
     bare_answer: Samples,
 }
 
-pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
+pub async fn starting(plan: &Plan, report: &mut Report) -> Result<()> {
     let count = plan.count();
     let mut waits = Waits::default();
     for _ in 0..RUNS_AT_MOST {
@@ -61,8 +61,11 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         &format!("one new Workspace while {count} start"),
         &waits,
     );
-    report.keep("probe while starting", &waits)?;
+    report.keep("probe while starting", &waits)
+}
 
+pub async fn healing(plan: &Plan, report: &mut Report) -> Result<()> {
+    let count = plan.count();
     let mut waits = Waits::default();
     for _ in 0..RUNS_AT_MOST {
         if waits.ours.len() >= ENOUGH {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -36,12 +37,8 @@ impl Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let command = format!("bench {}", arguments.join(" ")).trim().to_owned();
         eprintln!(
-            "{command}: {} Workspaces, on {} cores of {}, {} GiB; load {}",
-            plan.count(),
-            machine.cores,
-            machine.cpu,
-            machine.memory_gib,
-            machine.load_at_start
+            "{command}, on {} cores of {}, {} GiB; load {}",
+            machine.cores, machine.cpu, machine.memory_gib, machine.load_at_start
         );
         let mut report = Self {
             machine,
@@ -141,19 +138,18 @@ impl Report {
     }
 
     /// Prints the table and writes the file. A quick run fails on a count that is not exact.
-    pub fn finish(self, plan: &Plan) -> Result<()> {
-        let all = json!({
+    pub fn finish(self, json: &Path) -> Result<()> {
+        let figures = json!({
             "machine": self.machine,
             "command": self.command,
-            "workspaces": plan.count(),
             "figures": self.figures,
             "samples": self.samples,
         });
-        if let Some(folder) = plan.json.parent() {
+        if let Some(folder) = json.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(&plan.json, format!("{all:#}\n"))?;
-        println!("{}", self.table(plan));
+        fs::write(json, format!("{figures:#}\n"))?;
+        println!("{}", self.table());
         let missed = |it: &&Figure| it.exact && it.reached == Some(false);
         let missed: Vec<&str> = self
             .figures
@@ -167,17 +163,12 @@ impl Report {
         Ok(())
     }
 
-    fn table(&self, plan: &Plan) -> String {
+    fn table(&self) -> String {
         let machine = &self.machine;
         let mut text = format!(
-            "`{}`, {} Workspaces; {} cores of {}, {} GiB, Linux {}\n\n\
+            "`{}`; {} cores of {}, {} GiB, Linux {}\n\n\
              | figure | measured | to reach | |\n|---|---|---|---|\n",
-            self.command,
-            plan.count(),
-            machine.cores,
-            machine.cpu,
-            machine.memory_gib,
-            machine.kernel,
+            self.command, machine.cores, machine.cpu, machine.memory_gib, machine.kernel,
         );
         for figure in &self.figures {
             let mark = match figure.reached {

@@ -1,6 +1,5 @@
 //! Memory with more and more Workspaces and after they are gone, and a restart among them.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -21,15 +20,8 @@ const FORGOTTEN: Duration = Duration::from_secs(100);
 const STARTED: &str = "looking after Workspaces";
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
-    let sizes: BTreeSet<usize> = plan.sizes.iter().copied().chain([plan.count()]).collect();
-    for size in sizes {
-        eprintln!("rest: {size} Workspaces");
-        at(plan, report, size).await?;
-    }
-    Ok(())
-}
-
-async fn at(plan: &Plan, report: &mut Report, size: usize) -> Result<()> {
+    let size = plan.count();
+    eprintln!("rest: {size} Workspaces");
     let bed = Bed::make(false).await?;
     let operator = bed.operator(plan)?;
     operator.wait_for_line(STARTED, PATIENCE).await?;

@@ -45,7 +45,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         1.15,
     );
     disturbance(report, &[&f1, &f2, &ours]);
-    report.keep("start", &[f1, f2, ours])
+    report.keep(&format!("start of {count}"), &[f1, f2, ours])
 }
 
 async fn floor(plan: &Plan, work: Work) -> Result<Run> {
