@@ -230,6 +230,7 @@ async fn create_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
                 Outcome::Exists(seen.map_or(found, |pod| Existing::Pod(Box::new(pod))))
             })
         }
+        Err(error) => not_created(error),
         created => outcome(created, Kind::Pod),
     }
 }
@@ -244,7 +245,22 @@ async fn create_claim(client: &Client, key: &Key, claim: &core::PersistentVolume
                 Outcome::Exists(seen.map_or(found, |claim| Existing::Claim(Box::new(claim))))
             })
         }
+        Err(error) => not_created(error),
         created => outcome(created, Kind::Claim),
+    }
+}
+
+/// What is created rests on nothing that the watches could show anew: who answers that it is
+/// missing, or in conflict, refuses it.
+fn not_created(error: Error) -> Outcome {
+    let Error::Api(status) = &error else {
+        return failure(error);
+    };
+    match refusal(status) {
+        // A quota was counted anew at the same moment: that passes.
+        Outcome::Stale if status.is_conflict() => failed(status),
+        Outcome::Stale => Outcome::Refused(status.message.clone()),
+        outcome => outcome,
     }
 }
 
@@ -274,7 +290,7 @@ async fn try_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
         Err(Error::Api(status)) if status.message.contains("does not support dry run") => {
             Outcome::Accepted
         }
-        Err(error) => failure(error),
+        Err(error) => not_created(error),
     }
 }
 
@@ -371,9 +387,13 @@ fn refusal(status: &Status) -> Outcome {
         404 | 409 => Outcome::Stale,
         // 500 is how a webhook that cannot be called shows: someone has to know of it.
         400 | 403 | 405 | 413 | 422 | 500 => Outcome::Refused(status.message.clone()),
-        _ => Outcome::Failed {
-            error: format!("{} ({})", status.message, status.code),
-            retry_after: pause(status),
-        },
+        _ => failed(status),
+    }
+}
+
+fn failed(status: &Status) -> Outcome {
+    Outcome::Failed {
+        error: format!("{} ({})", status.message, status.code),
+        retry_after: pause(status),
     }
 }

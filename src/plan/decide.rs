@@ -71,7 +71,13 @@ impl Case<'_> {
             (Ownership::Ours, Some(grace)) => self.going(pod, grace),
             (Ownership::Hidden, _) => Decision::wait(self.hidden()),
             (_, _) if self.spec.suspend => suspended(),
-            (Ownership::Predecessors, grace) => self.going(pod, grace.unwrap_or(self.now)),
+            (Ownership::Predecessors, Some(grace)) => self.going(pod, grace),
+            (Ownership::Predecessors, None) => Decision::wait(Finding::new(
+                Kind::Progress,
+                Reason::WaitingForOldPod,
+                "the Pod of an earlier Workspace of this name is still there; it goes as garbage, \
+                 and if it does not, delete it",
+            )),
             (Ownership::Foreign, _) => Decision::wait(Finding::new(
                 Kind::Stalled,
                 Reason::PodNotOwned,
@@ -126,7 +132,8 @@ impl Case<'_> {
                 Reason::PodStuckTerminating,
                 format!(
                     "the old Pod hangs in Terminating on node {node}; if that node is lost, taint \
-                     it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+                     it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute; if the Pod \
+                     has finalizers, see to whoever set them"
                 ),
             ));
         }
@@ -261,7 +268,9 @@ impl Case<'_> {
         );
         if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
             let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
-            pod.metadata.name = Some(format!("{}-trial", self.seen.key.name));
+            // Its own name is taken by the Pod that runs, and every other may be somebody's.
+            let name = pod.metadata.name.take().unwrap_or_default();
+            pod.metadata.generate_name = Some(format!("{name}-"));
             return Decision::act(
                 Step::TryPod {
                     ask,
@@ -325,10 +334,15 @@ impl Case<'_> {
     /// cannot start because of what the settings gave it, and that has nothing to lose.
     fn heal(&self, pod: &Pod) -> Option<Decision> {
         let (_, ask) = self.ask().ok()?;
-        let differs =
-            |told: &Option<String>, asked: &String| told.as_ref().is_some_and(|told| told != asked);
-        let image = differs(&pod.told.image, &ask.image);
-        let settings = differs(&pod.told.settings, &ask.settings) && !pod.agent.has_run();
+        // One that nobody knows of may be the old one. That of the settings may have been taken off
+        // by a policy, and a new Pod for it would come without it again, and again.
+        let image = pod.told.image.as_ref() != Some(&ask.image);
+        let settings = pod
+            .told
+            .settings
+            .as_ref()
+            .is_some_and(|it| *it != ask.settings)
+            && !pod.agent.has_run();
         if !image && !settings {
             return None;
         }

@@ -21,6 +21,8 @@ fn a_value_is_quoted_on_one_line_without_lookalikes_and_cut_where_it_is_long() {
     ] {
         assert_eq!(fault::quote(value), quoted);
     }
+    let longest = "a".repeat(80);
+    assert_eq!(fault::quote(&longest), format!("\"{longest}\""));
     let long = fault::quote(&"a".repeat(81));
     assert_eq!(long, format!("\"{}…\" (81 characters)", "a".repeat(80)));
 }

@@ -103,11 +103,11 @@ pub enum Reason {
     PodRejected,
     /// A Pod of the same name belongs to someone else: delete it, or rename the Workspace.
     PodNotOwned,
-    /// The Pod has lost an annotation by which it is known what it was told to run. It is left
-    /// alone: delete it to have it started anew.
+    /// The Pod has lost the annotation by which it is known whether it is what was asked for. It is
+    /// left alone: delete it to have it started anew.
     PodAltered,
-    /// The old Pod hangs in Terminating, as on a lost node: taint that node as out of service.
-    /// Nothing is ever force-deleted.
+    /// The old Pod hangs in Terminating, as on a lost node (taint that node as out of service) or by
+    /// a finalizer. Nothing is ever force-deleted.
     PodStuckTerminating,
     /// A claim of the same name has no label of ours: add the label `molecule.ai/workspace`, or
     /// delete it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::{Process, State};
 use kube::Api;
@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use serde_json::Value;
 use workspace_operator::workspace::{Workspace, WorkspaceSpec};
 
-use crate::fixture::{World, text, uid, workspace};
+use crate::fixture::{PATIENCE, World, text, uid, workspace};
 
 /// Random numbers that a printed seed brings back.
 struct Random(u64);
@@ -159,7 +159,9 @@ async fn an_operator_killed_while_it_heals_heals_each_pod_once() {
     for healed in [3, 12, 20] {
         // Those whose answer the killed operator did not hear count: there may be no others left.
         let so_many = |world: &World| succeeded_or_unheard(world, "patch", "pods").len() >= healed;
+        let start = Instant::now();
         while !so_many(&world) {
+            assert!(start.elapsed() < PATIENCE, "{healed} were not healed");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         world.kill().await;

@@ -353,6 +353,22 @@ async fn a_policy_that_refuses_the_new_pod_leaves_the_old_one_running() {
     refused_change(raise, lift, "v2 is not for this house").await;
 }
 
+/// The names that could be taken for a Pod on trial are names of Workspaces as well.
+#[tokio::test]
+async fn workspaces_whose_names_begin_alike_change_side_by_side() {
+    let mut world = World::new().await;
+    for name in ["alice", "alice-trial"] {
+        world.workspace(name, "{tag: v1}");
+    }
+    world.all_ready(2).await;
+    world.workspace("alice", "{tag: v2}");
+    let changed = |it: &Value| it["status"]["observedGeneration"] == 2;
+    let alice = world.until("workspace", "alice", changed).await;
+    assert!(text(&alice, "/status/image").ends_with(":v2"));
+    world.ready("alice").await;
+    world.silence(3).await;
+}
+
 /// The API server comes to refuse what the user changes a Ready Workspace to, and later takes it.
 async fn refused_change(raise: impl Fn(&World), lift: impl Fn(&World), words: &str) {
     let mut world = World::new().await;

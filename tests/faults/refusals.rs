@@ -246,7 +246,7 @@ async fn a_node_deleted_under_its_pods_costs_each_one_new_pod() {
 
 /// API priority and fairness: the operator gets next to nothing of the API server.
 #[tokio::test]
-async fn an_operator_that_is_throttled_gets_there_and_keeps_the_pauses() {
+async fn an_operator_that_is_throttled_gives_way_and_gets_there() {
     const COUNT: usize = 60;
     let mut bed = Bed::new().await;
     let namespace = bed.world.namespace.clone();

@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use crate::bed::{Bed, names};
+use crate::fixture::PATIENCE;
 use crate::random::Random;
 
 const RUNNING: usize = 10;
@@ -34,8 +35,9 @@ async fn running_and_stuck(bed: &Bed, up: &str) -> (Vec<String>, Vec<String>) {
     bed.registry(&down).await;
     bed.world.in_force(&down).await;
     bed.create(stuck, json!({})).await;
-    let problem = async || bed.count("ImagePullFailed").await.1;
-    while problem().await < STUCK {
+    let start = Instant::now();
+    while bed.count("ImagePullFailed").await.1 < STUCK {
+        assert!(start.elapsed() < PATIENCE, "not all of them are stuck");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     (running.to_vec(), stuck.to_vec())

@@ -39,13 +39,19 @@ async fn decides_on_a_stale_view(held: &'static [&'static str]) {
     tokio::time::sleep(HELD.saturating_sub(start.elapsed())).await;
     let stale: Vec<_> = bed.proxy.writes();
     rule.lift();
-    bed.settled(COUNT).await;
+    let ever = bed.settled(COUNT).await;
 
-    // What was created in the dark was created once.
-    for name in unseen {
-        let pods = bed.pods.all();
-        let ever = pods.values().filter(|it| it.name == *name).count();
-        assert_eq!(ever, 1, "{name}");
+    // What was created in the dark was created once, and what nobody touched still runs. Whether
+    // the operator heard of a suspension that was over again is a matter of chance.
+    let pods = |name: &String| ever.iter().filter(|it| it.name == *name).count();
+    for name in unseen.iter().chain(&seen[8..10]) {
+        assert_eq!(pods(name), 1, "{name}");
+    }
+    for name in seen[..5].iter().chain(&seen[10..]) {
+        assert_eq!(pods(name), 2, "{name} was changed, or lost its Pod");
+    }
+    for name in &seen[5..8] {
+        assert!(pods(name) <= 2, "{name} was suspended once");
     }
     assert!(
         stale.len() < 6 * COUNT,

@@ -58,6 +58,20 @@ fn a_change_of_the_spec_is_tried_before_the_old_pod_stops() {
     assert!(world.image().ends_with(":v2"));
 }
 
+/// Any name that it asked for may be that of another Workspace, or of anybody's Pod.
+#[test]
+fn a_trial_asks_for_no_name() {
+    let mut world = World::ready(&json!({}));
+    world.edit("tag", json!("v2"));
+    let Some(Step::TryPod { pod, .. }) = world.pass() else {
+        panic!("a trial comes first");
+    };
+    assert_eq!(pod.metadata.name, None);
+    assert_eq!(pod.metadata.generate_name.as_deref(), Some("w-"));
+    let hostname = pod.spec.and_then(|spec| spec.hostname);
+    assert_eq!(hostname.as_deref(), Some("w"));
+}
+
 #[test]
 fn a_refused_trial_leaves_the_old_pod_and_is_healed_when_lifted() {
     let mut world = World::ready(&json!({}));
@@ -294,7 +308,10 @@ fn the_pod_of_an_earlier_workspace_of_the_same_name_is_waited_for() {
     }]));
     world.pass_time(31);
     assert_eq!(world.state(), "WaitingForOldPod");
+    world.pass_time(600);
+    assert_eq!(world.state(), "WaitingForOldPod", "nobody told it to go");
     assert!(!world.took().contains(&"DeletePod"));
+    assert_eq!(world.plan().wake, None, "there is nothing to look for");
 }
 
 #[test]
@@ -489,7 +506,7 @@ fn a_pod_that_may_not_be_deleted_is_told_and_tried_again_in_time() {
 }
 
 #[test]
-fn a_pod_without_its_revision_is_told_and_not_called_ready() {
+fn a_pod_without_its_revision_is_told_and_left_alone() {
     let mut world = World::ready(&json!({}));
     let pod = world.pod.as_mut().expect("a Pod");
     pod["metadata"]["annotations"] = json!({});

@@ -79,6 +79,21 @@ fn every_reason_of_a_failed_pull_counts_as_stuck() {
 }
 
 #[test]
+fn a_stuck_pod_of_which_nobody_knows_the_image_is_healed() {
+    let mut world = World::stuck(&json!({}));
+    let pod = world.pod.as_mut().expect("a Pod");
+    let annotations = pod["metadata"]["annotations"].as_object_mut();
+    let image = annotations
+        .expect("they are there")
+        .remove("molecule.ai/image");
+    assert_eq!(image, Some(json!(langgraph(A))));
+    world.settings = settings(TO_B);
+    world.settle();
+    assert_eq!(world.took(), ["SetImage"]);
+    assert_eq!(world.image(), langgraph(B));
+}
+
+#[test]
 fn a_pod_that_pulls_is_left_alone_until_its_time_is_over() {
     let mut world = World::new(&json!({"provisionTimeoutSeconds": 60}));
     world.settle();

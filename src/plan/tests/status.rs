@@ -113,6 +113,16 @@ fn each_cause_has_a_name_and_the_words_to_act_on() {
             "ImagePullFailed",
             "ErrImagePull",
         ),
+        (
+            waiting("InvalidImageName", ""),
+            "ImagePullFailed",
+            "finds the name invalid",
+        ),
+        (
+            waiting("ErrImageNeverPull", ""),
+            "ImagePullFailed",
+            "told never to pull",
+        ),
         (json!({"running": {}}), "NotReady", "port 8000"),
     ] {
         let mut world = World::new(&json!({}));
@@ -183,6 +193,7 @@ fn what_is_not_ready_in_its_time_is_stalled_and_goes_on_trying() {
     assert_eq!(world.condition("Stalled"), "");
     world.pass_time(2);
     assert!(world.condition("Stalled").contains("not Ready for 60 s"));
+    assert!(world.condition("Ready").starts_with("False"));
     assert_eq!(
         world.condition("Reconciling"),
         "",
@@ -196,6 +207,19 @@ fn what_is_not_ready_in_its_time_is_stalled_and_goes_on_trying() {
     world.run();
     world.settle();
     assert_eq!(world.state(), "Ready");
+}
+
+/// Kubernetes keeps whole seconds: with more, what is stored would never be what was planned.
+#[test]
+fn a_condition_says_since_when_in_whole_seconds() {
+    let mut world = World::new(&json!({}));
+    world.now = "2026-05-04T03:02:01.5Z".parse().expect("a time");
+    world.settle();
+    world.run();
+    world.settle();
+    let workspace = world.workspace.as_ref().expect("a Workspace");
+    let since = &workspace["status"]["conditions"][0]["lastTransitionTime"];
+    assert_eq!(*since, json!("2026-05-04T03:02:01Z"));
 }
 
 #[test]

@@ -114,6 +114,18 @@ fn a_prefix_with_characters_that_no_image_has_is_refused() {
     );
 }
 
+/// What stands behind a colon is a port on a host, and a tag or a mistake behind a path.
+#[test]
+fn what_was_meant_keeps_a_port_and_drops_a_tag() {
+    for (typed, expected) in [
+        ("https://mirror.example.com:5000", "mirror.example.com:5000"),
+        ("https://ghcr.io/agents:5000", "ghcr.io/agents"),
+        ("https://ghcr.io:5000/agents:1.2", "ghcr.io:5000/agents"),
+    ] {
+        assert_eq!(meant(typed).as_deref(), Some(expected), "{typed}");
+    }
+}
+
 #[test]
 fn a_prefix_with_a_bad_host_is_refused() {
     let not_an_address = "has a host that is neither a DNS name nor an IPv4 address";

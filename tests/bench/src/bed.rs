@@ -131,11 +131,11 @@ impl Bed {
         }
     }
 
-    /// Starts the operator, in a clean environment.
+    /// Starts the operator as the manifests do, in a clean environment.
     pub fn operator(&self, plan: &Plan) -> Result<Process> {
         let mut command = Command::new(&plan.operator);
         command
-            .arg("run")
+            .args(["run", "--leader-elect"])
             .args(["--concurrency", &plan.concurrency.to_string()]);
         command.env_clear().env("KUBECONFIG", &self.kubeconfig);
         Process::spawn(&mut command).with_context(|| plan.operator.display().to_string())

@@ -11,8 +11,10 @@ use crate::bodies::{DOWN, UP};
 use crate::eye::Sight;
 use crate::machine;
 use crate::report::Report;
+use crate::rest::STARTED;
 use crate::wire;
 
+const LEASES: &str = "leases";
 const ELSEWHERE: &str = "elsewhere.example.com/agents";
 /// How long it must have been silent before the requests are counted.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -71,9 +73,7 @@ async fn started(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<Process>
 async fn restarted(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<Process> {
     let mark = bed.cluster.audit().mark()?;
     let operator = bed.operator(plan)?;
-    operator
-        .wait_for_line("looking after Workspaces", PATIENCE)
-        .await?;
+    operator.wait_for_line(STARTED, PATIENCE).await?;
     tokio::time::sleep(SETTLED).await;
     let writes = Writes::since(bed, mark)?;
     report.exactly("a restart while all run: writes", writes.all, 0);
@@ -101,7 +101,7 @@ async fn idle(plan: &Plan, report: &mut Report, bed: &Bed, operator: Process) ->
     });
     let renewals = during.iter().filter(|it| it.verb == "watch").count();
     let seconds = plan.idle().as_secs();
-    let what = format!("idle for {seconds} s, all running: requests but watches");
+    let what = format!("idle for {seconds} s, all running: requests but watches, and the Lease's");
     report.exactly(&what, during.len() - renewals, 0);
     report.note("… watches renewed", renewals.to_string());
     if !plan.quick {
@@ -109,9 +109,7 @@ async fn idle(plan: &Plan, report: &mut Report, bed: &Bed, operator: Process) ->
         report.at_most("… CPU", share, 0.1, "% of a core");
     }
     let operator = bed.operator(plan)?;
-    operator
-        .wait_for_line("looking after Workspaces", PATIENCE)
-        .await?;
+    operator.wait_for_line(STARTED, PATIENCE).await?;
     Ok(operator)
 }
 
@@ -168,9 +166,11 @@ fn k8s_time() -> i64 {
     now.map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// All but those about the Lease.
 fn requests(bed: &Bed, mark: Mark) -> Result<Events> {
     let events = bed.cluster.audit().events_since(mark)?;
-    Ok(events.by_service_account(SYSTEM, OPERATOR))
+    let ours = events.by_service_account(SYSTEM, OPERATOR);
+    Ok(ours.filter(|it| it.resource != LEASES))
 }
 
 /// The operator's requests, by kind.

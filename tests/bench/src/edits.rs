@@ -11,6 +11,8 @@ use crate::bed::{Bed, PATIENCE, PROBES, stop};
 use crate::bodies::{self, DOWN};
 use crate::eye::Sight;
 use crate::report::Report;
+use crate::rest::STARTED;
+use crate::restart;
 use crate::samples::Samples;
 use crate::wire;
 
@@ -35,9 +37,7 @@ pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report)
         let bed = Bed::make(false).await?;
         bed.workspaces(count).await?;
         let operator = bed.operator(plan)?;
-        operator
-            .wait_for_line("looking after Workspaces", PATIENCE)
-            .await?;
+        operator.wait_for_line(STARTED, PATIENCE).await?;
         if count > 0 {
             let ready = |sight: &Sight| sight.all_in("Ready", count);
             bed.eye.until("all Ready", PATIENCE, ready).await?;
@@ -47,6 +47,9 @@ pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report)
         stuck(&bed, &mut waits).await?;
         new(&bed, &mut waits).await?;
         stop(operator).await?;
+        if count > 0 {
+            restart::measure(plan, count, &bed, report).await?;
+        }
         let kinds = [
             ("a stuck Pod gets its image", &waits.stuck),
             ("a Workspace created right then has its Pod", &waits.new),

@@ -11,6 +11,7 @@ mod machine;
 mod probe;
 mod report;
 mod rest;
+mod restart;
 mod run;
 mod samples;
 mod start;
@@ -96,9 +97,9 @@ enum Part {
     Heal,
     /// One new Workspace while others start or heal
     Probe,
-    /// From the edit to the first rollout that uses it
+    /// From the edit to the first rollout that uses it; a restart after that
     Edits,
-    /// Memory, restart and idling
+    /// Memory
     Rest,
 }
 

@@ -90,8 +90,9 @@ fn tell(report: &mut Report, what: &str, waits: &Waits) {
     let (ours, bare) = (waits.ours.p99(), waits.bare.p99());
     report.at_most(
         &format!(
-            "{what}: p99 until its Pod is there, beside a bare POST's {bare:.0} ms ({} samples, \
-             medians {:.0} and {:.0} ms)",
+            "{what}: p99 from its answer until its Pod is there (with its own POST: {:.0} ms), beside \
+             a bare POST's {bare:.0} ms; {} samples, medians {:.0} and {:.0} ms",
+            waits.ours_from_sent.p99(),
             waits.ours.len(),
             waits.ours.median(),
             waits.bare.median(),

@@ -1,23 +1,22 @@
-//! Memory with more and more Workspaces and after they are gone, and a restart among them.
+//! Memory with no Workspace, with all of them, and after they are gone: in one process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use cluster::Process;
 
 use crate::Plan;
-use crate::bed::{Bed, PATIENCE, PROBES, stop};
-use crate::bodies;
+use crate::bed::{Bed, PATIENCE, stop};
 use crate::eye::Sight;
 use crate::machine;
 use crate::report::Report;
-use crate::wire;
 
 /// Until memory is as it stays.
-const SETTLED: Duration = Duration::from_secs(10);
+pub const SETTLED: Duration = Duration::from_secs(10);
 /// After all is gone: connections that nobody uses are closed after 90 s.
 const FORGOTTEN: Duration = Duration::from_secs(100);
-const STARTED: &str = "looking after Workspaces";
+/// What the operator logs once it works.
+pub const STARTED: &str = "looking after Workspaces";
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let size = plan.count();
@@ -36,11 +35,6 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let most = 20.0 + size as f64 * 2.0 / 1024.0;
     let what = format!("resident memory with {size} Workspaces");
     report.at_most(&what, mib(&operator)?, most, "MiB");
-    stop(operator).await?;
-
-    let operator = restart(plan, report, &bed, size).await?;
-    tokio::time::sleep(SETTLED).await;
-    report.at_most("… after a restart", mib(&operator)?, most, "MiB");
     bed.delete_workspaces().await?;
     tokio::time::sleep(FORGOTTEN).await;
     let gone = mib(&operator)?;
@@ -48,21 +42,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     stop(operator).await
 }
 
-fn mib(operator: &Process) -> Result<f64> {
+/// The resident memory.
+pub fn mib(operator: &Process) -> Result<f64> {
     Ok(machine::resident_kib(operator.id())? as f64 / 1024.0)
-}
-
-/// One Workspace came while there was no operator: it shows when this one is able to act.
-async fn restart(plan: &Plan, report: &mut Report, bed: &Bed, size: usize) -> Result<Process> {
-    let body = bodies::workspace("waiting");
-    wire::post(&bed.client, &wire::workspaces_in(PROBES), body).await?;
-    plan.quiet().await?;
-    let start = Instant::now();
-    let operator = bed.operator(plan)?;
-    let key = format!("{PROBES}/waiting");
-    let pod = |sight: &Sight| sight.pods.get(&key).map(|it| it.created);
-    let acted = bed.eye.until("its Pod", PATIENCE, pod).await? - start;
-    let what = format!("restart with {size} running: the Pod of one that waited is created after");
-    report.at_most(&what, acted.as_secs_f64(), 2.0, "s");
-    Ok(operator)
 }

@@ -37,6 +37,8 @@ impl Cluster {
         match step {
             Step::CreatePod { pod, .. } => create_pod(state, basis, pod),
             Step::TryPod { .. } if state.refuses => refused(),
+            // Whatever name it asks for, there is an object that has it.
+            Step::TryPod { pod, .. } if pod.metadata.name.is_some() => Outcome::Stale,
             Step::TryPod { .. } => Outcome::Done,
             Step::SetImage {
                 version, ask, at, ..
