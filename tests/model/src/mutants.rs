@@ -35,7 +35,7 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 17] = [
+pub const MUTANTS: [Mutant; 18] = [
     mutant(
         "gives each Pod a name of its own",
         Invariant::I1,
@@ -92,6 +92,7 @@ pub const MUTANTS: [Mutant; 17] = [
     },
     mutant("never stops to write", Invariant::I7, tells_again),
     mutant("never looks again", Invariant::I7, never_wakes),
+    mutant("tries under a name", Invariant::I7, names_the_trial),
     mutant("gives up a Pod that failed", Invariant::I7, leaves_the_dead),
     mutant(
         "uses settings that are invalid",
@@ -273,6 +274,15 @@ fn never_wakes(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
         wake,
         ..plan(seen, in_force, now)
     }
+}
+
+fn names_the_trial(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    with_step(seen, in_force, now, |mut step| {
+        if let Step::TryPod { pod, .. } = &mut step {
+            pod.metadata.name = Some("w-trial".to_owned());
+        }
+        Some(step)
+    })
 }
 
 fn leaves_the_dead(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {

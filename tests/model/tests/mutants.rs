@@ -62,6 +62,7 @@ caught! {
     has_every_claim_go_with_its_workspace: "has every claim go with its Workspace",
     never_stops_to_write: "never stops to write",
     never_looks_again: "never looks again",
+    tries_under_a_name: "tries under a name",
     gives_up_a_pod_that_failed: "gives up a Pod that failed",
     uses_settings_that_are_invalid: "uses settings that are invalid",
 }
