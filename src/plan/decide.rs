@@ -10,6 +10,7 @@ use super::{
 use crate::fleet::InForce;
 use crate::names;
 use crate::pod;
+use crate::revision::short_hash;
 use crate::seen::{AgentState, Ask, Controller, Phase, Pod, Seen, Service, Workspace};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
 use crate::workspace::{Reason, WorkspaceSpec};
@@ -268,9 +269,7 @@ impl Case<'_> {
         );
         if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
             let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
-            // Its own name is taken by the Pod that runs, and every other may be somebody's.
-            let name = pod.metadata.name.take().unwrap_or_default();
-            pod.metadata.generate_name = Some(format!("{name}-"));
+            pod.metadata.name = Some(self.trial());
             return Decision::act(
                 Step::TryPod {
                     ask,
@@ -280,6 +279,13 @@ impl Case<'_> {
             );
         }
         Decision::act(delete(pod, Rollout::SpecChanged, 0), finding)
+    }
+
+    /// The name of a Pod on trial: that of the Workspace is taken by the Pod that runs, and a name
+    /// that is made of it may be somebody's. It is the same each time, for refusals repeat it.
+    fn trial(&self) -> String {
+        let uid = short_hash(&self.workspace.version.uid);
+        format!("{}-{uid}", self.seen.key.name)
     }
 
     /// A Pod that failed or succeeded stays for its logs until its back-off is over.

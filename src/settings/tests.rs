@@ -226,7 +226,7 @@ fn image_pull_secrets_keep_their_order_and_come_once() {
     let longest = [&*label, &label, &label, &label[..61]].join(".");
     assert_eq!(longest.len(), 253);
     let good = settings(&[(IMAGE_PULL_SECRETS_KEY, &*longest)]);
-    assert_eq!(good.image_pull_secrets(), [&longest]);
+    assert_eq!(good.image_pull_secrets(), [longest.clone()]);
     for bad in [
         "A",
         "a_b",

@@ -1,6 +1,7 @@
 //! Scenarios for `plan`, told against a small world that does what its steps say.
 
 mod properties;
+mod refusals;
 mod rollout;
 mod settings;
 mod status;

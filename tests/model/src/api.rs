@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1 as core;
 use workspace_operator::plan::Step;
+use workspace_operator::revision::short_hash;
 use workspace_operator::seen::{Ask, Controller, Version};
 use workspace_operator::volume::Change;
 use workspace_operator::wire::{self, Wire};
@@ -37,8 +38,7 @@ impl Cluster {
         match step {
             Step::CreatePod { pod, .. } => create_pod(state, basis, pod),
             Step::TryPod { .. } if state.refuses => refused(),
-            // Whatever name it asks for, there is an object that has it.
-            Step::TryPod { pod, .. } if pod.metadata.name.is_some() => Outcome::Stale,
+            Step::TryPod { pod, .. } if is_taken(pod, basis) => Outcome::Stale,
             Step::TryPod { .. } => Outcome::Done,
             Step::SetImage {
                 version, ask, at, ..
@@ -51,6 +51,15 @@ impl Cluster {
             Step::PatchStatus { version, status } => patch_status(state, basis, version, status),
         }
     }
+}
+
+/// Whatever name can be made of the Workspace's alone, there is an object that has it.
+fn is_taken(pod: &core::Pod, basis: &Basis) -> bool {
+    let uid = short_hash(&workspace_uid(basis.workspace));
+    pod.metadata
+        .name
+        .as_ref()
+        .is_none_or(|it| !it.contains(&uid))
 }
 
 fn refused() -> Outcome {

@@ -1,0 +1,185 @@
+//! What is tried before a Pod stops, and what becomes of what the API server refuses.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::world::{UID, World};
+use crate::plan::Step;
+use crate::revision::short_hash;
+
+#[test]
+fn a_change_of_the_spec_is_tried_before_the_old_pod_stops() {
+    let mut world = World::ready(&json!({}));
+    let old = world.pod_uid();
+    world.edit("tag", json!("v2"));
+    world.settle();
+    assert_eq!(
+        world.took(),
+        ["TryPod", "DeletePod", "CreatePod", "PatchStatus"]
+    );
+    assert!(
+        world.condition("Ready").starts_with("False"),
+        "a false Ready is corrected"
+    );
+    assert_ne!(world.pod_uid(), old);
+    assert!(world.image().ends_with(":v2"));
+}
+
+/// A name that is made of the Workspace's may be that of another Workspace, or of anybody's Pod;
+/// and one that changed would make each refusal another one.
+#[test]
+fn a_trial_has_a_name_that_is_nobodys_and_the_same_each_time() {
+    let mut world = World::ready(&json!({}));
+    world.refuses = Some("exceeded quota".into());
+    world.edit("tag", json!("v2"));
+    world.pass_time(60);
+    let trials: Vec<_> = world
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::TryPod { pod, .. } => Some(pod),
+            _ => None,
+        })
+        .collect();
+    let [pod, again, ..] = &trials[..] else {
+        panic!("it is tried again");
+    };
+    let uid = short_hash(UID);
+    assert_eq!(pod.metadata.name, Some(format!("w-{uid}")));
+    assert_eq!(pod, again);
+    let pod = (**pod).clone();
+    let hostname = pod.spec.and_then(|spec| spec.hostname);
+    assert_eq!(hostname.as_deref(), Some("w"));
+}
+
+#[test]
+fn a_refused_trial_leaves_the_old_pod_and_is_healed_when_lifted() {
+    let mut world = World::ready(&json!({}));
+    let old = world.pod_uid();
+    world.refuses = Some("exceeded quota".into());
+    world.edit("tag", json!("v2"));
+    world.settle();
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    assert!(world.condition("Stalled").contains("exceeded quota"));
+    assert!(
+        world.condition("Ready").starts_with("True"),
+        "the old Pod serves on"
+    );
+    assert_eq!(world.pod_uid(), old);
+    world.pass_time(3600);
+    let trials = world.took().iter().filter(|it| **it == "TryPod").count();
+    assert!((10..30).contains(&trials), "paced: {trials} in an hour");
+    world.refuses = None;
+    world.pass_time(301);
+    assert_ne!(world.pod_uid(), old);
+}
+
+#[test]
+fn another_wish_is_tried_at_once_after_a_refusal() {
+    let mut world = World::ready(&json!({}));
+    world.refuses = Some("no".into());
+    world.edit("tag", json!("v2"));
+    world.pass_time(100);
+    world.refuses = None;
+    world.edit("tag", json!("v3"));
+    world.settle();
+    assert!(world.image().ends_with(":v3"));
+}
+
+#[test]
+fn a_refused_create_is_told_and_paced() {
+    let mut world = World::new(&json!({}));
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    world.refuses = None;
+    world.pass_time(10);
+    assert_eq!(world.took().last(), Some(&"CreatePod"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_off_what_was_refused() {
+    let mut world = World::new(&json!({}));
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    world.refuses = None;
+    world.now -= SignedDuration::from_hours(1);
+    world.settle();
+    assert_eq!(world.took().last(), Some(&"CreatePod"));
+    world.run();
+    world.settle();
+    assert_eq!(world.state(), "Ready");
+}
+
+#[test]
+fn a_pod_that_is_not_ready_is_replaced_without_a_trial() {
+    let mut world = World::stuck(&json!({}));
+    world.edit("tag", json!("v2"));
+    world.settle();
+    assert_eq!(world.took(), ["DeletePod", "CreatePod"]);
+}
+
+#[test]
+fn a_refused_growth_is_told_and_the_workspace_serves_on() {
+    let mut world = World::ready(&json!({"storage": {"size": "1Gi"}}));
+    world.refuses = Some("the class does not allow it".into());
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.pass_time(5);
+    assert_eq!(world.state(), "VolumeRejected");
+    assert!(world.condition("Ready").starts_with("True"));
+    assert!(world.condition("Stalled").contains("does not allow"));
+}
+
+/// Two refusals at once must not forget each other: each would be tried again without a pause.
+#[test]
+fn a_refused_claim_and_a_refused_pod_are_both_paced() {
+    let mut world = World::ready(&json!({"storage": {"size": "1Gi"}}));
+    world.refuses = Some("no".into());
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.edit("tag", json!("v2"));
+    world.pass_time(600);
+    assert!(world.took().len() < 40, "{:?}", world.took());
+}
+
+/// Found by review: a write that changes nothing was repeated for ever, as fast as it was answered.
+#[test]
+fn a_growth_that_is_undone_is_told_and_paced_and_keeps_no_pod_waiting() {
+    let mut world = World::new(&json!({"storage": {"size": "1Gi"}}));
+    world.settle();
+    world.undoes = true;
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.pod = None;
+    world.settle();
+    assert_eq!(world.took()[2..], ["PatchClaim", "CreatePod"]);
+    world.run();
+    world.pass_time(600);
+    let patches = world
+        .took()
+        .iter()
+        .filter(|it| **it == "PatchClaim")
+        .count();
+    assert!(
+        (2..15).contains(&patches),
+        "paced: {patches} in ten minutes"
+    );
+    world.undoes = false;
+    world.pass_time(301);
+    assert_eq!(world.state(), "Ready", "healed when nobody undoes it");
+}
+
+#[test]
+fn a_pod_that_may_not_be_deleted_is_told_and_tried_again_in_time() {
+    let mut world = World::ready(&json!({}));
+    world.refuses_deletes = true;
+    world.edit("suspend", json!(true));
+    world.settle();
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    assert!(world.condition("Stalled").contains("delete"));
+    assert!(world.condition("Ready").starts_with("True"));
+    world.refuses_deletes = false;
+    world.pass_time(30);
+    assert_eq!(world.state(), "Suspended");
+}
