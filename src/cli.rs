@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::connection;
-use crate::controller::{self, Options};
+use crate::controller::{self, Options, Outside};
 use crate::resolver;
+use crate::server;
 use crate::settings::{Environment, REGISTRY_KEY, Settings};
+use crate::traffic::Traffic;
 use crate::watch::Scope;
 use crate::workspace;
 
@@ -80,6 +83,9 @@ struct Run {
     /// The registry prefix where the settings name none [default: ghcr.io/molecule-ai]
     #[arg(long = "registry", env = REGISTRY_KEY, hide_env_values = true)]
     registry: Option<String>,
+    /// Serve /metrics, /healthz and /readyz here, as on 0.0.0.0:8080 [default: nowhere]
+    #[arg(long, env = "WORKSPACE_METRICS_ADDRESS")]
+    metrics_address: Option<SocketAddr>,
     /// How log lines look
     #[arg(long, env = "WORKSPACE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -177,7 +183,12 @@ fn operate(run: Run) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let client = connection::connect().await?;
+        let traffic = Traffic::default();
+        let client = connection::connect(&traffic).await?;
+        let questions = match run.metrics_address {
+            Some(address) => Some(server::serve(address).await?),
+            None => None,
+        };
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stop = async move {
@@ -186,7 +197,12 @@ fn operate(run: Run) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        controller::run(client, options(run), stop).await;
+        let outside = Outside {
+            client,
+            traffic,
+            questions,
+        };
+        controller::run(outside, options(run), stop).await;
         Ok(())
     });
     // Name look-ups run on threads of their own, which nothing else can end.

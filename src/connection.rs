@@ -15,15 +15,17 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Service, layer::layer_fn};
 
+use crate::traffic::{Ask, Traffic};
+
 /// A list or a watch that has not begun to be answered after this long is begun anew. Without a
 /// limit, a connection that was lost at the wrong moment would blind the operator for good.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Connects as KUBECONFIG says, or as inside a cluster.
+/// Connects as KUBECONFIG says, or as inside a cluster. Every request is counted.
 ///
 /// # Errors
 /// When neither says how.
-pub async fn connect() -> anyhow::Result<Client> {
+pub async fn connect(traffic: &Traffic) -> anyhow::Result<Client> {
     let mut config = Config::infer().await.map_err(|error| {
         anyhow::anyhow!(
             "no cluster to connect to: set KUBECONFIG, or run inside a cluster ({error})"
@@ -37,14 +39,21 @@ pub async fn connect() -> anyhow::Result<Client> {
         .headers
         .push((USER_AGENT, HeaderValue::from_static(agent)));
     let builder = ClientBuilder::try_from(config)?;
-    Ok(builder.with_layer(&layer_fn(Courteous)).build())
+    let courteous = |service| Courteous {
+        service,
+        traffic: traffic.clone(),
+    };
+    Ok(builder.with_layer(&layer_fn(courteous)).build())
 }
 
 type Answer = Response<Box<DynBody>>;
 
 /// Keeps the pauses that the API server asks for. Its own limit of requests asks in a header, with
 /// a body in plain text, and the client library reads neither.
-struct Courteous<S>(S);
+struct Courteous<S> {
+    service: S,
+    traffic: Traffic,
+}
 
 impl<S> Service<Request<Body>> for Courteous<S>
 where
@@ -56,23 +65,36 @@ where
     type Future = BoxFuture<'static, Result<Answer, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context)
+        self.service.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let reads = request.method() == Method::GET;
-        let answer = self.0.call(request);
+        let (traffic, ask) = (
+            self.traffic.clone(),
+            Ask::of(request.method(), request.uri()),
+        );
+        let answer = self.service.call(request);
         async move {
             if !reads {
-                return with_pause(answer.await?).await;
+                let answer = answer.await;
+                traffic.note(&ask, code(&answer));
+                return with_pause(answer?).await;
             }
-            let answer = timeout(READ_DEADLINE, answer).await??;
+            let answer = timeout(READ_DEADLINE, answer).await;
+            let answer = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
+            traffic.note(&ask, code(&answer));
+            let answer = answer?;
             // Those who watch have a back-off of their own, which knows nothing of the server's.
             sleep(pause(&answer).unwrap_or_default()).await;
             Ok(answer)
         }
         .boxed()
     }
+}
+
+fn code(answer: &Result<Answer, BoxError>) -> Option<u16> {
+    answer.as_ref().ok().map(|it| it.status().as_u16())
 }
 
 /// The pause that an error asks for.

@@ -4,6 +4,7 @@
 //! One task owns all state, so there are no locks; only the requests run beside it.
 
 mod answers;
+mod questions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,12 +25,25 @@ use crate::governor::Governor;
 use crate::index::{Change, Index, Woken};
 use crate::journal;
 use crate::leader::{Leader, Turn};
+use crate::metrics::Metrics;
 use crate::plan;
 use crate::queue::Queue;
 use crate::seen::{Key, Service};
+use crate::server::Question;
 use crate::settings::Environment;
+use crate::traffic::Traffic;
 use crate::watch::{self, Event, Scope};
 use crate::window::Window;
+
+/// What the loop is connected to.
+pub struct Outside {
+    /// The API server.
+    pub client: Client,
+    /// The requests to it, as they are counted.
+    pub traffic: Traffic,
+    /// What is asked about the loop itself, if that is served.
+    pub questions: Option<Receiver<Question>>,
+}
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -61,7 +75,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 const LAST_REQUESTS: Duration = Duration::from_millis(700);
 
 /// Runs until `stop` resolves.
-pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()>) {
+pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = ()>) {
+    let Outside {
+        client,
+        traffic,
+        questions,
+    } = outside;
     let (sender, events) = mpsc::channel(1024);
     watch::start(&client, &options.scope, &sender);
     let namespace = &options.scope.settings_namespace;
@@ -78,9 +97,13 @@ pub async fn run(client: Client, options: Options, stop: impl Future<Output = ()
         waits: HashMap::new(),
         waits_for: vec!["workspaces", "pods", "claims", "services"],
         window: Window::new(options.concurrency),
+        metrics: Metrics::new(&traffic),
+        traffic,
         options,
     };
-    controller.work(events, stop).await;
+    // Where nothing is served, nobody asks.
+    let questions = questions.unwrap_or_else(|| mpsc::channel(1).1);
+    controller.work(events, questions, stop).await;
     controller.leader.release().await;
 }
 
@@ -92,8 +115,10 @@ struct Controller {
     queue: Queue<Item>,
     governor: Governor,
     window: Window,
-    /// The requests of steps.
-    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    metrics: Metrics,
+    traffic: Traffic,
+    /// The requests of steps, with how long they took.
+    under_way: FuturesUnordered<BoxFuture<'static, (Done, Duration)>>,
     /// The waits for objects that the watches do not show.
     awaited: FuturesUnordered<BoxFuture<'static, Option<Key>>>,
     /// How to give up each of these waits.
@@ -110,7 +135,12 @@ fn in_order<'a>(keys: impl Iterator<Item = &'a Key>) -> Woken {
 }
 
 impl Controller {
-    async fn work(&mut self, mut events: Receiver<Event>, stop: impl Future<Output = ()>) {
+    async fn work(
+        &mut self,
+        mut events: Receiver<Event>,
+        mut questions: Receiver<Question>,
+        stop: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stop);
         loop {
             self.start_passes();
@@ -119,8 +149,9 @@ impl Controller {
                 biased;
                 () = &mut stop => break,
                 () = self.leader.changed() => {}
+                Some(question) = questions.recv() => self.answer(question),
                 Some(event) = events.recv() => self.take_in(event),
-                Some(done) = self.under_way.next() => self.conclude(done),
+                Some((done, took)) = self.under_way.next() => self.conclude(done, took),
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
@@ -264,6 +295,7 @@ impl Controller {
         let told = seen.workspace.and_then(|it| it.status.state);
         let clock = Timestamp::now();
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
+        self.metrics.planned(&seen, &plan, now.elapsed());
         let step = plan.step.inspect(|step| journal::planned(&seen, step));
         if let Some(memory) = self.index.memory(key) {
             memory.showing = plan.showing;
@@ -280,7 +312,7 @@ impl Controller {
                     let outcome = apply::apply(&client, &key, step.clone()).await;
                     Done::Step(key, told, step, outcome)
                 };
-                self.under_way.push(request.boxed());
+                self.begin(request);
             }
             None => self.queue.done(item),
         }
@@ -299,7 +331,7 @@ impl Controller {
             let outcome = apply::create_service(&client, &namespace).await;
             Done::Service(namespace, outcome)
         };
-        self.under_way.push(request.boxed());
+        self.begin(request);
     }
 
     fn fleet_pass(&mut self, item: &Item) {
@@ -313,7 +345,15 @@ impl Controller {
             let written = apply::write_fleet(&client, namespace, name, changes, exists).await;
             Done::Fleet(written)
         };
-        self.under_way.push(request.boxed());
+        self.begin(request);
+    }
+
+    fn begin(&mut self, request: impl Future<Output = Done> + Send + 'static) {
+        let timed = async {
+            let begun = Instant::now();
+            (request.await, begun.elapsed())
+        };
+        self.under_way.push(timed.boxed());
     }
 
     /// There is no such Workspace any more.

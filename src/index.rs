@@ -1,13 +1,15 @@
 //! All that the watches have shown, joined by Workspace, so that one look-up gives all that a
 //! decision rests on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::resolver;
 use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
+use crate::workspace::Reason;
 
 /// One change of one kind of object.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub enum Kind {
     Claim,
 }
 
+/// How many Workspaces show a state, by the registry host of their image. No state: there is no
+/// status yet. No host: there is no Pod.
+pub type Totals = BTreeMap<(Option<Reason>, Option<String>), usize>;
+
 /// A write of ours that the watches have not shown yet. Until they do, what is seen is older than
 /// what was done, and the next step would be planned twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ struct Entry {
     unwatched_pod: Option<Box<Pod>>,
     unwatched_claim: Option<Box<Claim>>,
     memory: Memory,
+    /// When this process created or healed the Pod, until the Workspace is told Ready.
+    rollout: Option<Instant>,
     awaited: Option<(Awaited, Instant)>,
 }
 
@@ -231,6 +239,34 @@ impl Index {
         self.entries.get_mut(key).map(|entry| &mut entry.memory)
     }
 
+    /// A Pod was created or healed.
+    pub fn begin_rollout(&mut self, key: &Key, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.rollout = Some(now);
+        }
+    }
+
+    /// The Workspace was told Ready, or its Pod is to go. Returns when that Pod was created or
+    /// healed, if it was by this process and has not been Ready since.
+    pub fn end_rollout(&mut self, key: &Key) -> Option<Instant> {
+        self.entries.get_mut(key)?.rollout.take()
+    }
+
+    /// How many Workspaces show which state, by the registry host of what their Pod was told.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = HashMap::<_, usize>::new();
+        let workspaces = self.entries.values().filter_map(|it| it.workspace.as_ref());
+        for status in workspaces.map(|it| &it.status) {
+            let host = status.image.as_deref().map(resolver::registry_host);
+            *totals.entry((status.state, host)).or_default() += 1;
+        }
+        let owned = |((state, host), count): ((_, Option<&str>), _)| {
+            ((state, host.map(str::to_owned)), count)
+        };
+        totals.into_iter().map(owned).collect()
+    }
+
     /// A write was done: nothing is planned for this Workspace until the watches show it.
     pub fn expect(&mut self, key: &Key, awaited: Awaited, now: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
@@ -299,6 +335,7 @@ impl Index {
     pub fn forget(&mut self) {
         for entry in self.entries.values_mut() {
             entry.memory = Memory::default();
+            entry.rollout = None;
             entry.unwatched_pod = None;
             entry.unwatched_claim = None;
         }
@@ -377,66 +414,4 @@ impl Slot for Claim {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seen::Version;
-    use crate::workspace::WorkspaceStatus;
-
-    fn workspace(generation: i64, revision: &str) -> Box<Workspace> {
-        Box::new(Workspace {
-            version: Version::default(),
-            generation,
-            deleting: false,
-            spec: Err(String::new()),
-            revision: revision.into(),
-            status: WorkspaceStatus::default(),
-        })
-    }
-
-    #[test]
-    fn what_a_user_asks_for_is_urgent_and_what_a_list_brings_or_we_tell_is_not() {
-        let key = || Key {
-            namespace: "teams".into(),
-            name: "alice".into(),
-        };
-        let mut index = Index::default();
-        let mut urgent = |change| index.take_in::<Workspace>(change).urgent;
-        assert!(!urgent(Change::Listing));
-        assert!(!urgent(Change::Listed(key(), workspace(1, "a"), 1)));
-        assert!(!urgent(Change::Complete));
-        let mut told = workspace(1, "a");
-        told.status.observed_generation = Some(1);
-        assert!(!urgent(Change::Applied(key(), told, 2)), "our own status");
-        assert!(urgent(Change::Applied(key(), workspace(2, "b"), 3)));
-        let restarted = workspace(2, "c");
-        assert!(
-            urgent(Change::Applied(key(), restarted, 4)),
-            "an annotation"
-        );
-        assert!(!urgent(Change::Gone(key(), 5)));
-        assert!(urgent(Change::Applied(key(), workspace(1, "a"), 6)), "new");
-    }
-
-    #[test]
-    fn who_no_longer_leads_keeps_what_it_saw_and_forgets_what_it_did() {
-        let key = Key::new("teams", "alice");
-        let namespace = Arc::clone(&key.namespace);
-        let mut index = Index::default();
-        index.take_in::<Workspace>(Change::Applied(key.clone(), workspace(1, "a"), 1));
-        index.set_service(&namespace, Service::Refused);
-        let memory = index.memory(&key).expect("it is there");
-        memory.failures = 3;
-        memory.namespace_terminating = true;
-        index.forget();
-        assert_eq!(index.memory(&key), Some(&mut Memory::default()));
-        assert_eq!(index.keys().collect::<Vec<_>>(), [&key]);
-        assert_eq!(
-            index.service(&namespace),
-            Service::Missing,
-            "it is tried again"
-        );
-        index.set_service(&namespace, Service::Foreign);
-        index.forget();
-        assert_eq!(index.service(&namespace), Service::Foreign);
-    }
-}
+mod tests;

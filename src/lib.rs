@@ -11,6 +11,8 @@
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
 //! | [`governor`] | what is known of the two ConfigMaps |
 //! | [`journal`] | the log lines of a rollout |
+//! | [`server`] | metrics and health over HTTP |
+//! | [`metrics`] | what is counted |
 //! | [`watch`] | the watches |
 //! | [`apply`] | one step becomes one request |
 //! | [`queue`] | what to look at next |
@@ -18,6 +20,7 @@
 //! | [`index`] | what is seen, joined by Workspace |
 //! | [`wire`] | what the API server sends, decoded |
 //! | [`plan`] | every decision; pure |
+//! | [`traffic`] | the requests, counted; which watches are alive |
 //! | [`volume`] | what has to change about a claim |
 //! | [`pod`] | the objects that a Workspace asks for |
 //! | [`seen`] | the small values that a decision rests on |
@@ -38,6 +41,7 @@ pub mod governor;
 pub mod index;
 pub mod journal;
 pub mod leader;
+pub mod metrics;
 pub mod names;
 pub mod plan;
 pub mod pod;
@@ -45,7 +49,9 @@ pub mod queue;
 pub mod resolver;
 pub mod revision;
 pub mod seen;
+pub mod server;
 pub mod settings;
+pub mod traffic;
 pub mod volume;
 pub mod watch;
 pub mod window;

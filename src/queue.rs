@@ -15,7 +15,8 @@ pub struct Queue<T> {
     urgent: VecDeque<T>,
     /// An item that became urgent stays here as well, and is passed over.
     usual: VecDeque<T>,
-    queued: HashMap<T, Lane>,
+    /// In which lane, and since when.
+    queued: HashMap<T, (Lane, Instant)>,
     /// How many urgent ones in a row were taken.
     in_a_row: u8,
     /// What is being worked on, and whether it is to be worked on again.
@@ -77,8 +78,9 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             return;
         }
         let queued = self.queued.get(&item).copied();
-        if queued < Some(lane) {
-            self.queued.insert(item.clone(), lane);
+        if queued.map(|it| it.0) < Some(lane) {
+            let since = queued.map_or_else(Instant::now, |it| it.1);
+            self.queued.insert(item.clone(), (lane, since));
             match lane {
                 Lane::Usual => self.usual.push_back(item),
                 Lane::Urgent => self.urgent.push_back(item),
@@ -123,7 +125,7 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         }
         self.in_a_row = 0;
         while let Some(item) = self.usual.pop_front() {
-            if self.queued.get(&item) == Some(&Lane::Usual) {
+            if self.queued.get(&item).is_some_and(|it| it.0 == Lane::Usual) {
                 return Some(item);
             }
         }
@@ -178,6 +180,25 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
     /// The work on an item went well: its next retry is quick again.
     pub fn succeeded(&mut self, item: &T) {
         self.failures.remove(item);
+    }
+
+    /// How many items are ready and have not been taken yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// Whether nothing is ready.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    /// For how long the oldest of them has been ready.
+    #[must_use]
+    pub fn oldest(&self, now: Instant) -> Duration {
+        let since = self.queued.values().map(|it| it.1).min();
+        since.map_or(Duration::ZERO, |it| now.saturating_duration_since(it))
     }
 
     /// The moment at which the next item becomes ready by itself.
@@ -293,5 +314,23 @@ mod tests {
         queue.done(&2);
         queue.add(2);
         assert_eq!(queue.take(now + asked), Some(2), "the pause is over");
+    }
+
+    #[test]
+    fn an_item_that_becomes_urgent_is_as_old_as_before() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.oldest(Instant::now()), Duration::ZERO);
+        queue.add(1);
+        let added = Instant::now();
+        let pause = Duration::from_millis(20);
+        std::thread::sleep(pause);
+        queue.add_urgent(1);
+        queue.add(2);
+        assert_eq!(queue.len(), 2);
+        assert!(queue.oldest(added + pause) >= pause);
+        let now = Instant::now();
+        assert_eq!((queue.take(now), queue.len()), (Some(1), 1));
+        assert!(queue.oldest(now) < pause, "the other one came later");
+        assert_eq!((queue.take(now), queue.len()), (Some(2), 0));
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use workspace_operator::metrics::{self, Kind};
 use workspace_operator::settings::DOCUMENTED;
 use workspace_operator::workspace;
 
@@ -53,6 +54,25 @@ fn the_readme_has_every_state() {
     let row = |(state, meaning): (String, String)| format!("| `{state}` | {meaning} |");
     let rows = workspace::reasons().into_iter().map(row);
     assert_table("reasons", "| state | meaning |", rows);
+}
+
+#[test]
+fn the_readme_has_every_metric() {
+    let row = |it: &metrics::Documented| {
+        let kind = match it.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = it.labels.iter().map(|it| format!("`{it}`")).collect();
+        let labels = labels.join(", ");
+        format!("| `{}` | {kind} | {labels} | {}. |", it.name, it.meaning)
+    };
+    assert_table(
+        "metrics",
+        "| metric | kind | labels | meaning |",
+        metrics::DOCUMENTED.iter().map(row),
+    );
 }
 
 #[test]

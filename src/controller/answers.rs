@@ -40,10 +40,11 @@ const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 const FEW: usize = 10;
 
 impl Controller {
-    pub(super) fn conclude(&mut self, done: Done) {
+    pub(super) fn conclude(&mut self, done: Done, took: Duration) {
         match done {
             Done::Step(key, told, step, outcome) => {
                 let item = Item::Workspace(key.clone());
+                self.metrics.applied(&step, &outcome, took);
                 if let Some(seen) = self.index.seen(&key) {
                     journal::applied(&seen, told, &step, &outcome);
                 }
@@ -52,15 +53,18 @@ impl Controller {
             }
             Done::Service(namespace, outcome) => {
                 let item = Item::Service(Arc::clone(&namespace));
+                self.metrics.answered("create_service", took);
                 self.note_service(&namespace, &item, outcome);
                 self.queue.done(&item);
             }
             Done::Fleet(Ok((data, place))) => {
+                self.metrics.answered("patch_fleet", took);
                 self.governor.recorded(data, place);
                 self.queue.succeeded(&Item::Fleet);
                 self.queue.done(&Item::Fleet);
             }
             Done::Fleet(Err(Unrecorded { error, retry_after })) => {
+                self.metrics.answered("patch_fleet", took);
                 let pause = self.retry(&Item::Fleet, retry_after, Instant::now());
                 warn!(retry_in = ?pause, "{error}");
                 self.queue.done(&Item::Fleet);
@@ -75,6 +79,7 @@ impl Controller {
             Outcome::Written(awaited) => {
                 self.queue.succeeded(item);
                 self.window.succeeded();
+                self.follow_rollout(key, step, now);
                 self.remember(key, step, Answer::Done);
                 self.index.expect(key, awaited, now);
                 self.queue.add(item.clone());
@@ -108,6 +113,20 @@ impl Controller {
                 let pause = self.retry(item, retry_after, now);
                 warn!(workspace = %key, retry_in = ?pause, "{error}");
             }
+        }
+    }
+
+    /// From the creation or healing of a Pod until its Workspace is told Ready.
+    fn follow_rollout(&mut self, key: &Key, step: &Step, now: Instant) {
+        match step {
+            Step::CreatePod { .. } | Step::SetImage { .. } => self.index.begin_rollout(key, now),
+            Step::DeletePod { .. } => drop(self.index.end_rollout(key)),
+            Step::PatchStatus { status, .. } if status.state == Some(Reason::Ready) => {
+                if let Some(begun) = self.index.end_rollout(key) {
+                    self.metrics.became_ready(now.duration_since(begun));
+                }
+            }
+            _ => {}
         }
     }
 

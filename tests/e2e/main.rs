@@ -8,11 +8,13 @@ mod guards;
 mod link;
 mod objects;
 mod requests;
+mod scrape;
 
 mod basics;
 mod crash;
 mod hostile;
 mod lifecycle;
+mod metrics;
 mod outage;
 mod rollout;
 mod service;

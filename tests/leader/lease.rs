@@ -7,6 +7,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
 use crate::pair::Pair;
+use crate::scrape::{Scrape, get};
 
 #[tokio::test]
 async fn idle_operators_only_watch_and_renew() {
@@ -131,4 +132,28 @@ async fn when_nobody_could_renew_one_of_them_goes_on() {
         let exited = member.process().exited().expect("the system says");
         assert_eq!(exited, None, "it is the same process");
     }
+}
+
+#[tokio::test]
+async fn one_that_stands_by_is_ready_and_counts_no_workspace_twice() {
+    let mut pair = Pair::started().await;
+    let names = pair.create_all("counted", 3).await;
+    pair.ready(&names).await;
+    let (leader, standby) = pair.roles().await;
+    let says = |pair: &Pair, member: usize| {
+        let at = pair.members[member].serves();
+        let scrape = Scrape::of(at);
+        let workspaces = scrape.sum("workspace_operator_workspaces", &[]);
+        let leads = scrape.value("workspace_operator_leader");
+        (get(at, "/readyz", "*/*").text, leads, workspaces)
+    };
+    let leading = ("ok: leading\n".to_owned(), 1.0, 3.0);
+    assert_eq!(says(&pair, leader), leading);
+    let standing_by = ("ok: standing by\n".to_owned(), 0.0, 0.0);
+    assert_eq!(says(&pair, standby), standing_by);
+    pair.members[leader].signal(Signal::SIGTERM);
+    pair.members[leader].ended().await;
+    pair.leads(standby).await;
+    pair.members[standby].logged("leading").await;
+    assert_eq!(says(&pair, standby), leading);
 }

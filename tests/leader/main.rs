@@ -28,6 +28,9 @@ mod pods;
 #[path = "../e2e/requests.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod requests;
+#[path = "../e2e/scrape.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod scrape;
 
 mod member;
 mod pair;

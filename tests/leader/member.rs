@@ -1,6 +1,7 @@
 //! One of the two operators.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +11,7 @@ use proxy::{Ask, Fault, Proxy, Rule};
 
 use crate::clock::Clock;
 use crate::fixture::PATIENCE;
+use crate::scrape::{SERVING, address};
 
 pub struct Member {
     pub account: &'static str,
@@ -56,6 +58,7 @@ impl Member {
     pub fn start(&mut self, mut command: Command) {
         command
             .arg("--leader-elect")
+            .args(SERVING)
             .env("KUBECONFIG", &self.kubeconfig);
         if let Some(clock) = &self.clock {
             command.envs(clock.environment());
@@ -103,6 +106,13 @@ impl Member {
         let line = log.iter().find(|it| it.contains("standing for election"))?;
         let identity = line.split("identity=\"").nth(1)?.split('"').next()?;
         Some(identity.to_owned())
+    }
+
+    /// Where it serves metrics and health.
+    pub fn serves(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.iter().find(|it| it.contains("serving metrics"));
+        address(line.expect("it serves"))
     }
 
     /// Cuts it off from the API server, in what is asked and in what is shown.

@@ -53,8 +53,9 @@ const PROGRAMS: [Program; 6] = [
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
-/// What deploys, and what it deploys to. Built when it is asked for, as few tests need one.
-const TOOLS: [Program; 3] = [
+/// What deploys, what it deploys to, and what looks at it. Built when it is asked for, as few tests
+/// need one.
+const TOOLS: [Program; 4] = [
     Program {
         name: "helm",
         module: "helm",
@@ -69,6 +70,11 @@ const TOOLS: [Program; 3] = [
         name: "registry",
         module: "registry",
         package: "github.com/distribution/distribution/v3/cmd/registry",
+    },
+    Program {
+        name: "promtool",
+        module: "prometheus",
+        package: "github.com/prometheus/prometheus/cmd/promtool",
     },
 ];
 
@@ -107,8 +113,8 @@ pub fn ensure() -> Result<Binaries> {
     })
 }
 
-/// One of the tools, built first where it is missing or of another version: `helm`, `crane` or
-/// `registry`.
+/// One of the tools, built first where it is missing or of another version: `helm`, `crane`,
+/// `registry` or `promtool`.
 ///
 /// # Errors
 /// When there is no such tool, or it cannot be built.

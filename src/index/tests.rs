@@ -1,0 +1,84 @@
+use super::*;
+use crate::seen::Version;
+use crate::workspace::WorkspaceStatus;
+
+fn workspace(generation: i64, revision: &str) -> Box<Workspace> {
+    Box::new(Workspace {
+        version: Version::default(),
+        generation,
+        deleting: false,
+        spec: Err(String::new()),
+        revision: revision.into(),
+        status: WorkspaceStatus::default(),
+    })
+}
+
+#[test]
+fn what_a_user_asks_for_is_urgent_and_what_a_list_brings_or_we_tell_is_not() {
+    let key = || Key {
+        namespace: "teams".into(),
+        name: "alice".into(),
+    };
+    let mut index = Index::default();
+    let mut urgent = |change| index.take_in::<Workspace>(change).urgent;
+    assert!(!urgent(Change::Listing));
+    assert!(!urgent(Change::Listed(key(), workspace(1, "a"), 1)));
+    assert!(!urgent(Change::Complete));
+    let mut told = workspace(1, "a");
+    told.status.observed_generation = Some(1);
+    assert!(!urgent(Change::Applied(key(), told, 2)), "our own status");
+    assert!(urgent(Change::Applied(key(), workspace(2, "b"), 3)));
+    let restarted = workspace(2, "c");
+    assert!(
+        urgent(Change::Applied(key(), restarted, 4)),
+        "an annotation"
+    );
+    assert!(!urgent(Change::Gone(key(), 5)));
+    assert!(urgent(Change::Applied(key(), workspace(1, "a"), 6)), "new");
+}
+
+#[test]
+fn who_no_longer_leads_keeps_what_it_saw_and_forgets_what_it_did() {
+    let key = Key::new("teams", "alice");
+    let namespace = Arc::clone(&key.namespace);
+    let mut index = Index::default();
+    index.take_in::<Workspace>(Change::Applied(key.clone(), workspace(1, "a"), 1));
+    index.set_service(&namespace, Service::Refused);
+    let memory = index.memory(&key).expect("it is there");
+    memory.failures = 3;
+    memory.namespace_terminating = true;
+    index.forget();
+    assert_eq!(index.memory(&key), Some(&mut Memory::default()));
+    assert_eq!(index.keys().collect::<Vec<_>>(), [&key]);
+    assert_eq!(
+        index.service(&namespace),
+        Service::Missing,
+        "it is tried again"
+    );
+    index.set_service(&namespace, Service::Foreign);
+    index.forget();
+    assert_eq!(index.service(&namespace), Service::Foreign);
+}
+
+#[test]
+fn a_walk_over_10_000_workspaces_counts_them_in_little_time() {
+    let mut index = Index::default();
+    for number in 0..10_000 {
+        let mut workspace = workspace(1, "a");
+        if number % 10 > 0 {
+            workspace.status.state = Some(Reason::Ready);
+            workspace.status.image = Some("ghcr.io/molecule-ai/image:latest".into());
+        }
+        let key = Key::new("teams", &format!("agent-{number}"));
+        index.take_in(Change::Applied(key, workspace, 1));
+    }
+    let start = std::time::Instant::now();
+    let totals = index.totals();
+    println!("{:?}", start.elapsed());
+    let ready = (Some(Reason::Ready), Some("ghcr.io".to_owned()));
+    assert_eq!(totals, Totals::from([((None, None), 1000), (ready, 9000)]));
+    assert!(
+        start.elapsed() < Duration::from_millis(200),
+        "even unoptimised"
+    );
+}

@@ -1,0 +1,138 @@
+//! Every metric, as it is documented.
+
+/// What kind of metric it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows, while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts in buckets.
+    Histogram,
+}
+
+/// A metric as it is documented.
+#[derive(Clone, Copy, Debug)]
+pub struct Documented {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, in one sentence.
+    pub meaning: &'static str,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+) -> Documented {
+    Documented {
+        name,
+        kind,
+        labels,
+        meaning,
+    }
+}
+
+pub(super) const WORKSPACES: Documented = metric(
+    "workspace_operator_workspaces",
+    Kind::Gauge,
+    &["state", "registry"],
+    "Workspaces by the state that their status shows (New: none yet) and the registry host of their \
+     Pod's image (none: no Pod); only from the operator that leads",
+);
+pub(super) const ROLLOUTS: Documented = metric(
+    "workspace_rollouts_total",
+    Kind::Counter,
+    &["step", "reason", "result"],
+    "Steps that start, stop or heal a Pod (create, delete, heal), by why they were taken and whether \
+     they were done, undone, refused, stale or failed",
+);
+pub(super) const PULL_FAILURES: Documented = metric(
+    "workspace_image_pull_failures_total",
+    Kind::Counter,
+    &["registry"],
+    "How often a Workspace began to be unable to pull its image, by registry host",
+);
+pub(super) const READY: Documented = metric(
+    "workspace_ready_seconds",
+    Kind::Histogram,
+    &[],
+    "Seconds from the creation or healing of a Pod until its Workspace was told Ready",
+);
+pub(super) const PLANS: Documented = metric(
+    "workspace_operator_plan_seconds",
+    Kind::Histogram,
+    &[],
+    "Seconds that it took to decide about one Workspace",
+);
+pub(super) const APPLIES: Documented = metric(
+    "workspace_operator_apply_seconds",
+    Kind::Histogram,
+    &["step"],
+    "Seconds until the API server had answered a step",
+);
+pub(super) const QUEUE_ITEMS: Documented = metric(
+    "workspace_operator_queue_items",
+    Kind::Gauge,
+    &[],
+    "Workspaces, Services and records that wait to be looked at",
+);
+pub(super) const QUEUE_OLDEST: Documented = metric(
+    "workspace_operator_queue_oldest_seconds",
+    Kind::Gauge,
+    &[],
+    "For how long the oldest of them has waited",
+);
+pub(super) const REQUESTS: Documented = metric(
+    "workspace_operator_api_requests_total",
+    Kind::Counter,
+    &["verb", "resource", "code"],
+    "Requests to the API server by verb, resource and HTTP status (error: no answer)",
+);
+pub(super) const SETTINGS: Documented = metric(
+    "workspace_operator_settings_info",
+    Kind::Gauge,
+    &["registry", "hash", "valid"],
+    "The settings in force: registry prefix, a hash of all of them, and whether the settings \
+     ConfigMap is valid",
+);
+pub(super) const LAST_GOOD: Documented = metric(
+    "workspace_operator_settings_last_good",
+    Kind::Gauge,
+    &[],
+    "1 while the last good settings are in force, because the ConfigMap is invalid or unreadable",
+);
+pub(super) const LEADER: Documented = metric(
+    "workspace_operator_leader",
+    Kind::Gauge,
+    &[],
+    "1 while this operator leads and writes",
+);
+pub(super) const BUILD: Documented = metric(
+    "workspace_operator_build_info",
+    Kind::Gauge,
+    &["version"],
+    "The version of this operator",
+);
+
+/// Every metric, in the order of the documentation.
+pub const DOCUMENTED: [Documented; 13] = [
+    WORKSPACES,
+    ROLLOUTS,
+    PULL_FAILURES,
+    READY,
+    PLANS,
+    APPLIES,
+    QUEUE_ITEMS,
+    QUEUE_OLDEST,
+    REQUESTS,
+    SETTINGS,
+    LAST_GOOD,
+    LEADER,
+    BUILD,
+];

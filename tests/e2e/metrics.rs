@@ -1,0 +1,238 @@
+//! Metrics and health, as they are served.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cluster::State;
+use workspace_operator::metrics::{DOCUMENTED, Kind};
+
+use crate::fixture::{PATIENCE, World};
+use crate::scrape::{SERVING, Scrape, address, get};
+
+const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_what_happened() {
+    let mut world = World::without_operator().await;
+    let (down, mirror) = (world.prefix("down"), world.prefix("mirror"));
+    let host = |prefix: &str| prefix.split('/').next().unwrap_or_default().to_owned();
+    world.turn(&down, State::Unauthorized).await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    world.workspace("fine", "{}");
+    world.ready("fine").await;
+    let first = Scrape::of(at);
+    assert_eq!(first.value("workspace_operator_leader"), 1.0);
+    let ready = "workspace_operator_workspaces{state=\"Ready\",registry=\"ghcr.io\"}";
+    until("it is counted", || Scrape::of(at).value(ready) == 1.0).await;
+    let created = "workspace_rollouts_total{step=\"create\",reason=\"NoPod\",result=\"done\"}";
+    assert_eq!(first.value(created), 1.0);
+    assert_eq!(first.value("workspace_ready_seconds_count"), 1.0);
+    assert_eq!(first.value("workspace_operator_settings_last_good"), 0.0);
+    let pods = ["verb=\"create\"", "resource=\"pods\"", "code=\"201\""];
+    assert_eq!(
+        first.sum("workspace_operator_api_requests_total", &pods),
+        1.0
+    );
+
+    world.registry(&down);
+    world.in_force(&down).await;
+    world.workspace("stuck", "{}");
+    world.state("stuck", "ImagePullFailed").await;
+    let failures = format!(
+        "workspace_image_pull_failures_total{{registry=\"{}\"}}",
+        host(&down)
+    );
+    let failing = format!(
+        "workspace_operator_workspaces{{state=\"ImagePullFailed\",registry=\"{}\"}}",
+        host(&down)
+    );
+    until("the outage is counted", || {
+        Scrape::of(at).value(&failing) == 1.0
+    })
+    .await;
+    assert_eq!(Scrape::of(at).value(&failures), 1.0);
+
+    world.registry(&mirror);
+    world.ready("stuck").await;
+    let healed = Scrape::of(at);
+    assert_eq!(
+        healed.sum("workspace_rollouts_total", &["step=\"heal\"", "\"done\""]),
+        1.0
+    );
+    assert_eq!(healed.value("workspace_ready_seconds_count"), 2.0);
+    let info =
+        |scrape: &Scrape, words: &[&str]| scrape.sum("workspace_operator_settings_info", words);
+    assert_eq!(info(&healed, &[&mirror, "valid=\"true\""]), 1.0);
+    assert_eq!(info(&healed, &[]), 1.0, "one time series");
+
+    world.registry("https://typo");
+    world.settings_refused("typo").await;
+    let invalid = Scrape::of(at);
+    assert_eq!(info(&invalid, &[&mirror, "valid=\"false\""]), 1.0);
+    assert_eq!(info(&invalid, &[]), 1.0, "one time series");
+    assert_eq!(invalid.value("workspace_operator_settings_last_good"), 1.0);
+    assert_eq!(invalid.value("workspace_operator_queue_items"), 0.0);
+}
+
+/// A Pod that is Ready again is none that became Ready: hours would look like a slow start.
+#[tokio::test]
+async fn only_the_first_time_that_a_pod_is_ready_counts_as_a_start() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    world.workspace("alice", "{}");
+    world.ready("alice").await;
+    let counted = || Scrape::of(at).value("workspace_ready_seconds_count");
+    until("it is counted", || counted() == 1.0).await;
+    let crashed = world
+        .cluster
+        .crash_container(&world.namespace, "alice")
+        .await;
+    crashed.expect("it ran");
+    let restarts =
+        |it: &serde_json::Value| it["status"]["containerStatuses"][0]["restartCount"] == 1;
+    world.until("pod", "alice", restarts).await;
+    world.ready("alice").await;
+    assert_eq!(counted(), 1.0);
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_as_it_is() {
+    let mut world = World::without_operator().await;
+    let down = world.prefix("down");
+    world.turn(&down, State::Unauthorized).await;
+    world.registry(&down);
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    world.workspace("stuck", "{}");
+    world.state("stuck", "ImagePullFailed").await;
+    let families = Scrape::of(at).families();
+    let names: Vec<_> = families.keys().cloned().collect();
+    let mut documented: Vec<_> = DOCUMENTED.iter().map(|it| it.name).collect();
+    documented.sort_unstable();
+    assert_eq!(names, documented);
+    for metric in DOCUMENTED {
+        let (kind, help, labels) = &families[metric.name];
+        let expected = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        assert_eq!(kind, expected, "{}", metric.name);
+        assert_eq!(*help, format!("{}.", metric.meaning), "{}", metric.name);
+        let mut expected: Vec<_> = metric.labels.to_vec();
+        expected.sort_unstable();
+        assert_eq!(
+            labels.iter().collect::<Vec<_>>(),
+            expected,
+            "{}",
+            metric.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_asker_gets_the_format_that_it_reads() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    let open = get(at, "/metrics", OPEN_METRICS);
+    assert!(
+        open.kind
+            .starts_with("application/openmetrics-text; version=1.0.0"),
+        "{}",
+        open.kind
+    );
+    assert!(open.text.ends_with("# EOF\n"));
+    let plain = get(at, "/metrics", "text/plain");
+    assert!(
+        plain.kind.starts_with("text/plain; version=0.0.4"),
+        "{}",
+        plain.kind
+    );
+    assert!(!plain.text.contains("# EOF"));
+    assert_eq!(get(at, "/", "*/*").status, 404);
+}
+
+#[tokio::test]
+async fn an_operator_is_ready_when_it_sees_all_and_says_what_it_does_not_see() {
+    let mut world = World::without_operator().await;
+    let link = world.link();
+    link.refuse(true);
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    let ready = || get(at, "/readyz", "*/*");
+    let waiting = ready();
+    assert_eq!(waiting.status, 503);
+    assert!(waiting.text.contains("workspaces"), "{}", waiting.text);
+    assert_eq!(get(at, "/healthz", "*/*").status, 200, "it lives");
+
+    link.refuse(false);
+    until("it is ready", || ready().status == 200).await;
+    assert_eq!(ready().text, "ok: leading\n");
+
+    link.refuse(true);
+    link.cut();
+    until("it misses the watches", || ready().status == 503).await;
+    until("it misses all of them", || {
+        [
+            "pods",
+            "workspaces",
+            "services",
+            "persistentvolumeclaims",
+            "workspace-settings",
+        ]
+        .iter()
+        .all(|it| ready().text.contains(it))
+    })
+    .await;
+    assert_eq!(
+        get(at, "/healthz", "*/*").status,
+        200,
+        "a restart would not help"
+    );
+    link.refuse(false);
+    until("it is ready again", || ready().status == 200).await;
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_to_say_about_the_metrics() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    world.workspace("alice", "{}");
+    world.ready("alice").await;
+    let promtool = cluster::tool("promtool").expect("it is built");
+    let check = |text: &str| {
+        let mut check = Command::new(&promtool)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool runs");
+        let mut input = check.stdin.take().expect("it is piped");
+        input.write_all(text.as_bytes()).expect("it reads");
+        drop(input);
+        let output = check.wait_with_output().expect("it ends");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let Scrape(text) = Scrape::of(at);
+    assert_eq!(check(&text), (true, String::new()));
+    let bad = text.replace("workspace_rollouts_total", "workspace_rollouts");
+    assert!(!check(&bad).0, "it looks");
+}
