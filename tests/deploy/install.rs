@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::bed::{
     DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, until,
 };
-use crate::objects::{kustomize, kustomized};
+use crate::objects::{kustomize, kustomized, yaml};
 
 /// kwok plays the nodes: that the Pods run says that they are admitted by the `restricted` standard
 /// and get a node each.
@@ -135,7 +135,7 @@ async fn the_components_go_with_the_base() {
     let there = format!("{up}{}", DEPLOY.trim_start_matches('/'));
     let text = format!(
         "resources: [{there}/base]\n\
-         components: [{there}/components/pod-rights]\n"
+         components: [{there}/components/servicemonitor, {there}/components/pod-rights]\n"
     );
     std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
     let (with, without) = (kustomize(&own.display().to_string()), kustomize(DEPLOY));
@@ -146,11 +146,13 @@ async fn the_components_go_with_the_base() {
     assert_eq!(
         added,
         [
+            "ServiceMonitor molecule-system/workspace-operator",
             "ValidatingAdmissionPolicy workspace-pod-rights",
             "ValidatingAdmissionPolicyBinding workspace-pod-rights",
         ]
     );
     assert_eq!(with.len(), without.len() + added.len());
+    assert!(yaml(with.values()).contains(r#""port":"http-metrics""#));
 }
 
 #[test]

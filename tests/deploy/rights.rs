@@ -10,7 +10,7 @@ use cluster::{Cluster, Mark, Options, Process, State};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::bed::{DEPLOY, PATIENCE, SYSTEM, folder, must};
+use crate::bed::{DEPLOY, PATIENCE, SYSTEM, folder, must, run};
 use crate::objects::{Objects, kustomize, yaml};
 
 /// An operator of one namespace, with the shipped rights or one verb less.
@@ -49,7 +49,15 @@ fn shipped() -> Objects {
 fn verbs(objects: &Objects) -> Vec<(String, String, usize, usize)> {
     let mut verbs = Vec::new();
     for (id, role) in objects.iter().filter(|(id, _)| id.starts_with("Role ")) {
-        for (rule, it) in role["rules"].as_array().into_iter().flatten().enumerate() {
+        // Who elects nobody needs no Lease.
+        let needed = |it: &Value| it["resources"] != json!(["leases"]) || knows("--leader-elect");
+        for (rule, it) in role["rules"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter(|(_, it)| needed(it))
+        {
             let text = |value: &Value| value[0].as_str().unwrap_or_default().to_owned();
             let what = [text(&it["resources"]), text(&it["resourceNames"])].join(" ");
             for (at, verb) in it["verbs"].as_array().into_iter().flatten().enumerate() {
@@ -135,6 +143,14 @@ fn workspace(name: &str, spec: &Value) -> Value {
         "metadata": {"name": name}, "spec": spec})
 }
 
+/// Whether the operator has a flag.
+fn knows(flag: &str) -> bool {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
+    let help = run(command.args(["run", "--help"]));
+    let name = flag.split('=').next().unwrap_or_default();
+    help.split_whitespace().any(|word| word == name)
+}
+
 /// The operator with the flags of the shipped Deployment.
 fn operator(kubeconfig: &Path, variant: &Variant) -> Process {
     let deployment = &kustomize(DEPLOY)["Deployment molecule-system/workspace-operator"];
@@ -144,6 +160,9 @@ fn operator(kubeconfig: &Path, variant: &Variant) -> Process {
         .expect("the args")
         .iter()
         .filter_map(Value::as_str);
+    let args = args.filter(|it| !it.starts_with("--") || knows(it));
+    // They run on one machine.
+    let args = args.map(|it| it.replace("0.0.0.0:8080", "127.0.0.1:0"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
     command
         .args(args)
