@@ -46,6 +46,7 @@ fn every_flag_is_in_the_help_with_its_variable() {
         ("--lease-name <", "WORKSPACE_LEASE_NAME"),
         ("--concurrency <", "WORKSPACE_CONCURRENCY"),
         ("--registry <", "MOLECULE_IMAGE_REGISTRY"),
+        ("--metrics-address <", "WORKSPACE_METRICS_ADDRESS"),
         ("--log-format <", "WORKSPACE_LOG_FORMAT"),
     ] {
         assert!(help.contains(&format!("      {flag}")), "{flag}: {help}");
@@ -55,7 +56,7 @@ fn every_flag_is_in_the_help_with_its_variable() {
         );
     }
     let flags = help.matches("      --").count();
-    assert_eq!(flags, 9, "a flag that this test does not know: {help}");
+    assert_eq!(flags, 10, "a flag that this test does not know: {help}");
     let all = stdout(&["--help"]);
     for command in ["run", "crd", "images"] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
