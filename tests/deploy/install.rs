@@ -135,7 +135,8 @@ async fn the_components_go_with_the_base() {
     let there = format!("{up}{}", DEPLOY.trim_start_matches('/'));
     let text = format!(
         "resources: [{there}/base]\n\
-         components: [{there}/components/servicemonitor, {there}/components/pod-rights]\n"
+         components: [{there}/components/servicemonitor, {there}/components/alerts, \
+         {there}/components/pod-rights]\n"
     );
     std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
     let (with, without) = (kustomize(&own.display().to_string()), kustomize(DEPLOY));
@@ -146,6 +147,7 @@ async fn the_components_go_with_the_base() {
     assert_eq!(
         added,
         [
+            "PrometheusRule molecule-system/workspace-operator",
             "ServiceMonitor molecule-system/workspace-operator",
             "ValidatingAdmissionPolicy workspace-pod-rights",
             "ValidatingAdmissionPolicyBinding workspace-pod-rights",

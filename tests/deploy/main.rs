@@ -1,5 +1,6 @@
 //! What lies in deploy/: rendered, installed and lived with, by the real tools, on a real API server.
 
+mod alerts;
 mod bed;
 mod objects;
 

@@ -52,13 +52,15 @@ async fn kustomize_and_helm_render_the_same_objects() {
 #[tokio::test]
 async fn the_options_of_the_chart_add_the_components_and_no_more() {
     let plain = template(&[]).await;
-    let with = template(&["--set=podRights=true,serviceMonitor.enabled=true"]).await;
-    let component = kustomize(&folder("chart/files/pod-rights"));
+    let with = "--set=podRights=true,serviceMonitor.enabled=true,alerts.enabled=true";
+    let with = template(&[with]).await;
+    let mut components = kustomize(&folder("chart/files/pod-rights"));
+    components.extend(kustomize(&folder("chart/files/alerts")));
     let file = std::fs::read_to_string(folder("components/servicemonitor/servicemonitor.yaml"));
     let monitor = objects(&file.expect("the ServiceMonitor"));
     let mut added = with.clone();
     added.retain(|id, _| !plain.contains_key(id));
-    assert_eq!(added, component.into_iter().chain(monitor).collect());
+    assert_eq!(added, components.into_iter().chain(monitor).collect());
 
     let second = template(&[
         "--set=shared=false,watchNamespace=agents",
