@@ -4,6 +4,7 @@
 //! its own, with its own settings and the rights of the shipped role and no others.
 
 mod fixture;
+mod gitops;
 mod guards;
 mod link;
 mod objects;

@@ -55,7 +55,7 @@ const PROGRAMS: [Program; 6] = [
 
 /// What deploys, what it deploys to, and what looks at it. Built when it is asked for, as few tests
 /// need one.
-const TOOLS: [Program; 4] = [
+const TOOLS: [Program; 5] = [
     Program {
         name: "helm",
         module: "helm",
@@ -75,6 +75,11 @@ const TOOLS: [Program; 4] = [
         name: "promtool",
         module: "prometheus",
         package: "github.com/prometheus/prometheus/cmd/promtool",
+    },
+    Program {
+        name: "health",
+        module: "health",
+        package: ".",
     },
 ];
 
@@ -114,7 +119,7 @@ pub fn ensure() -> Result<Binaries> {
 }
 
 /// One of the tools, built first where it is missing or of another version: `helm`, `crane`,
-/// `registry` or `promtool`.
+/// `registry`, `promtool` or `health`.
 ///
 /// # Errors
 /// When there is no such tool, or it cannot be built.
@@ -231,9 +236,12 @@ fn linker_flags(program: &Program) -> Result<String> {
 fn fingerprint(program: &Program) -> Result<String> {
     let module = module_dir(program.module);
     let mut hash = Sha256::new();
-    for file in ["go.mod", "go.sum"] {
+    for file in ["go.mod", "go.sum", "main.go"] {
         let path = module.join(file);
-        hash.update(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+        // Most programs are a dependency of their module, and not its source.
+        if file != "main.go" || path.is_file() {
+            hash.update(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+        }
     }
     hash.update(program.package);
     hash.update(linker_flags(program)?);
