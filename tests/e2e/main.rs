@@ -4,7 +4,6 @@
 //! its own, with its own settings and the rights of the shipped role and no others.
 
 mod fixture;
-mod gitops;
 mod guards;
 mod link;
 mod objects;
@@ -13,6 +12,8 @@ mod scrape;
 
 mod basics;
 mod crash;
+mod dashboard;
+mod gitops;
 mod hostile;
 mod lifecycle;
 mod metrics;

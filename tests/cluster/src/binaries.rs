@@ -55,7 +55,7 @@ const PROGRAMS: [Program; 6] = [
 
 /// What deploys, what it deploys to, and what looks at it. Built when it is asked for, as few tests
 /// need one.
-const TOOLS: [Program; 5] = [
+const TOOLS: [Program; 6] = [
     Program {
         name: "helm",
         module: "helm",
@@ -70,6 +70,11 @@ const TOOLS: [Program; 5] = [
         name: "registry",
         module: "registry",
         package: "github.com/distribution/distribution/v3/cmd/registry",
+    },
+    Program {
+        name: "prometheus",
+        module: "prometheus",
+        package: "github.com/prometheus/prometheus/cmd/prometheus",
     },
     Program {
         name: "promtool",
@@ -119,7 +124,7 @@ pub fn ensure() -> Result<Binaries> {
 }
 
 /// One of the tools, built first where it is missing or of another version: `helm`, `crane`,
-/// `registry`, `promtool` or `health`.
+/// `registry`, `prometheus`, `promtool` or `health`.
 ///
 /// # Errors
 /// When there is no such tool, or it cannot be built.
