@@ -40,7 +40,7 @@ mutants: $(MUTANTS) ## Break plan, settings, resolver and pod in every small way
 $(MUTANTS):
 	cargo install cargo-mutants --locked --version $(MUTANTS_VERSION) --root target/tools
 
-bench: ## Measure the cost beside a bare client's, some 90 minutes; BENCH='--count 10000' and so on
+bench: ## Measure the cost beside a bare client's, some 60 minutes; BENCH='--count 1000,5000,10000'
 	cargo build --release -p workspace-operator -p bench --bins
 	$(BIN:debug=release)/bench $(BENCH)
 
