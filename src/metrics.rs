@@ -16,7 +16,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
-use sha2::{Digest, Sha256};
 
 use self::documented as list;
 pub use self::documented::{DOCUMENTED, Documented, Kind};
@@ -26,6 +25,7 @@ use crate::fleet::{InForce, Origin};
 use crate::index::Totals;
 use crate::plan::{Plan, Step};
 use crate::resolver;
+use crate::revision::short_hash;
 use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::traffic::{Labels, Traffic};
@@ -238,17 +238,15 @@ fn register(all: &mut Registry, what: &Documented, metric: &(impl Metric + Clone
     all.register(name, what.meaning, metric.clone());
 }
 
-/// Equal settings have an equal hash, in every process.
+/// Equal settings have an equal hash, in every process. It is short, as it is a label.
 fn hash(settings: &Settings) -> String {
-    let mut hash = Sha256::new();
-    for (key, value) in settings.to_data() {
-        hash.update(format!("{key}={value}\n"));
-    }
-    let hash = hash.finalize();
-    hash.iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let lines = settings.to_data().into_iter();
+    let text: String = lines
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .collect();
+    let mut hash = short_hash(&text);
+    hash.truncate(12);
+    hash
 }
 
 fn name(step: &Step) -> &'static str {
