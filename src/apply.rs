@@ -65,10 +65,10 @@ pub enum Existing {
 }
 
 /// Applies a step.
-pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
+pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
     match step {
-        Step::CreatePod { pod, .. } => create_pod(client, key, &pod).await,
-        Step::TryPod { pod, .. } => try_pod(client, key, &pod).await,
+        Step::CreatePod { pod, .. } => create_pod(client, key, pod).await,
+        Step::TryPod { pod, .. } => try_pod(client, key, pod).await,
         Step::SetImage {
             version, ask, at, ..
         } => {
@@ -86,24 +86,24 @@ pub async fn apply(client: &Client, key: &Key, step: Step) -> Outcome {
             let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Strategic(patch);
             let patched = within(pods.patch(&key.name, &manager(), &patch)).await;
-            changed(patched, &version, Kind::Pod)
+            changed(patched, version, Kind::Pod)
         }
         Step::DeletePod { version, .. } => delete_pod(client, key, version).await,
-        Step::CreateClaim { claim, .. } => create_claim(client, key, &claim).await,
+        Step::CreateClaim { claim, .. } => create_claim(client, key, claim).await,
         Step::PatchClaim {
             version, change, ..
         } => {
             let claims = Api::<wire::Claim>::namespaced(client.clone(), &key.namespace);
-            let patch = Patch::Merge(claim_patch(&version, change));
+            let patch = Patch::Merge(claim_patch(version, change));
             let name = names::claim(&key.name);
             let patched = within(claims.patch(&name, &manager(), &patch)).await;
-            changed(patched, &version, Kind::Claim)
+            changed(patched, version, Kind::Claim)
         }
         Step::PatchStatus { version, status } => {
             let workspaces = Api::<wire::Workspace>::namespaced(client.clone(), &key.namespace);
-            let patch = Patch::Merge(status_patch(&version, &status));
+            let patch = Patch::Merge(status_patch(version, status));
             let written = within(workspaces.patch_status(&key.name, &manager(), &patch)).await;
-            changed(written, &version, Kind::Workspace)
+            changed(written, version, Kind::Workspace)
         }
     }
 }
@@ -294,29 +294,28 @@ async fn try_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
     }
 }
 
-async fn delete_pod(client: &Client, key: &Key, version: Version) -> Outcome {
-    let uid = version.uid.clone();
+async fn delete_pod(client: &Client, key: &Key, version: &Version) -> Outcome {
     let params = DeleteParams {
         preconditions: Some(Preconditions {
-            uid: Some(version.uid),
-            resource_version: Some(version.resource_version),
+            uid: Some(version.uid.clone()),
+            resource_version: Some(version.resource_version.clone()),
         }),
         ..DeleteParams::default()
     };
     let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
     match within(pods.delete(&key.name, &params)).await {
-        Ok(_) => Outcome::Written(Awaited::PodGoing(uid)),
+        Ok(_) => Outcome::Written(Awaited::PodGoing(version.uid.clone())),
         Err(error) => failure(error),
     }
 }
 
-fn claim_patch(version: &Version, change: Change) -> Value {
+fn claim_patch(version: &Version, change: &Change) -> Value {
     let mut metadata = json!({"uid": version.uid, "resourceVersion": version.resource_version});
-    if let Some(owners) = change.owners {
+    if let Some(owners) = &change.owners {
         metadata["ownerReferences"] = json!(owners);
     }
     let mut patch = json!({"metadata": metadata});
-    if let Some(size) = change.size {
+    if let Some(size) = &change.size {
         patch["spec"] = json!({"resources": {"requests": {"storage": size}}});
     }
     patch

@@ -309,7 +309,7 @@ impl Controller {
             Some(step) => {
                 let (client, key) = (self.client.clone(), key.clone());
                 let request = async move {
-                    let outcome = apply::apply(&client, &key, step.clone()).await;
+                    let outcome = apply::apply(&client, &key, &step).await;
                     Done::Step(key, told, step, outcome)
                 };
                 self.begin(request);

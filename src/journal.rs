@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::plan::Step;
-use crate::seen::{Ask, Seen, Workspace};
+use crate::seen::{Ask, Packed, Seen, Workspace};
 use crate::settings::Settings;
 use crate::watch::Scope;
 use crate::workspace::Reason;
@@ -143,5 +143,5 @@ fn state(seen: &Seen<'_>, workspace: &Workspace, state: Option<Reason>, image: O
 
 fn runtime(workspace: &Workspace) -> String {
     let spec = workspace.spec.as_ref();
-    spec.map_or_else(|_| "(unknown)".into(), |spec| spec.unpack().runtime)
+    spec.map_or_else(|_| "(unknown)".into(), Packed::runtime)
 }
