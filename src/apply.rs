@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1 as core;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Request, Status};
 use kube::{Api, Client, Error, Resource};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fleet::Changes;
@@ -83,9 +83,8 @@ pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
                 },
                 "spec": {"containers": [{"name": AGENT, "image": ask.image}]},
             });
-            let pods = Api::<wire::Pod>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Strategic(patch);
-            let patched = within(pods.patch(&key.name, &manager(), &patch)).await;
+            let patched = send_patch::<wire::Pod>(client, key, &key.name, None, &patch).await;
             changed(patched, version, Kind::Pod)
         }
         Step::DeletePod { version, .. } => delete_pod(client, key, version).await,
@@ -93,17 +92,16 @@ pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
         Step::PatchClaim {
             version, change, ..
         } => {
-            let claims = Api::<wire::Claim>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Merge(claim_patch(version, change));
             let name = names::claim(&key.name);
-            let patched = within(claims.patch(&name, &manager(), &patch)).await;
+            let patched = send_patch::<wire::Claim>(client, key, &name, None, &patch).await;
             changed(patched, version, Kind::Claim)
         }
         Step::PatchStatus { version, status } => {
-            let workspaces = Api::<wire::Workspace>::namespaced(client.clone(), &key.namespace);
             let patch = Patch::Merge(status_patch(version, status));
-            let written = within(workspaces.patch_status(&key.name, &manager(), &patch)).await;
-            changed(written, version, Kind::Workspace)
+            let (name, part) = (&key.name, Some("status"));
+            let patched = send_patch::<wire::Workspace>(client, key, name, part, &patch).await;
+            changed(patched, version, Kind::Workspace)
         }
     }
 }
@@ -111,7 +109,7 @@ pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
 /// Creates the Service of a namespace.
 pub async fn create_service(client: &Client, namespace: &str) -> Outcome {
     let service = pod::service(namespace);
-    match create::<_, wire::Service>(client, namespace, &service, false).await {
+    match create::<_, Written>(client, namespace, &service, false).await {
         Ok(_) => Outcome::Accepted,
         Err(error) => failure(error),
     }
@@ -199,6 +197,36 @@ async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T,
     }
 }
 
+/// Of the answer to a write, all that is looked at: the watches bring the object itself.
+#[derive(Deserialize)]
+struct Written {
+    metadata: WrittenAs,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenAs {
+    /// Nothing that was only tried has one.
+    #[serde(default)]
+    resource_version: String,
+}
+
+/// Patches an object of this name, or a part of it.
+async fn send_patch<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    key: &Key,
+    name: &str,
+    part: Option<&str>,
+    patch: &Patch<Value>,
+) -> Result<Written, Error> {
+    let request = Request::new(K::url_path(&(), Some(&key.namespace)));
+    let request = match part {
+        Some(part) => request.patch_subresource(part, name, &manager(), patch),
+        None => request.patch(name, &manager(), patch),
+    };
+    within(client.request(request.map_err(Error::BuildRequest)?)).await
+}
+
 /// Sends one type and reads the answer as another: what is read is a small part of it.
 async fn create<K, R>(
     client: &Client,
@@ -222,7 +250,7 @@ where
 }
 
 async fn create_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
-    let created = create::<_, wire::Pod>(client, &key.namespace, pod, false).await;
+    let created = create::<_, Written>(client, &key.namespace, pod, false).await;
     match created {
         Err(Error::Api(status)) if status.is_already_exists() => {
             let found = existing::<wire::Pod>(client, key, &key.name, Kind::Pod);
@@ -236,7 +264,7 @@ async fn create_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
 }
 
 async fn create_claim(client: &Client, key: &Key, claim: &core::PersistentVolumeClaim) -> Outcome {
-    let created = create::<_, wire::Claim>(client, &key.namespace, claim, false).await;
+    let created = create::<_, Written>(client, &key.namespace, claim, false).await;
     match created {
         Err(Error::Api(status)) if status.is_already_exists() => {
             let name = names::claim(&key.name);
@@ -284,7 +312,7 @@ where
 }
 
 async fn try_pod(client: &Client, key: &Key, pod: &core::Pod) -> Outcome {
-    match create::<_, wire::Pod>(client, &key.namespace, pod, true).await {
+    match create::<_, Written>(client, &key.namespace, pod, true).await {
         Ok(_) => Outcome::Accepted,
         // A webhook with side effects cannot be asked beforehand: then there is nothing to know.
         Err(Error::Api(status)) if status.message.contains("does not support dry run") => {
@@ -336,26 +364,20 @@ fn status_patch(version: &Version, status: &WorkspaceStatus) -> Value {
 }
 
 /// Of a patch: one that changes nothing is answered with the version that it named.
-fn changed<K: Wire>(written: Result<K, Error>, version: &Version, kind: Kind) -> Outcome {
-    match &written {
-        Ok(object)
-            if object.meta().resource_version.as_ref() == Some(&version.resource_version) =>
-        {
+fn changed(written: Result<Written, Error>, version: &Version, kind: Kind) -> Outcome {
+    match written {
+        Ok(written) if written.metadata.resource_version == version.resource_version => {
             Outcome::NoEffect
         }
-        _ => outcome(written, kind),
+        written => outcome(written, kind),
     }
 }
 
-fn outcome<K: Wire>(written: Result<K, Error>, kind: Kind) -> Outcome {
+fn outcome(written: Result<Written, Error>, kind: Kind) -> Outcome {
     match written {
-        Ok(object) => {
-            let version = object
-                .meta()
-                .resource_version
-                .as_deref()
-                .unwrap_or_default();
-            Outcome::Written(Awaited::Place(kind, progress(version)))
+        Ok(written) => {
+            let place = progress(&written.metadata.resource_version);
+            Outcome::Written(Awaited::Place(kind, place))
         }
         Err(error) => failure(error),
     }

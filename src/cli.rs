@@ -126,11 +126,12 @@ fn namespace(name: &str) -> Result<String, String> {
     Err("a namespace has at most 63 lower-case letters, digits and '-'".to_owned())
 }
 
-/// Runs the command line, and says how it went.
+/// Runs the command line, and says how it went. `at_rest` is what the operator does when there
+/// has been nothing to do for a while.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(at_rest: fn()) -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(run) => operate(run),
+        Command::Run(run) => operate(run, at_rest),
         Command::Crd => workspace::crd_yaml()
             .map_err(Into::into)
             .and_then(|yaml| print(&yaml)),
@@ -176,7 +177,7 @@ fn images(asked: Images) -> anyhow::Result<()> {
     }
 }
 
-fn operate(run: Run) -> anyhow::Result<()> {
+fn operate(run: Run, at_rest: fn()) -> anyhow::Result<()> {
     start_log(run.log_format);
     // One thread: the loop decides in microseconds, and only waits for the API server.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -201,6 +202,7 @@ fn operate(run: Run) -> anyhow::Result<()> {
             client,
             traffic,
             questions,
+            at_rest,
         };
         controller::run(outside, options(run), stop).await;
         Ok(())

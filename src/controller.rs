@@ -5,12 +5,13 @@
 
 mod answers;
 mod questions;
+mod rest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{AbortHandle, BoxFuture};
+use futures::future::{AbortHandle, BoxFuture, pending};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use self::answers::Done;
+use self::rest::Rest;
 use crate::apply;
 use crate::governor::Governor;
 use crate::index::{Change, Index, Woken};
@@ -43,6 +45,8 @@ pub struct Outside {
     pub traffic: Traffic,
     /// What is asked about the loop itself, if that is served.
     pub questions: Option<Receiver<Question>>,
+    /// What to do when there has been nothing to do for a while: to give memory back, say.
+    pub at_rest: fn(),
 }
 
 /// How the operator runs.
@@ -80,6 +84,7 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         client,
         traffic,
         questions,
+        at_rest,
     } = outside;
     let (sender, events) = mpsc::channel(1024);
     watch::start(&client, &options.scope, &sender);
@@ -99,6 +104,7 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         window: Window::new(options.concurrency),
         metrics: Metrics::new(&traffic),
         traffic,
+        rest: Rest::new(at_rest),
         options,
     };
     // Where nothing is served, nobody asks.
@@ -117,6 +123,7 @@ struct Controller {
     window: Window,
     metrics: Metrics,
     traffic: Traffic,
+    rest: Rest,
     /// The requests of steps, with how long they took.
     under_way: FuturesUnordered<BoxFuture<'static, (Done, Duration)>>,
     /// The waits for objects that the watches do not show.
@@ -125,6 +132,14 @@ struct Controller {
     waits: HashMap<Key, AbortHandle>,
     /// The lists that have not come yet: before, nothing is decided.
     waits_for: Vec<&'static str>,
+}
+
+/// Until a moment, or for ever where there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
 }
 
 /// One namespace after the other: its EndpointSlices change with each Pod.
@@ -153,7 +168,8 @@ impl Controller {
                 Some(event) = events.recv() => self.take_in(event),
                 Some((done, took)) = self.under_way.next() => self.conclude(done, took),
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = until(due) => {}
+                () = until(self.rest.due()) => self.rest.begin(),
             }
         }
         let rest = async { while self.under_way.next().await.is_some() {} };
@@ -163,6 +179,7 @@ impl Controller {
     }
 
     fn take_in(&mut self, event: Event) {
+        self.rest.put_off();
         let woken = match event {
             Event::Workspace(change) => {
                 self.listed("workspaces", &change);
