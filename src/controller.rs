@@ -195,7 +195,9 @@ impl Controller {
             }
             Event::Service(change) => {
                 self.listed("services", &change);
-                self.index.take_in_service(change).into()
+                let keys = self.index.take_in_service(change);
+                self.service_came(keys);
+                return;
             }
             Event::Settings(told) => {
                 self.governor.settings(told);
@@ -209,6 +211,13 @@ impl Controller {
             }
         };
         self.wake(woken);
+    }
+
+    /// What waited for a Service goes on as urgently as it came to wait.
+    fn service_came(&mut self, keys: Vec<Key>) {
+        for woken in self.index.by_hurry(keys) {
+            self.wake(woken);
+        }
     }
 
     /// Who leads looks at what changed; who begins to lead, at everything.
@@ -305,9 +314,11 @@ impl Controller {
             return;
         };
         let ends = seen.memory.namespace_terminating;
+        let mut hurries = false;
         if seen.service == Service::Missing && !ends {
             let service = Item::Service(Arc::clone(&key.namespace));
             self.queue.add_urgent(service);
+            hurries = self.queue.is_urgent(item);
         }
         let told = seen.workspace.and_then(|it| it.status.state);
         let clock = Timestamp::now();
@@ -316,6 +327,9 @@ impl Controller {
         let step = plan.step.inspect(|step| journal::planned(&seen, step));
         if let Some(memory) = self.index.memory(key) {
             memory.showing = plan.showing;
+        }
+        if hurries {
+            self.index.hurry(key);
         }
         let wake = plan.wake.map(|at| {
             let pause = Duration::try_from(at.duration_since(clock)).unwrap_or_default();

@@ -69,6 +69,8 @@ struct Entry {
     /// When this process created or healed the Pod, until the Workspace is told Ready.
     rollout: Option<Instant>,
     awaited: Option<(Awaited, Instant)>,
+    /// Whether somebody waits for it, while it waits for its namespace's Service.
+    in_a_hurry: bool,
 }
 
 impl Entry {
@@ -341,6 +343,28 @@ impl Index {
         }
         // The moment at which it would be tried again is forgotten as well.
         self.services.retain(|_, it| *it != Service::Refused);
+    }
+
+    /// Somebody waits for this Workspace, and it waits for its namespace's Service.
+    pub fn hurry(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.in_a_hurry = true;
+        }
+    }
+
+    /// The Workspaces that a Service matters to: those that somebody waits for, and the others.
+    pub fn by_hurry(&mut self, keys: Vec<Key>) -> [Woken; 2] {
+        let mut hurry = |key: &Key| {
+            let entry = self.entries.get_mut(key);
+            entry.is_some_and(|it| std::mem::take(&mut it.in_a_hurry))
+        };
+        let (first, rest) = keys.into_iter().partition(|key| hurry(key));
+        let first = Woken {
+            keys: first,
+            urgent: true,
+        };
+        let rest: Vec<_> = rest;
+        [first, rest.into()]
     }
 
     /// The Workspaces of a namespace.

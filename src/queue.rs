@@ -19,8 +19,8 @@ pub struct Queue<T> {
     queued: HashMap<T, (Lane, Instant)>,
     /// How many urgent ones in a row were taken.
     in_a_row: u8,
-    /// What is being worked on, and whether it is to be worked on again.
-    working: HashMap<T, Option<Lane>>,
+    /// What is being worked on, from which lane, and whether it is to be worked on again.
+    working: HashMap<T, (Lane, Option<Lane>)>,
     timers: BTreeSet<(Instant, T)>,
     due: HashMap<T, Instant>,
     /// How often an item failed in a row.
@@ -73,7 +73,7 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         if self.held.contains_key(&item) {
             return;
         }
-        if let Some(again) = self.working.get_mut(&item) {
+        if let Some((_, again)) = self.working.get_mut(&item) {
             *again = (*again).max(Some(lane));
             return;
         }
@@ -111,8 +111,8 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             self.add(item);
         }
         let item = self.pop()?;
-        self.queued.remove(&item);
-        self.working.insert(item.clone(), None);
+        let lane = self.queued.remove(&item).map_or(Lane::Usual, |it| it.0);
+        self.working.insert(item.clone(), (lane, None));
         Some(item)
     }
 
@@ -148,9 +148,16 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         }
     }
 
+    /// Whether somebody waits for an item that is being worked on.
+    #[must_use]
+    pub fn is_urgent(&self, item: &T) -> bool {
+        let working = self.working.get(item);
+        working.is_some_and(|(lane, _)| *lane == Lane::Urgent)
+    }
+
     /// The work on an item is over.
     pub fn done(&mut self, item: &T) {
-        if let Some(Some(lane)) = self.working.remove(item) {
+        if let Some((_, Some(lane))) = self.working.remove(item) {
             self.put(item.clone(), lane);
         }
     }
@@ -314,6 +321,21 @@ mod tests {
         queue.done(&2);
         queue.add(2);
         assert_eq!(queue.take(now + asked), Some(2), "the pause is over");
+    }
+
+    #[test]
+    fn what_is_worked_on_is_as_urgent_as_it_was_taken() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add(1);
+        assert_eq!(queue.take(now), Some(1));
+        queue.add_urgent(1);
+        assert!(!queue.is_urgent(&1));
+        queue.done(&1);
+        assert_eq!(queue.take(now), Some(1));
+        assert!(queue.is_urgent(&1));
+        queue.done(&1);
+        assert!(!queue.is_urgent(&1));
     }
 
     #[test]

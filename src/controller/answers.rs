@@ -16,7 +16,6 @@ use tracing::warn;
 
 use super::{Controller, Item};
 use crate::apply::{Existing, Outcome, Unrecorded};
-use crate::index::Woken;
 use crate::journal;
 use crate::names;
 use crate::plan::{self, Answer, Step};
@@ -36,8 +35,6 @@ pub(super) enum Done {
 /// When a create ran into an object that went away at once, or a Service was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const SERVICE_AGAIN: Duration = Duration::from_secs(300);
-/// How many Workspaces a namespace has that somebody has just begun to use.
-const FEW: usize = 10;
 
 impl Controller {
     pub(super) fn conclude(&mut self, done: Done, took: Duration) {
@@ -170,9 +167,7 @@ impl Controller {
             Outcome::Written(_) | Outcome::NoEffect | Outcome::Exists(_) => return,
         };
         let keys = self.index.set_service(namespace, service);
-        // All of a namespace are no news, one or two are.
-        let urgent = keys.len() <= FEW;
-        self.wake(Woken { keys, urgent });
+        self.service_came(keys);
     }
 
     /// A create ran into an object of the same name.

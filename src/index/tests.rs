@@ -76,3 +76,19 @@ fn the_totals_count_each_workspace_once() {
     let totals = Totals::from([((None, None), 10), (ready, 90)]);
     assert_eq!(index.totals(), totals);
 }
+
+#[test]
+fn what_somebody_waits_for_goes_on_first_when_its_service_comes() {
+    let mut index = Index::default();
+    let [alice, bob] = ["alice", "bob"].map(|name| Key::new("teams", name));
+    for key in [&alice, &bob] {
+        index.take_in(Change::Applied(key.clone(), workspace(1, "a"), 1));
+    }
+    index.hurry(&bob);
+    let both = || vec![alice.clone(), bob.clone()];
+    let [first, rest] = index.by_hurry(both());
+    assert_eq!((first.keys, first.urgent), (vec![bob.clone()], true));
+    assert_eq!((rest.keys, rest.urgent), (vec![alice.clone()], false));
+    let [first, _] = index.by_hurry(both());
+    assert_eq!(first.keys, [], "it does not wait any more");
+}
