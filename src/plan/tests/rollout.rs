@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::world::{UID, World, settings};
-use crate::plan::{Rollout, Step};
+use crate::plan::{Rollout, Step, Stuck};
 
 #[test]
 fn creation_to_ready_takes_two_writes() {
@@ -95,6 +95,7 @@ fn suspend_stops_the_pod_and_resume_starts_one_with_the_settings_of_that_moment(
 fn a_failed_pod_is_kept_for_its_logs_and_then_replaced_with_growing_pauses() {
     let mut world = World::new(&json!({}));
     world.settle();
+    let mut stalled = Vec::new();
     let mut pauses = Vec::new();
     for _ in 0..7 {
         let old = world.pod_uid();
@@ -104,7 +105,9 @@ fn a_failed_pod_is_kept_for_its_logs_and_then_replaced_with_growing_pauses() {
             world.pass_time(1);
         }
         pauses.push((world.now - ended).get_seconds());
+        stalled.push(world.condition("Stalled").starts_with("True"));
     }
+    assert_eq!(stalled, [false, false, false, false, false, true, true]);
     assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300]);
     assert!(
         world.condition("Stalled").contains("300 s"),
@@ -355,4 +358,10 @@ fn a_pod_without_its_revision_is_told_and_left_alone() {
     world.pod = None;
     world.settle();
     assert!(world.image().ends_with(":v9"));
+}
+
+#[test]
+fn logs_and_metrics_call_a_reason_by_its_name() {
+    assert_eq!(Rollout::SpecChanged.to_string(), "SpecChanged");
+    assert_eq!(Stuck::Image.to_string(), "Image");
 }

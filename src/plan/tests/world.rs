@@ -32,6 +32,8 @@ pub struct World {
     pub undoes: bool,
     /// Every step so far.
     pub steps: Vec<Step>,
+    /// When it is to be looked at again though nothing changes.
+    wake: Option<Timestamp>,
     counter: u32,
 }
 
@@ -50,6 +52,7 @@ impl World {
             refuses: None,
             undoes: false,
             refuses_deletes: false,
+            wake: None,
             steps: Vec::new(),
             counter: 0,
         };
@@ -137,23 +140,31 @@ impl World {
         Some(step)
     }
 
-    /// Passes until there is nothing to do; planning again then changes nothing.
+    /// Passes until there is nothing to do; planning again then changes nothing, and what is to be
+    /// looked at again is looked at later.
     pub fn settle(&mut self) {
         for _ in 0..20 {
             if self.pass().is_none() {
                 let again = self.plan();
                 assert_eq!(again.step, None, "planning again changes nothing");
+                let later = again.wake.is_none_or(|at| at > self.now);
+                assert!(later, "it would be looked at again and again: {again:?}");
+                self.wake = again.wake;
                 return;
             }
         }
         panic!("no end of steps: {:#?}", self.steps);
     }
 
-    /// Time passes, second by second, as if woken at each.
+    /// What changed is seen, and time passes, second by second; nothing is looked at again before
+    /// it was to be.
     pub fn pass_time(&mut self, seconds: i64) {
+        self.settle();
         for _ in 0..seconds {
             self.now += SignedDuration::from_secs(1);
-            self.settle();
+            if self.wake.is_some_and(|at| at <= self.now) {
+                self.settle();
+            }
         }
     }
 
