@@ -98,10 +98,18 @@ impl Bed {
 
     /// Deletes every Workspace, and waits until no Pod is left.
     pub async fn delete_workspaces(&self) -> Result<()> {
+        let start = Instant::now();
         for namespace in NAMESPACES.iter().chain([&PROBES]) {
             let uri = wire::workspaces_in(namespace);
-            let request = http::Request::delete(uri).body(Vec::new())?;
-            self.client.request_text(request).await?;
+            // The server gives up a request after a minute, and goes on where it was the next time.
+            loop {
+                let request = http::Request::delete(&uri).body(Vec::new())?;
+                match self.client.request_text(request).await {
+                    Ok(_) => break,
+                    Err(error) if start.elapsed() > PATIENCE => return Err(error.into()),
+                    Err(error) => eprintln!("  deleting again: {error}"),
+                }
+            }
         }
         let none = |sight: &crate::eye::Sight| {
             (sight.workspaces.is_empty() && sight.pods.is_empty()).then_some(())
