@@ -103,6 +103,8 @@ fn a_failed_pod_is_kept_for_its_logs_and_then_replaced_with_growing_pauses() {
         let ended = world.now;
         while world.pod_uid() == old {
             world.pass_time(1);
+            let waited = (world.now - ended).get_seconds();
+            assert!(waited <= 600, "it is never replaced");
         }
         pauses.push((world.now - ended).get_seconds());
         stalled.push(world.condition("Stalled").starts_with("True"));
