@@ -314,11 +314,10 @@ impl Controller {
             return;
         };
         let ends = seen.memory.namespace_terminating;
-        let mut hurries = false;
-        if seen.service == Service::Missing && !ends {
+        let waits_for_service = seen.service == Service::Missing && !ends;
+        if waits_for_service {
             let service = Item::Service(Arc::clone(&key.namespace));
             self.queue.add_urgent(service);
-            hurries = self.queue.is_urgent(item);
         }
         let told = seen.workspace.and_then(|it| it.status.state);
         let clock = Timestamp::now();
@@ -328,7 +327,7 @@ impl Controller {
         if let Some(memory) = self.index.memory(key) {
             memory.showing = plan.showing;
         }
-        if hurries {
+        if waits_for_service && self.queue.is_urgent(item) {
             self.index.hurry(key);
         }
         let wake = plan.wake.map(|at| {

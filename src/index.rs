@@ -358,13 +358,9 @@ impl Index {
             let entry = self.entries.get_mut(key);
             entry.is_some_and(|it| std::mem::take(&mut it.in_a_hurry))
         };
-        let (first, rest) = keys.into_iter().partition(|key| hurry(key));
-        let first = Woken {
-            keys: first,
-            urgent: true,
-        };
-        let rest: Vec<_> = rest;
-        [first, rest.into()]
+        let (keys, rest): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| hurry(key));
+        let urgent = true;
+        [Woken { keys, urgent }, rest.into()]
     }
 
     /// The Workspaces of a namespace.

@@ -1,8 +1,8 @@
 //! What is counted, and how it is told.
 //!
 //! Counters are kept as things happen. What has a value at each moment, such as the number of
-//! Workspaces in each state, is only worked out when somebody asks: a walk over 10,000 Workspaces
-//! takes a millisecond, and keeping such numbers right at every change would cost more.
+//! Workspaces in each state, is only worked out when somebody asks: that is seldom, and keeping such
+//! numbers right at every change would cost more.
 
 mod documented;
 mod format;

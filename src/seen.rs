@@ -105,8 +105,7 @@ impl Packed {
         struct Only {
             runtime: String,
         }
-        let only: Only = serde_json::from_str(&self.0).expect("it was a spec when it was packed");
-        only.runtime
+        self.read::<Only>().runtime
     }
 
     /// The spec.
@@ -115,6 +114,11 @@ impl Packed {
     /// Never: it was a spec when it was packed.
     #[must_use]
     pub fn unpack(&self) -> WorkspaceSpec {
+        self.read()
+    }
+
+    /// The spec, or a part of it.
+    fn read<'a, T: Deserialize<'a>>(&'a self) -> T {
         serde_json::from_str(&self.0).expect("it was a spec when it was packed")
     }
 }

@@ -107,7 +107,10 @@ impl Bed {
                 match self.client.request_text(request).await {
                     Ok(_) => break,
                     Err(error) if start.elapsed() > PATIENCE => return Err(error.into()),
-                    Err(error) => eprintln!("  deleting again: {error}"),
+                    Err(error) => {
+                        eprintln!("  deleting again: {error}");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
                 }
             }
         }
