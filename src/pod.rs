@@ -67,7 +67,6 @@ pub fn pod(
     Pod {
         metadata: ObjectMeta {
             name: Some(key.name.to_string()),
-            namespace: Some(key.namespace.to_string()),
             labels: Some(labels(&key.name, spec)),
             annotations: Some(annotations(spec, ask, failures)),
             owner_references: Some(vec![controller(key, &seen.version.uid)]),
@@ -325,7 +324,6 @@ pub fn claim(key: &Key, uid: &str, storage: &Storage) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(names::claim(&key.name)),
-            namespace: Some(key.namespace.to_string()),
             labels: Some(labels),
             owner_references: (storage.when_deleted == WhenDeleted::Delete)
                 .then(|| vec![owner(&key.name, uid)]),
@@ -347,11 +345,10 @@ pub fn claim(key: &Key, uid: &str, storage: &Storage) -> PersistentVolumeClaim {
 /// The headless Service of a namespace, which gives each Pod its stable address. It has no
 /// owner and is never deleted: other Workspaces of the namespace use it too.
 #[must_use]
-pub fn service(namespace: &str) -> Service {
+pub fn service() -> Service {
     Service {
         metadata: ObjectMeta {
             name: Some(names::SERVICE.into()),
-            namespace: Some(namespace.into()),
             labels: Some(ours()),
             ..ObjectMeta::default()
         },

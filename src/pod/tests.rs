@@ -296,7 +296,7 @@ fn the_claim_is_owned_only_where_it_goes_with_its_workspace() {
 
 #[test]
 fn the_service_is_headless_and_selects_every_pod_of_ours() {
-    let service = json!(service("ns"));
+    let service = json!(service());
     let seen = serde_json::from_value::<wire::Service>(service)
         .expect("a Service")
         .seen();

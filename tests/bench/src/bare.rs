@@ -83,7 +83,7 @@ async fn create_services(client: &Client, targets: &[Object]) -> Result<()> {
         .collect();
     for namespace in namespaces {
         let uri = format!("/api/v1/namespaces/{namespace}/services");
-        wire::post(client, &uri, bodies::service(namespace)?).await?;
+        wire::post(client, &uri, bodies::service()?).await?;
     }
     Ok(())
 }

@@ -74,8 +74,8 @@ pub fn image(registry: &str) -> String {
     format!("{registry}/workspace-template-claude-code:latest")
 }
 
-pub fn service(namespace: &str) -> Result<String> {
-    Ok(serde_json::to_string(&pod::service(namespace))?)
+pub fn service() -> Result<String> {
+    Ok(serde_json::to_string(&pod::service())?)
 }
 
 /// The status of a Ready Workspace, as the operator writes it.
