@@ -11,3 +11,4 @@ mod install;
 mod people;
 mod render;
 mod rights;
+mod upgrade;

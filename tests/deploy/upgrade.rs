@@ -1,0 +1,197 @@
+//! From the version before to this one, and back: nothing restarts, and no status is lost.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cluster::{Cluster, Options, Process, State};
+use serde_json::{Value, json};
+
+use crate::bed::{DEPLOY, PATIENCE, SYSTEM, create_settings, get, must, run, until};
+
+/// Where the version before is found: a commit, by default the one before this.
+const BEFORE: &str = "UPGRADE_FROM";
+/// What a new operator has to say, it says in that time.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// One version: its manifests, and its operator.
+struct Version {
+    deploy: String,
+    operator: PathBuf,
+}
+
+impl Version {
+    fn this() -> Self {
+        Self {
+            deploy: DEPLOY.into(),
+            operator: env!("CARGO_BIN_EXE_workspace-operator").into(),
+        }
+    }
+
+    /// Built from what git has of it, in a folder of its own.
+    fn before() -> Self {
+        let commit = std::env::var(BEFORE).unwrap_or_else(|_| "HEAD^".into());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("version-before");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let source = folder.join("source");
+        // What that version does not have must not be left from another one.
+        std::fs::remove_dir_all(&source).ok();
+        std::fs::create_dir_all(&source).expect("a folder");
+        let mut archive = Command::new("git")
+            .args(["archive", &commit])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git runs");
+        let archived = archive.stdout.take().expect("it is piped");
+        run(Command::new("tar").arg("-xC").arg(&source).stdin(archived));
+        assert!(archive.wait().expect("git ends").success(), "{commit}");
+        let target = folder.join("target");
+        run(Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--bin", "workspace-operator"])
+            .arg("--target-dir")
+            .arg(&target)
+            .current_dir(&source));
+        Self {
+            deploy: source.join("deploy").display().to_string(),
+            operator: target.join("debug/workspace-operator"),
+        }
+    }
+}
+
+fn workspace(name: &str, spec: &Value) -> String {
+    let metadata = json!({"name": name, "namespace": "default"});
+    json!({"apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace",
+           "metadata": metadata, "spec": spec})
+    .to_string()
+}
+
+/// What must not change: by name, the Pod with its restarts, and what the status tells.
+fn standing(cluster: &Cluster) -> BTreeMap<String, Value> {
+    let kubectl = cluster.kubectl();
+    let items = |kind: &str| {
+        let mut list = get(&kubectl, &[kind, "-n", "default"]);
+        std::mem::take(list["items"].as_array_mut().expect("a list"))
+    };
+    let name = |it: &Value| {
+        it["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let pods = items("pods").into_iter().map(|it| {
+        let started = json!({
+            "uid": it["metadata"]["uid"], "generation": it["metadata"]["generation"],
+            "containers": it["status"]["containerStatuses"],
+        });
+        (format!("Pod {}", name(&it)), started)
+    });
+    let told = items("workspaces").into_iter().map(|it| {
+        let status = &it["status"];
+        let told = json!({
+            "state": status["state"], "image": status["image"], "pod": status["pod"],
+            "address": status["address"], "digest": status["digest"],
+        });
+        (format!("Workspace {}", name(&it)), told)
+    });
+    pods.chain(told).collect()
+}
+
+fn state(cluster: &Cluster, name: &str) -> Value {
+    let workspace = get(&cluster.kubectl(), &["workspace", name, "-n", "default"]);
+    workspace["status"]["state"].clone()
+}
+
+struct Installed<'a> {
+    cluster: &'a Cluster,
+    kubeconfig: PathBuf,
+}
+
+impl Installed<'_> {
+    /// Applies a version's manifests, and starts its operator, which looks at everything.
+    async fn run(&self, version: &Version) -> Process {
+        must(&self.cluster.kubectl(), &["apply", "-k", &version.deploy]);
+        let mut command = Command::new(&version.operator);
+        command
+            .args(["run", "--leader-elect", "--settings-namespace", SYSTEM])
+            .env_remove("MOLECULE_IMAGE_REGISTRY")
+            .env("KUBECONFIG", &self.kubeconfig);
+        let operator = Process::spawn(&mut command).expect("the operator starts");
+        let started = operator.wait_for_line("looking after Workspaces", PATIENCE);
+        started.await.expect("it begins");
+        operator
+    }
+}
+
+async fn end(mut operator: Process) {
+    operator.signal(cluster::Signal::SIGTERM).expect("it runs");
+    operator.wait(PATIENCE).await.expect("it ends");
+}
+
+/// What there is before the upgrade, by its operator: Workspaces that run, one that rests, and one
+/// that is stuck.
+async fn lived_in(cluster: &Cluster) {
+    let kubectl = cluster.kubectl();
+    let refused = cluster.registry("down.example.com", State::Unauthorized);
+    refused.await.expect("the registry is turned");
+    let specs = [
+        (
+            "alice",
+            json!({"env": [{"name": "A", "value": "b"}]}),
+            "Ready",
+        ),
+        ("kept", json!({"storage": {"size": "1Gi"}}), "Ready"),
+        ("resting", json!({"suspend": true}), "Suspended"),
+    ];
+    for (name, spec, _) in &specs {
+        let applied = kubectl.apply(&workspace(name, spec));
+        applied.expect("it is applied");
+    }
+    for (name, _, expected) in specs {
+        until(name, || state(cluster, name) == expected).await;
+    }
+    let down = json!({"data": {"MOLECULE_IMAGE_REGISTRY": "down.example.com/agents"}});
+    let map = ["configmap", "workspace-settings", "-n", SYSTEM];
+    let edit = ["--type=merge", "-p", &down.to_string()];
+    must(&kubectl, &[&["patch"], &map[..], &edit].concat());
+    let applied = kubectl.apply(&workspace("stuck", &json!({})));
+    applied.expect("it is applied");
+    until("stuck", || state(cluster, "stuck") == "ImagePullFailed").await;
+}
+
+#[tokio::test]
+async fn an_upgrade_and_a_downgrade_restart_nothing_and_lose_nothing() {
+    let before = tokio::task::spawn_blocking(Version::before).await;
+    let before = before.expect("the version before can be had");
+    let cluster = Cluster::start(Options::default()).await;
+    let cluster = cluster.expect("the cluster starts");
+    let kubectl = cluster.kubectl();
+    must(&kubectl, &["apply", "-k", &before.deploy]);
+    let entry = "MOLECULE_IMAGE_REGISTRY=up.example.com/agents";
+    until("the settings", || {
+        create_settings(&kubectl, SYSTEM, &[entry], false).ok()
+    })
+    .await;
+    let kubeconfig = cluster.service_account_kubeconfig(SYSTEM, "workspace-operator");
+    let installed = Installed {
+        cluster: &cluster,
+        kubeconfig: kubeconfig.await.expect("the ServiceAccount has a token"),
+    };
+    let operator = installed.run(&before).await;
+    lived_in(&cluster).await;
+    let steady = |mut standing: BTreeMap<String, Value>| {
+        // Its node goes on trying.
+        standing.get_mut("Pod stuck").expect("its Pod")["containers"].take();
+        standing
+    };
+    let stood = steady(standing(&cluster));
+    end(operator).await;
+
+    for version in [&Version::this(), &before] {
+        let operator = installed.run(version).await;
+        tokio::time::sleep(SETTLED).await;
+        assert_eq!(steady(standing(&cluster)), stood, "{}", version.deploy);
+        end(operator).await;
+    }
+}
