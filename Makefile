@@ -14,7 +14,10 @@ AUDITABLE_VERSION := 0.7.7
 AUDITABLE2CDX_VERSION := 0.1.0
 AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 
-.PHONY: help build test model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
+# The minor versions of Kubernetes that `make matrix` tries besides the newest pinned one.
+MATRIX ?= 1.34 1.35 1.37
+
+.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +27,13 @@ build: ## Build the operator, the demo and the tools
 
 test: model ## Pass every test: those of the workspace, and the model check within its whole bounds
 	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, an hour each; MATRIX='1.35'
+	@for minor in $(MATRIX); do \
+		echo "Kubernetes $$minor"; \
+		KUBERNETES=$$minor cargo test -p workspace-operator --no-fail-fast --test e2e --test faults \
+			--test leader --test deploy --test crd -- --test-threads=$(TEST_THREADS) || exit 1; \
+	done
 
 model: ## Check every interleaving within bounds against the invariants
 	cargo test --profile fast -p model -- --nocapture

@@ -33,6 +33,9 @@ struct Program {
     package: &'static str,
 }
 
+/// Which minor version of Kubernetes is built, as in `1.35`; without it the newest that is pinned.
+const MINOR: &str = "KUBERNETES";
+
 const PROGRAMS: [Program; 6] = [
     Program {
         name: "etcd",
@@ -98,8 +101,9 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Program {
 
 /// The programs, built first where they are missing or of another version.
 ///
-/// A folder named by `KUBEBUILDER_ASSETS` is used for what it holds. The first build
-/// takes minutes and tells its progress on stderr; later calls take milliseconds.
+/// A folder named by `KUBEBUILDER_ASSETS` is used for what it holds. `KUBERNETES=1.35` asks for that
+/// minor version in place of the newest one that is pinned. The first build takes minutes and tells
+/// its progress on stderr; later calls take milliseconds.
 ///
 /// # Errors
 /// When a program is missing and cannot be built.
@@ -136,7 +140,10 @@ pub fn tool(name: &str) -> Result<PathBuf> {
 
 /// Where the programs are, once they are there.
 fn locate(programs: &[&Program]) -> Result<Vec<PathBuf>> {
-    let folder = target_dir().join("control-plane");
+    let mut folder = target_dir().join("control-plane");
+    if let Ok(minor) = std::env::var(MINOR) {
+        folder.push(minor);
+    }
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     // Test processes start side by side; the first one builds, the others wait here.
     let lock = File::create(folder.join(".lock"))?;
@@ -262,9 +269,11 @@ fn stamp_path(path: &Path) -> PathBuf {
 }
 
 fn module_dir(module: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("binaries")
-        .join(module)
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("binaries");
+    match std::env::var(MINOR) {
+        Ok(minor) if module == "kubernetes" => modules.join(format!("{module}-{minor}")),
+        _ => modules.join(module),
+    }
 }
 
 fn target_dir() -> PathBuf {
