@@ -108,7 +108,7 @@ pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
 
 /// Creates the Service of a namespace.
 pub async fn create_service(client: &Client, namespace: &str) -> Outcome {
-    let service = pod::service(namespace);
+    let service = pod::service();
     match create::<_, Written>(client, namespace, &service, false).await {
         Ok(_) => Outcome::Accepted,
         Err(error) => failure(error),
@@ -124,8 +124,8 @@ pub struct Unrecorded {
     pub retry_after: Option<Duration>,
 }
 
-/// Writes the record of the settings in force. Returns its data as they are now, and their place
-/// in the watch.
+/// Writes the record of the settings in force, under this field manager. Returns its data as they
+/// are now, and their place in the watch.
 ///
 /// # Errors
 /// When the API server does not take it, or does not answer.
@@ -135,11 +135,16 @@ pub async fn write_fleet(
     name: &str,
     changes: Changes,
     exists: bool,
+    manager: &str,
 ) -> Result<(BTreeMap<String, String>, u64), Unrecorded> {
     let fleets = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
     let written = if exists {
         let patch = Patch::Merge(json!({"data": changes}));
-        within(fleets.patch(name, &manager(), &patch)).await
+        let params = PatchParams {
+            field_manager: Some(manager.into()),
+            ..PatchParams::default()
+        };
+        within(fleets.patch(name, &params, &patch)).await
     } else {
         let data = changes
             .into_iter()

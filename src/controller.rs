@@ -4,7 +4,9 @@
 //! One task owns all state, so there are no locks; only the requests run beside it.
 
 mod answers;
+mod notices;
 mod questions;
+mod records;
 mod rest;
 
 use std::collections::HashMap;
@@ -21,8 +23,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use self::answers::Done;
+use self::notices::Heal;
 use self::rest::Rest;
 use crate::apply;
+use crate::events::Events;
 use crate::governor::Governor;
 use crate::index::{Change, Index, Woken};
 use crate::journal;
@@ -30,7 +34,7 @@ use crate::leader::{Leader, Turn};
 use crate::metrics::Metrics;
 use crate::plan;
 use crate::queue::Queue;
-use crate::seen::{Key, Service};
+use crate::seen::{Key, Service, Shown};
 use crate::server::Question;
 use crate::settings::Environment;
 use crate::traffic::Traffic;
@@ -71,6 +75,8 @@ enum Item {
     Service(Arc<str>),
     /// The record of the settings in force.
     Fleet,
+    /// What there is to say of all Workspaces together.
+    Overview,
 }
 
 /// A look costs nothing, and a clock that is set meanwhile must not make a wait much longer.
@@ -93,6 +99,7 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
     let leader = options.lease.as_ref().map_or_else(Leader::alone, elected);
     let mut controller = Controller {
         leader,
+        events: Events::new(client.clone()),
         client,
         index: Index::default(),
         queue: Queue::default(),
@@ -105,6 +112,9 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         metrics: Metrics::new(&traffic),
         traffic,
         rest: Rest::new(at_rest),
+        heal: Heal::default(),
+        telling: FuturesUnordered::new(),
+        overview_is_due: false,
         options,
     };
     // Where nothing is served, nobody asks.
@@ -124,6 +134,12 @@ struct Controller {
     metrics: Metrics,
     traffic: Traffic,
     rest: Rest,
+    /// Whether the moment at which the next overview is due is in the queue.
+    overview_is_due: bool,
+    events: Events,
+    heal: Heal,
+    /// The Events that are being published.
+    telling: FuturesUnordered<BoxFuture<'static, ()>>,
     /// The requests of steps, with how long they took.
     under_way: FuturesUnordered<BoxFuture<'static, (Done, Duration)>>,
     /// The waits for objects that the watches do not show.
@@ -168,6 +184,7 @@ impl Controller {
                 Some(event) = events.recv() => self.take_in(event),
                 Some((done, took)) = self.under_way.next() => self.conclude(done, took),
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
+                Some(()) = self.telling.next() => {}
                 () = until(due) => {}
                 () = until(self.rest.due()) => self.rest.begin(),
             }
@@ -183,10 +200,12 @@ impl Controller {
         let woken = match event {
             Event::Workspace(change) => {
                 self.listed("workspaces", &change);
+                self.overview_may_change();
                 self.index.take_in(change)
             }
             Event::Pod(change) => {
                 self.listed("pods", &change);
+                self.overview_may_change();
                 self.index.take_in(change)
             }
             Event::Claim(change) => {
@@ -252,6 +271,7 @@ impl Controller {
             self.wake(woken);
         }
         self.queue.add_urgent(Item::Fleet);
+        self.overview_may_change();
     }
 
     fn start_passes(&mut self) {
@@ -267,7 +287,8 @@ impl Controller {
             match &item {
                 Item::Workspace(key) => self.pass(key, &item),
                 Item::Service(namespace) => self.service_pass(namespace, &item),
-                Item::Fleet => self.fleet_pass(&item),
+                Item::Fleet => self.fleet_pass(),
+                Item::Overview => self.overview_pass(),
             }
         }
     }
@@ -288,14 +309,17 @@ impl Controller {
         let woken = in_order(self.index.keys());
         self.wake(woken);
         self.queue.add_urgent(Item::Fleet);
+        self.overview_may_change();
     }
 
     /// Another one may write from now on. Of all that is known only what the watches show stays
     /// true, so this process becomes as one that has just been started.
     fn let_go(&mut self) {
         self.under_way.clear();
+        self.telling.clear();
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
+        self.overview_is_due = false;
         self.window = Window::new(self.options.concurrency);
         self.index.forget();
     }
@@ -319,7 +343,8 @@ impl Controller {
             let service = Item::Service(Arc::clone(&key.namespace));
             self.queue.add_urgent(service);
         }
-        let told = seen.workspace.and_then(|it| it.status.state);
+        let shown = seen.workspace.map(|it| Shown::from(&it.status));
+        let shown = shown.unwrap_or_default();
         let clock = Timestamp::now();
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
         self.metrics.planned(&seen, &plan, now.elapsed());
@@ -340,7 +365,7 @@ impl Controller {
                 let (client, key) = (self.client.clone(), key.clone());
                 let request = async move {
                     let outcome = apply::apply(&client, &key, &step).await;
-                    Done::Step(key, told, step, outcome)
+                    Done::Step(key, shown, step, outcome)
                 };
                 self.begin(request);
             }
@@ -360,20 +385,6 @@ impl Controller {
         let request = async move {
             let outcome = apply::create_service(&client, &namespace).await;
             Done::Service(namespace, outcome)
-        };
-        self.begin(request);
-    }
-
-    fn fleet_pass(&mut self, item: &Item) {
-        let Some((changes, exists)) = self.governor.record(Timestamp::now()) else {
-            self.queue.done(item);
-            return;
-        };
-        let (client, scope) = (self.client.clone(), self.options.scope.clone());
-        let request = async move {
-            let (namespace, name) = (&scope.settings_namespace, &scope.fleet_name);
-            let written = apply::write_fleet(&client, namespace, name, changes, exists).await;
-            Done::Fleet(written)
         };
         self.begin(request);
     }

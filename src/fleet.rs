@@ -158,7 +158,7 @@ fn settings_changes(
         set(FLEET_LAST_GOOD, encode(settings));
     }
     if !same || get(stored, FLEET_SINCE).parse::<Timestamp>().is_err() {
-        set(FLEET_SINCE, now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        set(FLEET_SINCE, stamp(now));
     }
     if get(stored, FLEET_REGISTRY) != settings.registry().as_str() {
         set(FLEET_REGISTRY, settings.registry().to_string());
@@ -175,6 +175,12 @@ fn last_good(fleet: &Source) -> Result<Option<Settings>, String> {
             format!("The last good settings are ignored, as they are invalid: {why}")
         }),
     }
+}
+
+/// A time as the record tells it.
+#[must_use]
+pub fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn encode(settings: &Settings) -> String {

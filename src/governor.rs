@@ -14,6 +14,8 @@ use crate::watch::One;
 pub struct Governor {
     environment: Environment,
     settings: Source,
+    /// The UID of their ConfigMap, where there is one.
+    settings_uid: Option<String>,
     fleet: Source,
     /// The place of the record in its watch. The answer to a write comes before the watch shows
     /// it, and what the watch shows until then is older.
@@ -35,6 +37,7 @@ impl Governor {
         Self {
             environment,
             settings: Source::Unread,
+            settings_uid: None,
             fleet: Source::Unread,
             fleet_place: 0,
             in_force,
@@ -44,21 +47,44 @@ impl Governor {
 
     /// Takes in what the watch of the settings told.
     pub fn settings(&mut self, told: One) {
+        match &told {
+            One::Is { uid, .. } => self.settings_uid = Some(uid.clone()),
+            One::Absent => self.settings_uid = None,
+            One::Unreadable { .. } => {}
+        }
         take_in(&mut self.settings, told);
     }
 
     /// Takes in what the watch of the record told.
     pub fn fleet(&mut self, told: One) {
         match told {
-            One::Is(_, place) if place < self.fleet_place => {}
+            One::Is { place, .. } if place < self.fleet_place => {}
             told => take_in(&mut self.fleet, told),
         }
     }
 
     /// The record was written, and is now this, at this place of its watch.
     pub fn recorded(&mut self, data: BTreeMap<String, String>, place: u64) {
-        self.fleet = Source::Present(data);
-        self.fleet_place = place;
+        // Of two answers the later one may come first.
+        if place >= self.fleet_place {
+            self.fleet = Source::Present(data);
+            self.fleet_place = place;
+        }
+    }
+
+    /// The record as it is known, if there is one.
+    #[must_use]
+    pub fn stored(&self) -> Option<&BTreeMap<String, String>> {
+        match &self.fleet {
+            Source::Present(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The UID of the settings' ConfigMap, if there is one.
+    #[must_use]
+    pub fn settings_uid(&self) -> Option<&str> {
+        self.settings_uid.as_deref()
     }
 
     /// Whether both were looked at: before, nothing is decided.
@@ -104,7 +130,7 @@ impl Governor {
 
 fn take_in(source: &mut Source, told: One) {
     match told {
-        One::Is(data, _) => *source = Source::Present(data),
+        One::Is { data, .. } => *source = Source::Present(data),
         One::Absent => *source = Source::Absent,
         One::Unreadable {
             why,
@@ -122,11 +148,19 @@ mod tests {
     use super::*;
     use crate::settings::REGISTRY_KEY;
 
-    fn is(registry: &str, place: u64) -> One {
-        One::Is(
-            BTreeMap::from([(REGISTRY_KEY.to_owned(), registry.to_owned())]),
+    fn record(data: &[(&str, &str)], place: u64) -> One {
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        One::Is {
+            data: data.collect(),
             place,
-        )
+            uid: "uid".into(),
+        }
+    }
+
+    fn is(registry: &str, place: u64) -> One {
+        record(&[(REGISTRY_KEY, registry)], place)
     }
 
     /// A change of the record as it is written to the API server.
@@ -146,7 +180,7 @@ mod tests {
     #[test]
     fn what_the_watch_shows_late_of_the_record_is_not_written_again() {
         let mut governor = Governor::new(Environment::default());
-        governor.fleet(One::Is(BTreeMap::new(), 1));
+        governor.fleet(record(&[], 1));
         let mut stored = BTreeMap::new();
         governor.settings(is("a.example.com/x", 2));
         assert!(governor.decide());
@@ -155,7 +189,11 @@ mod tests {
         governor.settings(is("b.example.com/x", 4));
         assert!(governor.decide());
         write(&mut governor, &mut stored, 5);
-        governor.fleet(One::Is(first, 3));
+        let first: Vec<_> = first
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        governor.fleet(record(&first, 3));
         assert_eq!(governor.record(Timestamp::UNIX_EPOCH), None);
     }
 

@@ -228,6 +228,11 @@ impl Index {
         })
     }
 
+    /// All that is seen of each Workspace.
+    pub fn all(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.keys().filter_map(|key| self.seen(key))
+    }
+
     /// Every key of a Workspace.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.entries
@@ -340,6 +345,7 @@ impl Index {
             entry.rollout = None;
             entry.unwatched_pod = None;
             entry.unwatched_claim = None;
+            entry.in_a_hurry = false;
         }
         // The moment at which it would be tried again is forgotten as well.
         self.services.retain(|_, it| *it != Service::Refused);

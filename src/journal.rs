@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::plan::Step;
-use crate::seen::{Ask, Packed, Seen, Workspace};
+use crate::seen::{Ask, Packed, Seen, Shown, Workspace};
 use crate::settings::Settings;
 use crate::watch::Scope;
 use crate::workspace::Reason;
@@ -86,9 +86,9 @@ pub fn planned(seen: &Seen<'_>, step: &Step) {
     }
 }
 
-/// A step was applied, or not. `told` is what the Workspace showed before: the watch may be quicker
+/// A step was applied, or not. `shown` is what the Workspace showed before: the watch may be quicker
 /// than the answer, and then what is seen has the new state already.
-pub fn applied(seen: &Seen<'_>, told: Option<Reason>, step: &Step, outcome: &Outcome) {
+pub fn applied(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) {
     let Some(workspace) = seen.workspace else {
         return;
     };
@@ -103,7 +103,7 @@ pub fn applied(seen: &Seen<'_>, told: Option<Reason>, step: &Step, outcome: &Out
                 "healed: the stuck Pod got another image"
             );
         }
-        (Step::PatchStatus { status, .. }, Outcome::Written(_)) if told != status.state => {
+        (Step::PatchStatus { status, .. }, Outcome::Written(_)) if shown.state != status.state => {
             state(seen, workspace, status.state, status.image.as_deref());
         }
         (

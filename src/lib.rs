@@ -11,6 +11,7 @@
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
 //! | [`governor`] | what is known of the two ConfigMaps |
 //! | [`journal`] | the log lines of a rollout |
+//! | [`events`] | the Kubernetes Events about Workspaces and settings |
 //! | [`server`] | metrics and health over HTTP |
 //! | [`metrics`] | what is counted |
 //! | [`watch`] | the watches |
@@ -19,12 +20,14 @@
 //! | [`window`] | how many requests may be under way |
 //! | [`index`] | what is seen, joined by Workspace |
 //! | [`wire`] | what the API server sends, decoded |
+//! | [`overview`] | what there is to say of all Workspaces together; pure |
 //! | [`plan`] | every decision; pure |
 //! | [`traffic`] | the requests, counted; which watches are alive |
 //! | [`volume`] | what has to change about a claim |
 //! | [`pod`] | the objects that a Workspace asks for |
 //! | [`seen`] | the small values that a decision rests on |
 //! | [`revision`] | the hash of what the user asked for |
+//! | [`pull`] | why an image cannot be pulled, in words |
 //! | [`resolver`] | the one place where a registry prefix is applied |
 //! | [`fleet`] | which settings are in force, and the record of it |
 //! | [`settings`] | a ConfigMap becomes settings, or a list of errors |
@@ -36,6 +39,7 @@ pub mod apply;
 pub mod cli;
 pub mod connection;
 pub mod controller;
+pub mod events;
 pub mod fleet;
 pub mod governor;
 pub mod index;
@@ -43,8 +47,10 @@ pub mod journal;
 pub mod leader;
 pub mod metrics;
 pub mod names;
+pub mod overview;
 pub mod plan;
 pub mod pod;
+pub mod pull;
 pub mod queue;
 pub mod resolver;
 pub mod revision;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
 
-use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
+use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +77,24 @@ pub struct Workspace {
     pub revision: String,
     /// The status as stored.
     pub status: WorkspaceStatus,
+}
+
+/// Where a Workspace stood, by its status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// `status.state`
+    pub state: Option<Reason>,
+    /// Whether it had the condition `Stalled`.
+    pub is_stalled: bool,
+}
+
+impl From<&WorkspaceStatus> for Shown {
+    fn from(status: &WorkspaceStatus) -> Self {
+        Self {
+            state: status.state,
+            is_stalled: status.is_true(STALLED),
+        }
+    }
 }
 
 /// A spec as JSON. Decoded, it takes ten times the memory; there are many, and each is looked at

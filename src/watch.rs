@@ -40,8 +40,15 @@ pub enum Event {
 /// What a watch of one ConfigMap tells.
 #[derive(Debug)]
 pub enum One {
-    /// Its data, and its place in the watch.
-    Is(BTreeMap<String, String>, u64),
+    /// There is one.
+    Is {
+        /// Its data.
+        data: BTreeMap<String, String>,
+        /// Its place in the watch.
+        place: u64,
+        /// Its UID.
+        uid: String,
+    },
     /// There is none.
     Absent,
     /// It cannot be read, for this reason.
@@ -277,8 +284,11 @@ fn cannot_resume(error: &watcher::Error) -> bool {
 }
 
 fn is(object: wire::ConfigMap) -> One {
-    let place = object.progress();
-    One::Is(object.seen(), place)
+    One::Is {
+        place: object.progress(),
+        uid: object.meta().uid.clone().unwrap_or_default(),
+        data: object.seen(),
+    }
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {

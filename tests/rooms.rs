@@ -97,7 +97,8 @@ fn imports_go_down_the_table_only() {
 #[test]
 fn the_core_knows_no_client_no_clock_and_no_log() {
     let pure = [
-        "plan", "volume", "pod", "seen", "revision", "resolver", "fleet", "settings", "names",
+        "overview", "plan", "volume", "pod", "seen", "revision", "pull", "resolver", "fleet",
+        "settings", "names",
     ];
     let words = [
         "kube::Client",

@@ -1,6 +1,5 @@
 //! What an answer changes: what is remembered, what is awaited, and when to look again.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::records::Written;
 use super::{Controller, Item};
-use crate::apply::{Existing, Outcome, Unrecorded};
+use crate::apply::{Existing, Outcome};
+use crate::events::Notice;
 use crate::journal;
 use crate::names;
 use crate::plan::{self, Answer, Step};
-use crate::seen::{Key, Service};
+use crate::seen::{Key, Service, Shown};
 use crate::watch;
 use crate::wire::{self, Wire};
 use crate::workspace::Reason;
@@ -27,9 +28,10 @@ use crate::workspace::Reason;
 /// What has come to its end beside the loop.
 pub(super) enum Done {
     /// With the state that the Workspace showed when the step was planned.
-    Step(Key, Option<Reason>, Step, Outcome),
+    Step(Key, Shown, Step, Outcome),
     Service(Arc<str>, Outcome),
-    Fleet(Result<(BTreeMap<String, String>, u64), Unrecorded>),
+    /// With what there is to tell once it is written.
+    Record(Item, Vec<Notice>, Written),
 }
 
 /// When a create ran into an object that went away at once, or a Service was refused.
@@ -39,12 +41,13 @@ const SERVICE_AGAIN: Duration = Duration::from_secs(300);
 impl Controller {
     pub(super) fn conclude(&mut self, done: Done, took: Duration) {
         match done {
-            Done::Step(key, told, step, outcome) => {
+            Done::Step(key, shown, step, outcome) => {
                 let item = Item::Workspace(key.clone());
                 self.metrics.applied(&step, &outcome, took);
                 if let Some(seen) = self.index.seen(&key) {
-                    journal::applied(&seen, told, &step, &outcome);
+                    journal::applied(&seen, shown, &step, &outcome);
                 }
+                self.tell_of(&key, shown, &step, &outcome);
                 self.note(&key, &item, &step, outcome);
                 self.queue.done(&item);
             }
@@ -54,17 +57,8 @@ impl Controller {
                 self.note_service(&namespace, &item, outcome);
                 self.queue.done(&item);
             }
-            Done::Fleet(Ok((data, place))) => {
-                self.metrics.answered("patch_fleet", took);
-                self.governor.recorded(data, place);
-                self.queue.succeeded(&Item::Fleet);
-                self.queue.done(&Item::Fleet);
-            }
-            Done::Fleet(Err(Unrecorded { error, retry_after })) => {
-                self.metrics.answered("patch_fleet", took);
-                let pause = self.retry(&Item::Fleet, retry_after, Instant::now());
-                warn!(retry_in = ?pause, "{error}");
-                self.queue.done(&Item::Fleet);
+            Done::Record(item, notices, written) => {
+                self.note_record(&item, notices, written, took);
             }
         }
     }
@@ -128,7 +122,7 @@ impl Controller {
     }
 
     /// After a request of which nothing is known. Returns the pause.
-    fn retry(&mut self, item: &Item, asked: Option<Duration>, now: Instant) -> Duration {
+    pub(super) fn retry(&mut self, item: &Item, asked: Option<Duration>, now: Instant) -> Duration {
         if asked.is_some() {
             self.window.refused();
         }

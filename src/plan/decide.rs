@@ -10,6 +10,7 @@ use super::{
 use crate::fleet::InForce;
 use crate::names;
 use crate::pod;
+use crate::pull;
 use crate::revision::short_hash;
 use crate::seen::{AgentState, Ask, Controller, Phase, Pod, Seen, Service, Workspace};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
@@ -391,7 +392,7 @@ impl Case<'_> {
             return Ok(Stuck::Unscheduled);
         }
         if let AgentState::Waiting { reason, .. } = &pod.agent.state
-            && diagnosis::is_image_failure(reason)
+            && pull::is_failure(reason)
         {
             return Ok(Stuck::Image);
         }

@@ -4,24 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Decision, Finding, Kind, later};
-use crate::resolver;
+use crate::pull;
 use crate::seen::{AgentState, Pod};
 use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
-
-/// The kubelet's reasons for a container that waits because of its image.
-const IMAGE_FAILURES: [&str; 7] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-    "InvalidImageName",
-    "RegistryUnavailable",
-    "SignatureValidationFailed",
-];
-
-pub(super) fn is_image_failure(reason: &str) -> bool {
-    IMAGE_FAILURES.contains(&reason)
-}
 
 /// Until when a Pod may be on its way to Ready.
 pub(super) struct Deadline {
@@ -68,7 +53,7 @@ pub(super) fn diagnose(
         return unscheduled(pod, claim_pending);
     }
     match &pod.agent.state {
-        AgentState::Waiting { reason, message } if is_image_failure(reason) => {
+        AgentState::Waiting { reason, message } if pull::is_failure(reason) => {
             image_failure(pod, reason, message, told)
         }
         AgentState::Waiting { reason, message } if reason == "CreateContainerConfigError" => {
@@ -142,65 +127,16 @@ fn image_failure(pod: &Pod, reason: &str, message: &str, told: &WorkspaceStatus)
         let message = format!("the node pulls {image}");
         return Finding::new(Kind::Progress, Reason::Pulling, message);
     }
-    let subject = format!("{image} cannot be pulled");
-    let text = match cause(reason, message) {
-        Some(cause) => {
-            let host = resolver::registry_host(image);
-            format!("{subject}: {host} {cause}")
-        }
-        // Between two attempts some kubelets leave the cause out; what was told stays told.
-        None => told
-            .conditions
-            .iter()
-            .map(|condition| &condition.message)
-            .find_map(|message| Some(message[message.find(&subject)?..].to_owned()))
-            .unwrap_or_else(|| format!("{subject}: {reason}")),
+    let mut conditions = told.conditions.iter();
+    let text = match pull::cause(reason, message) {
+        Some(cause) => pull::sentence(image, cause),
+        // What was told stays told.
+        None => conditions
+            .find_map(|it| pull::told(image, &it.message))
+            .map_or_else(
+                || pull::sentence_without_cause(image, reason),
+                str::to_owned,
+            ),
     };
     Finding::new(Kind::Problem, Reason::ImagePullFailed, text)
-}
-
-/// The class of a failed pull. The sentences differ by the version of the container runtime, so
-/// only the status code and a few fixed words are looked for.
-fn cause(reason: &str, message: &str) -> Option<String> {
-    const CODES: [(&str, &str); 8] = [
-        ("401 Unauthorized", "answered 401 Unauthorized"),
-        ("403 Forbidden", "answered 403 Forbidden"),
-        ("404 Not Found", "answered 404 Not Found"),
-        ("429 Too Many Requests", "answered 429 Too Many Requests"),
-        (
-            "500 Internal Server Error",
-            "answered 500 Internal Server Error",
-        ),
-        ("502 Bad Gateway", "answered 502 Bad Gateway"),
-        (
-            "503 Service Unavailable",
-            "answered 503 Service Unavailable",
-        ),
-        ("504 Gateway Timeout", "answered 504 Gateway Timeout"),
-    ];
-    const WORDS: [(&str, &str); 11] = [
-        ("insufficient_scope", "denies access to it"),
-        ("denied", "denies access to it"),
-        ("unauthorized", "answered 401 Unauthorized"),
-        ("toomanyrequests", "answered 429 Too Many Requests"),
-        ("not found", "does not have it"),
-        ("no such host", "does not resolve to an address"),
-        ("connection refused", "refuses connections"),
-        ("x509", "shows a certificate that the node does not trust"),
-        ("timeout", "does not answer in time"),
-        ("deadline exceeded", "does not answer in time"),
-        ("no match for platform", "has it for other platforms only"),
-    ];
-    let found = |table: &[(&str, &str)]| {
-        let lower = message.to_lowercase();
-        table
-            .iter()
-            .find(|(words, _)| lower.contains(&words.to_lowercase()))
-            .map(|(_, cause)| (*cause).to_owned())
-    };
-    match reason {
-        "InvalidImageName" => Some("is not asked, for the node finds the name invalid".into()),
-        "ErrImageNeverPull" => Some("is not asked, for the Pod was told never to pull".into()),
-        _ => found(&CODES).or_else(|| found(&WORDS)),
-    }
 }

@@ -6,17 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{Decision, Finding, Kind, Plan, Step, earliest, later};
 use crate::names;
 use crate::seen::{Controller, Phase, Pod, Seen, Service, Workspace};
-use crate::workspace::{Reason, WorkspaceStatus};
+use crate::workspace::{READY, RECONCILING, Reason, STALLED, SUSPENDED, WorkspaceStatus};
 
 /// A named problem is told when it lasts this long: shorter ones pass by themselves.
 const PROBLEM_LASTS: SignedDuration = SignedDuration::from_secs(3);
 /// Plain progress is told when it lasts this long: then someone may wonder.
 const PROGRESS_LASTS: SignedDuration = SignedDuration::from_secs(30);
-
-const READY: &str = "Ready";
-const RECONCILING: &str = "Reconciling";
-const STALLED: &str = "Stalled";
-const SUSPENDED: &str = "Suspended";
 
 /// The plan that follows from a decision: its step if it has one, else the status if it is due.
 pub(super) fn conclude(
@@ -79,7 +74,7 @@ fn due(
     since: Timestamp,
 ) -> Timestamp {
     // A false Ready is corrected at once.
-    if is_true(told, READY) && !is_true(status, READY) {
+    if told.is_true(READY) && !status.is_true(READY) {
         return since;
     }
     match kind {
@@ -87,13 +82,6 @@ fn due(
         Kind::Problem | Kind::Stalled => later(since, PROBLEM_LASTS),
         Kind::Progress => later(since, PROGRESS_LASTS),
     }
-}
-
-fn is_true(status: &WorkspaceStatus, condition: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|it| it.type_ == condition && it.status == "True")
 }
 
 fn status(

@@ -10,7 +10,7 @@ mod status;
 
 pub use schema::{crd_yaml, reasons};
 pub use spec::{Storage, WhenDeleted, Workspace, WorkspaceSpec};
-pub use status::{Reason, WorkspaceStatus};
+pub use status::{READY, RECONCILING, Reason, STALLED, SUSPENDED, WorkspaceStatus};
 
 /// The runtime of a Workspace that names none.
 pub const DEFAULT_RUNTIME: &str = "langgraph";

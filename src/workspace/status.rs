@@ -41,6 +41,24 @@ pub struct WorkspaceStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// The agent answers.
+pub const READY: &str = "Ready";
+/// Something is under way.
+pub const RECONCILING: &str = "Reconciling";
+/// Someone has to act.
+pub const STALLED: &str = "Stalled";
+/// There is no Pod, as the user asked.
+pub const SUSPENDED: &str = "Suspended";
+
+impl WorkspaceStatus {
+    /// Whether it has this condition, and it holds.
+    #[must_use]
+    pub fn is_true(&self, condition: &str) -> bool {
+        let mut conditions = self.conditions.iter();
+        conditions.any(|it| it.type_ == condition && it.status == "True")
+    }
+}
+
 /// A newer operator may have written a reason that this one does not know: that must not make
 /// the whole Workspace undecodable, and the next status replaces it anyway.
 fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {

@@ -226,6 +226,7 @@ impl Bed {
                 workspaces: self.all("/apis/molecule.ai/v1alpha1/workspaces").await,
                 claims: self.all("/api/v1/persistentvolumeclaims").await,
                 maps: self.all("/api/v1/configmaps").await,
+                events: self.all("/apis/events.k8s.io/v1/events").await,
             };
             self.look();
             let waits = |it: &&Variant| !self.refused.contains_key(&it.user()) && !is(it, &seen);
@@ -255,11 +256,44 @@ impl Bed {
     }
 }
 
+impl Bed {
+    /// What is told twice is one Event that counts, and so a patch.
+    async fn tells_again(&mut self) {
+        for round in 1..=2 {
+            let env = json!([{"name": "ROUND", "value": round.to_string()}]);
+            self.patch(&["workspace", "alice"], |it| {
+                (it.namespace.clone(), json!({"spec": {"env": env}}))
+            });
+            self.until("the replacement", |it, seen| {
+                let alice = seen.status(it, "alice");
+                alice["state"] == "Ready" && seen.told(&it.namespace, "Replacing") == round
+            })
+            .await;
+        }
+        for (registry, rounds) in [("https://invalid", 1), ("up", 1), ("https://invalid", 2)] {
+            self.patch(&["configmap", "workspace-settings"], |it| {
+                let registry = match registry {
+                    "up" => it.prefix("up"),
+                    invalid => invalid.to_owned(),
+                };
+                let data = json!({"data": {"MOLECULE_IMAGE_REGISTRY": registry}});
+                (it.system(), data)
+            });
+            self.until("what is told of the settings", |it, seen| {
+                let rejected = seen.told(&it.system(), "SettingsRejected");
+                seen.error(it) == (registry != "up") && rejected == rounds
+            })
+            .await;
+        }
+    }
+}
+
 /// What is there.
 struct Seen {
     workspaces: BTreeMap<(String, String), Value>,
     claims: BTreeMap<(String, String), Value>,
     maps: BTreeMap<(String, String), Value>,
+    events: BTreeMap<(String, String), Value>,
 }
 
 impl Seen {
@@ -275,6 +309,21 @@ impl Seen {
         self.maps
             .get(&key)
             .map_or(&Value::Null, |it| &it["data"]["registry"])
+    }
+
+    /// How often Events of this reason were told in a namespace.
+    fn told(&self, namespace: &str, reason: &str) -> u64 {
+        let events = self.events.iter();
+        let events = events.filter(|(key, it)| key.0 == namespace && it["reason"] == reason);
+        events
+            .map(|(_, it)| it["series"]["count"].as_u64().unwrap_or(1))
+            .sum()
+    }
+
+    fn error(&self, variant: &Variant) -> bool {
+        let key = (variant.system(), "workspace-fleet".to_owned());
+        let data = self.maps.get(&key).map(|it| &it["data"]);
+        data.is_some_and(|it| it["error"].is_string())
     }
 
     fn size(&self, variant: &Variant) -> &Value {
@@ -359,6 +408,19 @@ async fn every_verb_of_the_roles_is_needed_and_no_other_is() {
         seen.status(it, "alice")["state"] == "Ready" && seen.in_force(it) == &json!(it.prefix("up"))
     })
     .await;
+    bed.until("the Events", |it, seen| {
+        let of_settings = |reason| seen.told(&it.system(), reason) == 1;
+        seen.told(&it.namespace, "PodNotOwned") == 1
+            && [
+                "RegistryFailing",
+                "RegistryFailureOver",
+                "SettingsAccepted",
+                "Healed",
+            ]
+            .into_iter()
+            .all(of_settings)
+    })
+    .await;
     bed.patch(&["workspace", "alice"], |it| {
         (
             it.namespace.clone(),
@@ -367,6 +429,7 @@ async fn every_verb_of_the_roles_is_needed_and_no_other_is() {
     });
     bed.until("the growth", |it, seen| seen.size(it) == "2Gi")
         .await;
+    bed.tells_again().await;
     bed.patch(&["workspace", "alice"], |it| {
         (it.namespace.clone(), json!({"spec": {"suspend": true}}))
     });

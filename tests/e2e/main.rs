@@ -10,14 +10,17 @@ mod objects;
 mod requests;
 mod scrape;
 
+mod apply;
 mod basics;
 mod crash;
 mod dashboard;
+mod events;
 mod gitops;
 mod hostile;
 mod lifecycle;
 mod metrics;
 mod outage;
+mod overview;
 mod rollout;
 mod service;
 mod settings;

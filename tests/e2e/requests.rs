@@ -1,12 +1,17 @@
 //! What the operator asked of the API server, by the audit log.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{Event, Events};
 use jiff::Timestamp;
 
-use crate::fixture::World;
+use workspace_operator::names;
+
+use crate::fixture::{PATIENCE, World};
+
+/// After the last change.
+const OVERVIEW_AT_MOST: Duration = Duration::from_secs(2);
 
 impl World {
     /// From now on only later requests count.
@@ -15,13 +20,36 @@ impl World {
     }
 
     /// The operator's writes since the start or the last `forget`, dry runs left out, as
-    /// `verb resource/subresource name code`.
+    /// `verb resource/subresource name code`. The overviews are left out as well: how many there
+    /// are depends on the clock; and the Events, which have tests of their own.
     pub fn writes(&self) -> Vec<String> {
-        self.requests()
+        let requests = self.requests();
+        let writes = requests.iter().filter(|it| it.is_write() && !it.dry_run);
+        let writes =
+            writes.filter(|it| !it.is_by(names::STATUS_MANAGER) && it.resource != "events");
+        writes.map(words).collect()
+    }
+
+    /// When the overview of all Workspaces was written since the start or the last `forget`.
+    pub fn overviews(&self) -> Vec<Timestamp> {
+        let requests = self.requests();
+        let written = requests
             .iter()
-            .filter(|it| it.is_write() && !it.dry_run)
-            .map(words)
-            .collect()
+            .filter(|it| it.is_write() && it.is_by(names::STATUS_MANAGER));
+        written.map(|it| it.timestamp).collect()
+    }
+
+    /// Waits until the overview tells of the last change, as it does within a second.
+    async fn overview_settles(&mut self) {
+        let start = Instant::now();
+        loop {
+            self.forget();
+            tokio::time::sleep(OVERVIEW_AT_MOST).await;
+            if self.overviews().is_empty() {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the overview goes on for ever");
+        }
     }
 
     /// Those of the writes that are about this resource and object: `writes_to("pods", "alice")`.
@@ -75,9 +103,11 @@ impl World {
 
     /// The operator writes nothing for this long.
     pub async fn silence(&mut self, seconds: u64) {
+        self.overview_settles().await;
         self.forget();
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         assert_eq!(self.writes(), Vec::<String>::new(), "\n{}", self.log());
+        assert_eq!(self.overviews(), [], "\n{}", self.log());
     }
 }
 

@@ -22,4 +22,7 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [list, watch, create]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end }}

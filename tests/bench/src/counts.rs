@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use cluster::{Events, Mark, Process};
 
+use workspace_operator::names;
+
 use crate::Plan;
 use crate::bed::{Bed, NAMESPACES, OPERATOR, PATIENCE, SYSTEM, stop};
 use crate::bodies::{DOWN, UP};
@@ -61,6 +63,8 @@ async fn started(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<Process>
         NAMESPACES.len(),
     );
     report.exactly("… writes to the record of the settings", writes.fleet, 1);
+    report.note("… overviews of all", writes.overviews.to_string());
+    report.exactly("… Events", writes.events, 0);
     report.exactly("… any other write", writes.others(), 0);
     report.exactly(
         "… requests that are no write, list or watch",
@@ -76,7 +80,8 @@ async fn restarted(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<Proces
     operator.wait_for_line(STARTED, PATIENCE).await?;
     tokio::time::sleep(SETTLED).await;
     let writes = Writes::since(bed, mark)?;
-    report.exactly("a restart while all run: writes", writes.all, 0);
+    let all = writes.all + writes.overviews + writes.events;
+    report.exactly("a restart while all run: writes", all, 0);
     report.exactly(
         "… requests that are no write, list or watch",
         writes.reads,
@@ -137,6 +142,8 @@ async fn healed(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<()> {
     );
     report.exactly("… statuses written", writes.statuses, count);
     report.exactly("… writes to the record of the settings", writes.fleet, 1);
+    report.note("… overviews of all", writes.overviews.to_string());
+    report.note("… Events", writes.events.to_string());
     let rest = writes.others() + writes.pods_created + writes.services - writes.pods_patched;
     report.exactly("… any other write", rest, 0);
     report.exactly(
@@ -175,7 +182,11 @@ fn requests(bed: &Bed, mark: Mark) -> Result<Events> {
 
 /// The operator's requests, by kind.
 struct Writes {
+    /// Without the overviews and the Events.
     all: usize,
+    /// At most one a second, while something changes.
+    overviews: usize,
+    events: usize,
     pods_created: usize,
     pods_patched: usize,
     statuses: usize,
@@ -195,15 +206,21 @@ impl Writes {
             };
             requests.iter().filter(is).count()
         };
+        let is_overview = |it: &&cluster::Event| it.is_by(names::STATUS_MANAGER);
+        let overviews = requests.iter().filter(is_overview).count();
+        let is_event = |it: &&cluster::Event| it.is_write() && it.resource == "events";
+        let events = requests.iter().filter(is_event).count();
         let is_read =
             |it: &&cluster::Event| !it.is_write() && !["list", "watch"].contains(&&*it.verb);
         Ok(Self {
-            all: requests.iter().filter(|it| it.is_write()).count(),
+            all: requests.iter().filter(|it| it.is_write()).count() - overviews - events,
+            overviews,
+            events,
             pods_created: count("create", "pods", ""),
             pods_patched: count("patch", "pods", ""),
             statuses: count("patch", "workspaces", "status"),
             services: count("create", "services", ""),
-            fleet: count("patch", "configmaps", ""),
+            fleet: count("patch", "configmaps", "") - overviews,
             reads: requests.iter().filter(is_read).count(),
         })
     }

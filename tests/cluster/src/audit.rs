@@ -112,6 +112,14 @@ impl Event {
         ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())
     }
 
+    /// Whether it was written under this field manager.
+    #[must_use]
+    pub fn is_by(&self, field_manager: &str) -> bool {
+        let query = self.request_uri.split_once('?').map_or("", |it| it.1);
+        let mut parts = query.split('&').filter_map(|it| it.split_once('='));
+        parts.any(|part| part == ("fieldManager", field_manager))
+    }
+
     /// Whether the server did what was asked.
     #[must_use]
     pub fn succeeded(&self) -> bool {

@@ -1,0 +1,266 @@
+//! The Kubernetes Events, which `kubectl describe` shows: of Workspaces that were Ready once and of
+//! the settings. Nothing is told of what goes as planned.
+//!
+//! They are for people who look now: the API server forgets them after an hour, and when there are
+//! too many some are left out. What must not be missed is in the status and in the record.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use crate::apply::Outcome;
+use crate::fleet::{Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY};
+use crate::names;
+use crate::overview::{Overview, PullFailure};
+use crate::plan::{Rollout, Step};
+use crate::revision::short_hash;
+use crate::seen::{Key, Seen, Shown};
+use crate::workspace::{STALLED, Workspace};
+
+/// What an Event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    type_: EventType,
+    /// One word, as in a condition.
+    reason: String,
+    note: String,
+}
+
+impl Notice {
+    fn normal(reason: &str, note: String) -> Self {
+        Self {
+            type_: EventType::Normal,
+            reason: reason.to_owned(),
+            note,
+        }
+    }
+
+    fn warning(reason: &str, note: String) -> Self {
+        Self {
+            type_: EventType::Warning,
+            ..Self::normal(reason, note)
+        }
+    }
+}
+
+/// The API takes no longer notes.
+const NOTE_AT_MOST: usize = 1024;
+/// No Event may take longer; one that does is given up.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// So many Events may come at once; after that one in [`EARNED`].
+const AT_ONCE: u64 = 50;
+/// How long it takes until another one may come.
+const EARNED: Duration = Duration::from_secs(2);
+
+/// Publishes Events.
+pub struct Events {
+    recorder: Recorder,
+    budget: Budget,
+}
+
+impl Events {
+    /// Those of this operator.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            recorder: Recorder::new(client, Reporter::from(names::MANAGER)),
+            budget: Budget::new(Instant::now()),
+        }
+    }
+
+    /// What to do to publish this; nothing when there were too many.
+    pub fn publish(
+        &mut self,
+        regarding: ObjectReference,
+        notice: Notice,
+    ) -> Option<BoxFuture<'static, ()>> {
+        if !self.budget.take(Instant::now()) {
+            debug!(reason = notice.reason, "one Event too many is left out");
+            return None;
+        }
+        let recorder = self.recorder.clone();
+        let publish = async move {
+            let event = event(notice);
+            let published = timeout(DEADLINE, recorder.publish(&event, &regarding)).await;
+            if !matches!(published, Ok(Ok(()))) {
+                debug!(?published, "an Event was not published");
+            }
+        };
+        Some(publish.boxed())
+    }
+}
+
+fn event(notice: Notice) -> Event {
+    let mut note = notice.note;
+    let mut end = NOTE_AT_MOST.min(note.len());
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    note.truncate(end);
+    Event {
+        // The library counts Events of one action and reason as one, with the note of the first.
+        action: format!("{}-{}", notice.reason, &short_hash(&note)[..8]),
+        type_: notice.type_,
+        reason: notice.reason,
+        note: Some(note),
+        secondary: None,
+    }
+}
+
+/// How many more may come.
+#[derive(Debug)]
+struct Budget {
+    left: u64,
+    counted: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: AT_ONCE,
+            counted: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.counted);
+        let earned = passed.as_secs() / EARNED.as_secs();
+        if earned > 0 {
+            self.left = AT_ONCE.min(self.left + earned);
+            self.counted = now;
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
+}
+
+/// The Workspace that an Event is about.
+#[must_use]
+pub fn workspace(key: &Key, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(Workspace::api_version(&()).into_owned()),
+        kind: Some(Workspace::kind(&()).into_owned()),
+        namespace: Some(key.namespace.to_string()),
+        name: Some(key.name.to_string()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// The ConfigMap that an Event is about.
+#[must_use]
+pub fn config_map(namespace: &str, name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("ConfigMap".into()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// What is told of a step of one Workspace, which showed that when the step was planned.
+#[must_use]
+pub fn of_step(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) -> Option<Notice> {
+    let Outcome::Written(_) = outcome else {
+        return None;
+    };
+    match step {
+        Step::DeletePod { why, .. } => of_delete(*why, seen),
+        Step::PatchStatus { status, .. } => {
+            let news = !shown.is_stalled || shown.state != status.state;
+            let mut conditions = status.conditions.iter();
+            let stalled = conditions.find(|it| it.type_ == STALLED && it.status == "True")?;
+            let message = stalled.message.clone();
+            news.then(|| Notice::warning(&stalled.reason, message))
+        }
+        _ => None,
+    }
+}
+
+fn of_delete(why: Rollout, seen: &Seen<'_>) -> Option<Notice> {
+    let replaced = "the Pod is being replaced";
+    match why {
+        Rollout::SpecChanged => Some(Notice::normal(
+            "Replacing",
+            format!("{replaced} because what was asked for changed"),
+        )),
+        Rollout::SettingsChanged => Some(Notice::normal(
+            "Replacing",
+            format!("{replaced} because it cannot start, and the settings changed"),
+        )),
+        Rollout::PodFailed => {
+            let failures = seen.pod.map_or(0, |pod| pod.told.failures) + 1;
+            Some(Notice::warning(
+                "PodFailed",
+                format!("{replaced} because it ended; failures in a row: {failures}"),
+            ))
+        }
+        Rollout::NoPod | Rollout::Suspended => None,
+    }
+}
+
+/// What is told of a write to the record of the settings, which said `registry` before.
+#[must_use]
+pub fn of_settings(changes: &Changes, registry: &str) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let error = changes.get(FLEET_ERROR);
+    if let Some(Some(error)) = error {
+        let note = format!("not taken, so what is in force stays: {error}");
+        notices.push(Notice::warning("SettingsRejected", note));
+    }
+    let accepted = changes.contains_key(FLEET_LAST_GOOD) || error == Some(&None);
+    // What an installation begins with is no change.
+    if accepted && !registry.is_empty() {
+        let note = match changes.get(FLEET_REGISTRY) {
+            Some(Some(next)) => {
+                format!("taken; new rollouts pull from {next}, and no longer from {registry}")
+            }
+            _ => format!("taken; new rollouts pull from {registry} as before"),
+        };
+        notices.push(Notice::normal("SettingsAccepted", note));
+    }
+    notices
+}
+
+/// What is told of registries that begin to fail, or fail no longer.
+#[must_use]
+pub fn of_outages(earlier: &Overview, next: &Overview) -> Vec<Notice> {
+    let fails =
+        |overview: &Overview, registry: &str| overview.outages().any(|it| it.registry == registry);
+    let begun = next.outages().filter(|it| !fails(earlier, &it.registry));
+    let begun = begun.map(|it| {
+        let PullFailure {
+            registry,
+            cause,
+            workspaces,
+            ..
+        } = it;
+        let note = format!("{registry} {cause}; Workspaces stuck on it: {workspaces}");
+        Notice::warning("RegistryFailing", note)
+    });
+    let over = earlier.outages().filter(|it| !fails(next, &it.registry));
+    let over = over.map(|it| {
+        let note = format!("no Workspace is stuck on {} any more", it.registry);
+        Notice::normal("RegistryFailureOver", note)
+    });
+    begun.chain(over).collect()
+}
+
+/// What is told of so many stuck Pods that got another image.
+#[must_use]
+pub fn of_heal(pods: usize) -> Notice {
+    let note = format!("stuck Pods that got an image of the settings in force: {pods}");
+    Notice::normal("Healed", note)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Workspaces that are kept in files: what kubectl makes of them, and what the tools of GitOps do.
+
+use std::path::{Path, PathBuf};
+
+use crate::fixture::{World, uid};
+
+const ALICE: &str = "\
+apiVersion: molecule.ai/v1alpha1
+kind: Workspace
+metadata:
+  name: alice
+  labels: {team: files}
+spec:
+  runtime: codex
+  env:
+    - name: LOG_LEVEL
+      value: info
+    - name: TOKEN
+      valueFrom: {secretKeyRef: {name: model, key: token}}
+  resources:
+    requests: {cpu: 100m, memory: 0.25Gi}
+  tolerations:
+    - key: agents
+      operator: Exists
+";
+
+/// A file of the folder that belongs to this world.
+fn file(world: &World, name: &str, text: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&world.namespace);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a file");
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is text")
+}
+
+#[tokio::test]
+async fn what_is_applied_again_or_by_another_tool_differs_in_nothing_and_moves_nothing() {
+    let mut world = World::new().await;
+    let path = file(&world, "alice.yaml", ALICE);
+    let path = text(&path);
+    world.kubectl(&["apply", "-f", path]);
+    world.ready("alice").await;
+    let before = world.versions(&["alice"]);
+    world.forget();
+
+    // They fail where there is a difference.
+    world.kubectl(&["diff", "-f", path]);
+    let server_side = ["--server-side", "--field-manager=a-gitops-tool"];
+    let other = [&server_side[..], &["--force-conflicts", "-f", path]].concat();
+    world.kubectl(&[&["diff"][..], &other].concat());
+    let again = world.kubectl(&["apply", "-f", path]);
+    assert!(again.contains("unchanged"), "{again}");
+    assert_eq!(world.versions(&["alice"]), before);
+    // It adopts what is there: from now on two tools own the same fields.
+    world.kubectl(&[&["apply"][..], &other].concat());
+    world.kubectl(&["diff", "-f", path]);
+    world.silence(2).await;
+    let pod = world.get("pod", "alice");
+    let of = |it: &serde_json::Value| uid(it).to_owned();
+    assert!(before.iter().any(|it| it.contains(&of(&pod))), "{before:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_longer_in_the_files_is_pruned_and_its_pod_goes() {
+    let world = World::new().await;
+    let alice = file(&world, "alice.yaml", ALICE);
+    let bob = ALICE.replace("alice", "bob");
+    let both = file(&world, "both.yaml", &format!("{ALICE}---\n{bob}"));
+    world.kubectl(&["apply", "-f", text(&both)]);
+    for name in ["alice", "bob"] {
+        world.ready(name).await;
+    }
+    let prune = [
+        "--prune",
+        "-l",
+        "team=files",
+        "--prune-allowlist=molecule.ai/v1alpha1/Workspace",
+    ];
+    let apply = ["apply", "-f", text(&alice)];
+    let pruned = world.kubectl(&[&apply[..], &prune].concat());
+    assert!(
+        pruned.contains("bob pruned") || pruned.contains("\"bob\" pruned"),
+        "{pruned}"
+    );
+    world.gone("pod", "bob").await;
+    world.ready("alice").await;
+}

@@ -1,0 +1,130 @@
+//! The Events: what `kubectl describe` shows of a Workspace and of the settings.
+
+use std::time::{Duration, Instant};
+
+use cluster::State;
+use serde_json::{Value, json};
+
+use crate::fixture::{PATIENCE, World};
+
+/// An Event: of which type, for which reason, in which words, how often.
+type Told = (String, String, String, u64);
+
+impl World {
+    /// The Events about an object.
+    fn told(&self, kind: &str, name: &str) -> Vec<Told> {
+        let json = ["get", "events.events.k8s.io", "-o", "json"];
+        let list: Value = serde_json::from_str(&self.kubectl(&json)).expect("a list");
+        let about = |it: &&Value| {
+            let regarding = &it["regarding"];
+            regarding["kind"] == kind && regarding["name"] == name
+        };
+        let text = |it: &Value, field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let ours = |it: &&Value| it["reportingController"] == "workspace-operator";
+        let events = list["items"].as_array().into_iter().flatten();
+        let events = events.filter(about).filter(ours).map(|it| {
+            let count = it["series"]["count"].as_u64().unwrap_or(1);
+            (
+                text(it, "type"),
+                text(it, "reason"),
+                text(it, "note"),
+                count,
+            )
+        });
+        events.collect()
+    }
+
+    /// Waits until an Event for this reason, with these words, was told so often.
+    async fn is_told(
+        &self,
+        (kind, name): (&str, &str),
+        (reason, words): (&str, &str),
+        count: u64,
+    ) -> Told {
+        let start = Instant::now();
+        loop {
+            let told = self.told(kind, name);
+            let is = |it: &&Told| it.1 == reason && it.2.contains(words) && it.3 == count;
+            let found = told.iter().find(is);
+            if let Some(found) = found {
+                return found.clone();
+            }
+            assert!(start.elapsed() < PATIENCE, "{told:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_and_a_stall_are_told_of_their_workspace_and_a_success_is_not() {
+    let mut world = World::new().await;
+    world.workspace("alice", "{}");
+    world.ready("alice").await;
+    world.silence(1).await;
+    assert_eq!(world.told("Workspace", "alice"), []);
+    for round in 1..=2 {
+        let spec = json!({"spec": {"env": [{"name": "ROUND", "value": round.to_string()}]}});
+        let patch = ["alice", "--type=merge", "-p", &spec.to_string()];
+        world.kubectl(&[&["patch", "workspace"][..], &patch].concat());
+        let words = ("Replacing", "what was asked for changed");
+        let told = world.is_told(("Workspace", "alice"), words, round).await;
+        assert_eq!(told.0, "Normal");
+        world.ready("alice").await;
+    }
+    assert_eq!(world.told("Workspace", "alice").len(), 1);
+    let described = world.kubectl(&["describe", "workspace", "alice"]);
+    assert!(described.contains("Replacing"), "{described}");
+
+    world.workspace("bob", "{runtime: unheard-of}");
+    let words = ("UnknownRuntime", "unheard-of");
+    let told = world.is_told(("Workspace", "bob"), words, 1).await;
+    assert_eq!(told.0, "Warning");
+    // The next operator finds it as it is told.
+    world.kill().await;
+    world.start();
+    world.logged("looking after Workspaces").await;
+    world.silence(3).await;
+    assert_eq!(world.told("Workspace", "bob").len(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_and_its_end_are_told_of_the_settings_and_not_of_each_workspace() {
+    let mut world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    world.turn(&a, State::Unauthorized).await;
+    world.registry(&a);
+    world.in_force(&a).await;
+    let stuck = ["alice", "bob", "carol"];
+    for name in stuck {
+        world.workspace(name, "{}");
+    }
+    for name in stuck {
+        world.state(name, "ImagePullFailed").await;
+    }
+    let settings = ("ConfigMap", "workspace-settings");
+    let words = ("RegistryFailing", "answered 401 Unauthorized");
+    assert_eq!(world.is_told(settings, words, 1).await.0, "Warning");
+
+    world.registry("https://mirror.example.com/agents");
+    let words = ("SettingsRejected", "has a scheme");
+    assert_eq!(world.is_told(settings, words, 1).await.0, "Warning");
+
+    world.registry(&b);
+    let words = format!("new rollouts pull from {b}, and no longer from {a}");
+    world
+        .is_told(settings, ("SettingsAccepted", &words), 1)
+        .await;
+    for name in stuck {
+        world.ready(name).await;
+    }
+    world.is_told(settings, ("Healed", ": 3"), 1).await;
+    world
+        .is_told(settings, ("RegistryFailureOver", ""), 1)
+        .await;
+    for name in stuck {
+        assert_eq!(world.told("Workspace", name), []);
+    }
+    let described = world.kubectl(&["describe", settings.0, settings.1]);
+    assert!(described.contains("RegistryFailing"), "{described}");
+    world.silence(3).await;
+}

@@ -1,0 +1,108 @@
+//! The overview of all Workspaces in `workspace-fleet`: are we safe?
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cluster::State;
+use serde_json::json;
+use workspace_operator::overview::Overview;
+
+use crate::fixture::{PATIENCE, World};
+
+impl World {
+    /// The overview, once it says so.
+    async fn overview(&self, is: impl Fn(&Overview) -> bool) -> Overview {
+        let start = Instant::now();
+        loop {
+            let text = self.fleet("status");
+            match Overview::from_text(&text) {
+                Some(overview) if is(&overview) => return overview,
+                _ => assert!(start.elapsed() < PATIENCE, "{text}\n{}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn host(prefix: &str) -> String {
+    prefix.split('/').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
+    let mut world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    world.registry(&a);
+    world.in_force(&a).await;
+    for name in ["alice", "bob", "carol"] {
+        world.workspace(name, "{}");
+        world.ready(name).await;
+    }
+    world.workspace("dave", "{suspend: true}");
+    let calm = world
+        .overview(|it| it.ready == 3 && it.suspended == 1)
+        .await;
+    assert_eq!(calm.workspaces, 4);
+    assert_eq!(calm.running, BTreeMap::from([(host(&a), 3)]));
+    assert_eq!((&*calm.pull_failures, calm.at_risk), (&[][..], None));
+
+    world.turn(&a, State::Unauthorized).await;
+    world.kubectl(&["delete", "pod", "bob", "--wait=false"]);
+    let outage = world.overview(|it| it.outages().count() == 1).await;
+    let failure = &outage.pull_failures[0];
+    assert_eq!(failure.registry, host(&a));
+    assert_eq!(failure.cause, "answered 401 Unauthorized");
+    assert_eq!(failure.workspaces, 1);
+    let since = failure.since.clone();
+    assert_eq!(
+        outage.progressing,
+        BTreeMap::from([("ImagePullFailed".into(), 1)])
+    );
+    let at_risk = outage.at_risk.expect("their next Pods could not start");
+    assert_eq!(at_risk.workspaces, 2);
+    let names = ["alice", "carol"].map(|it| format!("{}/{it}", world.namespace));
+    assert_eq!(at_risk.among_them, names);
+
+    // The next operator goes on from what is recorded.
+    world.silence(1).await;
+    world.kill().await;
+    world.forget();
+    world.start();
+    world.logged("looking after Workspaces").await;
+    world.silence(3).await;
+    let still = world.overview(|it| it.outages().count() == 1).await;
+    assert_eq!(still.pull_failures[0].since, since);
+
+    world.registry(&b);
+    let over = world.overview(|it| it.ready == 3).await;
+    assert_eq!((&*over.pull_failures, over.at_risk), (&[][..], None));
+    let running = [(host(&a), 2), (host(&b), 1)];
+    assert_eq!(over.running, BTreeMap::from(running));
+}
+
+#[tokio::test]
+async fn the_overview_is_written_at_most_once_a_second_and_again_when_it_was_changed() {
+    const COUNT: usize = 40;
+    let mut world = World::new().await;
+    world.in_force("ghcr.io/molecule-ai").await;
+    world.silence(1).await;
+    world.forget();
+    let start = Instant::now();
+    for number in 0..COUNT {
+        world.workspace(&format!("agent-{number}"), "{}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.overview(|it| it.ready == COUNT).await;
+    let seconds = start.elapsed().as_secs() as usize;
+    let written = world.overviews().len();
+    assert!(
+        (2..=seconds + 1).contains(&written),
+        "{written} in {seconds} s"
+    );
+
+    let changes = json!({"data": {"status": "nothing"}}).to_string();
+    let fleet = ["configmap", "workspace-fleet", "-p", &changes];
+    world.kubectl(&[&["patch"][..], &fleet].concat());
+    world.overview(|it| it.ready == COUNT).await;
+    world.silence(3).await;
+}
