@@ -4,6 +4,7 @@
 //! They are for people who look now: the API server forgets them after an hour, and when there are
 //! too many some are left out. What must not be missed is in the status and in the record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -53,7 +54,7 @@ impl Notice {
 const NOTE_AT_MOST: usize = 1024;
 /// No Event may take longer; one that does is given up.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// So many Events may come at once; after that one in [`EARNED`].
+/// So many Events may come at once of one kind of object; after that one in [`EARNED`].
 const AT_ONCE: u64 = 50;
 /// How long it takes until another one may come.
 const EARNED: Duration = Duration::from_secs(2);
@@ -61,7 +62,9 @@ const EARNED: Duration = Duration::from_secs(2);
 /// Publishes Events.
 pub struct Events {
     recorder: Recorder,
-    budget: Budget,
+    /// By the kind of the object that they are about: what befalls many Workspaces must not crowd
+    /// out what is told of the settings.
+    budgets: BTreeMap<String, Budget>,
 }
 
 impl Events {
@@ -70,7 +73,7 @@ impl Events {
     pub fn new(client: Client) -> Self {
         Self {
             recorder: Recorder::new(client, Reporter::from(names::MANAGER)),
-            budget: Budget::new(Instant::now()),
+            budgets: BTreeMap::new(),
         }
     }
 
@@ -80,7 +83,9 @@ impl Events {
         regarding: ObjectReference,
         notice: Notice,
     ) -> Option<BoxFuture<'static, ()>> {
-        if !self.budget.take(Instant::now()) {
+        let (now, kind) = (Instant::now(), regarding.kind.clone().unwrap_or_default());
+        let budget = self.budgets.entry(kind).or_insert_with(|| Budget::new(now));
+        if !budget.take(now) {
             debug!(reason = notice.reason, "one Event too many is left out");
             return None;
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use cluster::{Cluster, Kubectl, Mark, Options, Process, Signal, State};
@@ -14,7 +14,6 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::link::Link;
-use crate::objects::assert_sound;
 pub use crate::objects::{condition, image, text, uid, workspace};
 
 static CLUSTER: OnceCell<Arc<Cluster>> = OnceCell::const_new();
@@ -53,7 +52,7 @@ pub struct World {
     pub namespace: String,
     kubeconfig: PathBuf,
     /// For looking often: a kubectl for each look would keep the machine busy.
-    client: Client,
+    pub client: Client,
     operator: Option<Process>,
     /// Since when requests count.
     pub since: Mark,
@@ -211,7 +210,8 @@ impl World {
             .must(&[&["-n", &self.namespace], args].concat())
     }
 
-    fn admin(&self) -> Kubectl {
+    /// `kubectl` as the cluster's admin.
+    pub fn admin(&self) -> Kubectl {
         self.cluster.kubectl()
     }
 
@@ -286,124 +286,10 @@ impl World {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Waits until an object is so, and returns it.
-    pub async fn until(&self, kind: &str, name: &str, is: impl Fn(&Value) -> bool) -> Value {
-        self.until_within(PATIENCE.as_secs(), kind, name, is).await
-    }
-
-    /// The same, for what takes its time.
-    pub async fn until_within(
-        &self,
-        seconds: u64,
-        kind: &str,
-        name: &str,
-        is: impl Fn(&Value) -> bool,
-    ) -> Value {
-        let start = Instant::now();
-        loop {
-            let object = self.look(kind, name).await;
-            if kind == "workspace" {
-                assert_sound(&object);
-            }
-            if is(&object) {
-                return object;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(seconds),
-                "{kind} {name} did not become as awaited: {object:#}\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// The same as `get`, without a kubectl.
-    async fn look(&self, kind: &str, name: &str) -> Value {
-        let api = match kind {
-            "workspace" => "apis/molecule.ai/v1alpha1",
-            "pod" | "configmap" | "service" | "persistentvolumeclaim" => "api/v1",
-            _ => return self.get(kind, name),
-        };
-        let uri = format!("/{api}/namespaces/{}/{kind}s/{name}", self.namespace);
-        let request = http::Request::get(uri).body(Vec::new()).expect("it is one");
-        match self.client.request(request).await {
-            Ok(object) => object,
-            Err(kube::Error::Api(status)) if status.is_not_found() => Value::Null,
-            Err(error) => panic!("{kind} {name}: {error}"),
-        }
-    }
-
-    /// Waits until a Workspace shows this state, and returns it.
-    pub async fn state(&self, name: &str, state: &str) -> Value {
-        self.until("workspace", name, |it| it["status"]["state"] == state)
-            .await
-    }
-
-    /// Waits until a Workspace is Ready in its current generation, and returns its Pod.
-    pub async fn ready(&self, name: &str) -> Value {
-        self.until("workspace", name, |it| {
-            it["status"]["state"] == "Ready"
-                && it["status"]["observedGeneration"] == it["metadata"]["generation"]
-        })
-        .await;
-        self.get("pod", name)
-    }
-
-    /// Waits until this many Workspaces are Ready, and no other is there.
-    pub async fn all_ready(&self, count: usize) {
-        let start = Instant::now();
-        loop {
-            let all = self.list("workspaces");
-            let is_ready = |it: &&Value| it["status"]["state"] == "Ready";
-            let ready = all.iter().filter(is_ready).count();
-            if (ready, all.len()) == (count, count) {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{ready} of {count} are Ready");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Waits until this holds.
-    pub async fn holds(&self, what: &str, is: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !is(self) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "{what} did not come\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Waits until this registry prefix is in force.
-    pub async fn in_force(&self, prefix: &str) {
-        self.until("configmap", "workspace-fleet", |it| {
-            it["data"]["registry"] == prefix
-        })
-        .await;
-    }
-
-    /// Waits until the record says with these words why the settings are not in force.
-    pub async fn settings_refused(&self, words: &str) {
-        self.until("configmap", "workspace-fleet", |it| {
-            let error = it["data"]["error"].as_str();
-            error.is_some_and(|error| error.contains(words))
-        })
-        .await;
-    }
-
     /// What the record of the settings in force says, empty when nothing.
     pub fn fleet(&self, key: &str) -> String {
         let fleet = self.get("configmap", "workspace-fleet");
         fleet["data"][key].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Waits until the operator's log has a line with this text, and returns it.
-    pub async fn logged(&mut self, text: &str) -> String {
-        let line = self.operator().wait_for_line(text, PATIENCE).await;
-        line.expect("the operator logs it")
     }
 
     /// The Workspaces of these names and their Pods as they are now, in few words: the same words
@@ -418,30 +304,6 @@ impl World {
             .iter()
             .flat_map(|name| [version("workspace", name), version("pod", name)])
             .collect()
-    }
-
-    /// Waits until an object is gone.
-    pub async fn gone(&self, kind: &str, name: &str) {
-        self.until(kind, name, Value::is_null).await;
-    }
-
-    /// Waits until the API server would refuse to create this object: what decides on that learns
-    /// of a new rule a little later.
-    pub async fn until_refused(&self, object: &Value) {
-        let args = [
-            "-n",
-            &self.namespace,
-            "create",
-            "--dry-run=server",
-            "-f",
-            "-",
-        ];
-        let start = Instant::now();
-        let refused = || self.admin().run_with_input(&args, &object.to_string());
-        while refused().expect("kubectl runs").ok() {
-            assert!(start.elapsed() < PATIENCE, "it is not refused");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
     }
 
     /// Adds a node that only Pods of this test get to, for they tolerate `only-for`. A first Pod

@@ -9,6 +9,7 @@ mod link;
 mod objects;
 mod requests;
 mod scrape;
+mod waits;
 
 mod apply;
 mod basics;

@@ -31,6 +31,9 @@ mod requests;
 #[path = "../e2e/scrape.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod scrape;
+#[path = "../e2e/waits.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod waits;
 
 mod member;
 mod pair;
