@@ -70,6 +70,19 @@ fn the_whole_pod_of_an_empty_spec() {
         "I1: the name is what keeps a second Pod out"
     );
     assert_eq!(pod["metadata"]["annotations"]["molecule.ai/image"], image);
+    let annotations = pod["metadata"]["annotations"].as_object();
+    let told: Vec<_> = annotations
+        .map(|it| it.keys().collect())
+        .unwrap_or_default();
+    // A first Pod follows upon no failures: it does not count them.
+    assert_eq!(
+        told,
+        [
+            "molecule.ai/image",
+            "molecule.ai/revision",
+            "molecule.ai/settings"
+        ]
+    );
     assert_eq!(
         pod["metadata"]["ownerReferences"],
         json!([{"apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace", "name": "w",
