@@ -210,6 +210,15 @@ fn a_config_map_fills_configs_even_with_storage() {
     assert!(volumes.contains(&json!({"name": "configs", "configMap": {"name": "c"}})));
     let mounts = agent(&pod)["volumeMounts"].as_array().expect("mounts");
     assert!(mounts.contains(&json!({"name": "configs", "mountPath": "/configs"})));
+    // And no other folder, without.
+    let pod = plain(json!({"config": "c"}));
+    assert_eq!(
+        pod["spec"]["volumes"],
+        json!([
+            {"name": "workspace", "emptyDir": {}},
+            {"name": "configs", "configMap": {"name": "c"}},
+        ])
+    );
 }
 
 #[test]
