@@ -319,8 +319,21 @@ fn the_claim_is_owned_only_where_it_goes_with_its_workspace() {
 #[test]
 fn the_service_is_headless_and_selects_every_pod_of_ours() {
     let service = json!(service());
-    let seen = serde_json::from_value::<wire::Service>(service)
-        .expect("a Service")
-        .seen();
-    assert_eq!(seen, crate::seen::Service::Ours);
+    let ours = json!({
+        "app.kubernetes.io/name": "workspace",
+        "app.kubernetes.io/managed-by": "workspace-operator",
+    });
+    let whole = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "workspaces", "labels": ours},
+        "spec": {
+            "clusterIP": "None",
+            "selector": ours,
+            "ports": [{"name": "http", "port": 8000, "targetPort": "http"}],
+        },
+    });
+    assert_eq!(service, whole);
+    let seen = serde_json::from_value::<wire::Service>(service);
+    assert_eq!(seen.expect("a Service").seen(), crate::seen::Service::Ours);
 }
