@@ -139,11 +139,6 @@ impl Settings {
         &self.registry
     }
 
-    /// The runtimes known beyond the nine.
-    pub fn extra_runtimes(&self) -> &BTreeSet<String> {
-        &self.extra_runtimes
-    }
-
     /// The digest that stands for the default tag of a runtime, if one is pinned.
     pub fn pin(&self, runtime: &str) -> Option<&Digest> {
         self.pins.get(runtime)

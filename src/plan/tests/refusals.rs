@@ -134,6 +134,16 @@ fn a_refused_growth_is_told_and_the_workspace_serves_on() {
 
 /// Two refusals at once must not forget each other: each would be tried again without a pause.
 #[test]
+fn what_keeps_the_agent_from_running_is_told_before_a_refused_growth() {
+    let mut world = World::stuck(&json!({"storage": {"size": "1Gi"}}));
+    world.refuses = Some("only dynamically provisioned pvc can be resized".into());
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.pass_time(1);
+    assert!(world.took().contains(&"PatchClaim"));
+    assert_eq!(world.state(), "ImagePullFailed");
+}
+
+#[test]
 fn a_refused_claim_and_a_refused_pod_are_both_paced() {
     let mut world = World::ready(&json!({"storage": {"size": "1Gi"}}));
     world.refuses = Some("no".into());

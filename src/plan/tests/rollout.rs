@@ -119,6 +119,37 @@ fn a_failed_pod_is_kept_for_its_logs_and_then_replaced_with_growing_pauses() {
 }
 
 #[test]
+fn a_restart_of_the_operator_does_not_prolong_the_pause() {
+    let mut world = World::new(&json!({}));
+    world.settle();
+    let old = world.pod_uid();
+    world.fail();
+    world.pass_time(8);
+    world.restart();
+    world.pass_time(1);
+    assert_eq!(world.pod_uid(), old);
+    world.pass_time(1);
+    assert_ne!(world.pod_uid(), old);
+}
+
+#[test]
+fn a_rollout_says_whether_it_replaces_what_failed() {
+    let mut world = World::new(&json!({}));
+    world.settle();
+    world.fail();
+    world.pass_time(10);
+    let rollouts: Vec<_> = world
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::CreatePod { rollout, .. } => Some(*rollout),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rollouts, [Rollout::NoPod, Rollout::PodFailed]);
+}
+
+#[test]
 fn a_pod_that_ran_for_long_failed_for_the_first_time() {
     let mut world = World::new(&json!({}));
     world.settle();
@@ -306,6 +337,17 @@ fn a_claim_without_our_label_is_never_adopted() {
         json!({"molecule.ai/workspace": "w"});
     world.settle();
     assert!(world.took().contains(&"CreatePod"));
+}
+
+#[test]
+fn a_claim_on_its_way_out_is_not_changed_any_more() {
+    let mut world = World::ready(&json!({"storage": {"size": "1Gi"}}));
+    // It goes once no Pod uses it.
+    let claim = world.claim.as_mut().expect("a claim");
+    claim["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    world.edit("storage", json!({"size": "2Gi"}));
+    world.settle();
+    assert!(!world.took().contains(&"PatchClaim"), "{:?}", world.took());
 }
 
 #[test]
