@@ -138,7 +138,7 @@ fn what_keeps_the_agent_from_running_is_told_before_a_refused_growth() {
     let mut world = World::stuck(&json!({"storage": {"size": "1Gi"}}));
     world.refuses = Some("only dynamically provisioned pvc can be resized".into());
     world.edit("storage", json!({"size": "2Gi"}));
-    world.pass_time(1);
+    world.pass_time(10);
     assert!(world.took().contains(&"PatchClaim"));
     assert_eq!(world.state(), "ImagePullFailed");
 }
