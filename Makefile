@@ -15,7 +15,7 @@ AUDITABLE2CDX_VERSION := 0.1.0
 AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 
 # The minor versions of Kubernetes that `make matrix` tries besides the newest pinned one.
-MATRIX ?= 1.34 1.35 1.37
+MATRIX ?= 1.34 1.35 1.36
 
 .PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
 

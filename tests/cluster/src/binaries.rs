@@ -35,6 +35,7 @@ struct Program {
 
 /// Which minor version of Kubernetes is built, as in `1.35`; without it the newest that is pinned.
 const MINOR: &str = "KUBERNETES";
+const KUBERNETES: &str = "kubernetes";
 
 const PROGRAMS: [Program; 6] = [
     Program {
@@ -94,7 +95,7 @@ const TOOLS: [Program; 6] = [
 const fn kubernetes(name: &'static str, package: &'static str) -> Program {
     Program {
         name,
-        module: "kubernetes",
+        module: KUBERNETES,
         package,
     }
 }
@@ -140,10 +141,7 @@ pub fn tool(name: &str) -> Result<PathBuf> {
 
 /// Where the programs are, once they are there.
 fn locate(programs: &[&Program]) -> Result<Vec<PathBuf>> {
-    let mut folder = target_dir().join("control-plane");
-    if let Ok(minor) = std::env::var(MINOR) {
-        folder.push(minor);
-    }
+    let folder = target_dir().join("control-plane");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     // Test processes start side by side; the first one builds, the others wait here.
     let lock = File::create(folder.join(".lock"))?;
@@ -158,7 +156,7 @@ fn locate(programs: &[&Program]) -> Result<Vec<PathBuf>> {
         match given.filter(|path| path.is_file()) {
             Some(path) => found.push(path),
             None => {
-                let path = folder.join(program.name);
+                let path = folder.join(version_of(program)).join(program.name);
                 if !is_current(program, &path)? {
                     missing.push((program, path.clone()));
                 }
@@ -175,12 +173,16 @@ fn locate(programs: &[&Program]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The version of Kubernetes that is pinned, for example `v1.36.3`.
+/// The version of Kubernetes that is pinned, for example `v1.37.2`.
 ///
 /// # Errors
 /// When the pinning go.mod cannot be read.
 pub fn kubernetes_version() -> Result<String> {
-    let text = fs::read_to_string(module_dir("kubernetes").join("go.mod"))?;
+    let path = module_dir(KUBERNETES).join("go.mod");
+    let text = fs::read_to_string(&path).with_context(|| {
+        let path = path.display();
+        format!("{path} pins no version of Kubernetes; without {MINOR} in the environment the newest is taken")
+    })?;
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("k8s.io/kubernetes "))
         .find_map(|rest| rest.split_whitespace().next())
@@ -196,6 +198,7 @@ fn is_current(program: &Program, path: &Path) -> Result<bool> {
 fn build(program: &Program, path: &Path) -> Result<()> {
     // Built beside its place and moved there, so that a build cut short leaves no half.
     let unfinished = path.with_extension("unfinished");
+    fs::create_dir_all(path.with_file_name(""))?;
     let output = Command::new("go")
         .args([
             "build",
@@ -225,7 +228,7 @@ fn build(program: &Program, path: &Path) -> Result<()> {
 /// Clients refuse a server without a version, and only the linker can give it one.
 fn linker_flags(program: &Program) -> Result<String> {
     let mut flags = "-s -w".to_owned();
-    if program.module == "kubernetes" {
+    if program.module == KUBERNETES {
         let version = kubernetes_version()?;
         let mut parts = version.trim_start_matches('v').split('.');
         let (major, minor) = (parts.next(), parts.next());
@@ -270,10 +273,20 @@ fn stamp_path(path: &Path) -> PathBuf {
 
 fn module_dir(module: &str) -> PathBuf {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("binaries");
-    match std::env::var(MINOR) {
-        Ok(minor) if module == "kubernetes" => modules.join(format!("{module}-{minor}")),
+    match minor() {
+        Some(minor) if module == KUBERNETES => modules.join(format!("{module}-{minor}")),
         _ => modules.join(module),
     }
+}
+
+/// The folder of a program, so that two versions have room beside each other.
+fn version_of(program: &Program) -> String {
+    let minor = minor().filter(|_| program.module == KUBERNETES);
+    minor.unwrap_or_default()
+}
+
+fn minor() -> Option<String> {
+    std::env::var(MINOR).ok()
 }
 
 fn target_dir() -> PathBuf {

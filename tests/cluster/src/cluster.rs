@@ -196,7 +196,7 @@ impl Cluster {
         &self.folder
     }
 
-    /// The server's version, as in `v1.36.3`.
+    /// The server's version, as in `v1.37.2`.
     #[must_use]
     pub fn kubernetes_version(&self) -> &str {
         &self.version
