@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet;
-use crate::pull::{self, Cause};
+use crate::pull::{self, About, Cause};
 use crate::resolver;
-use crate::seen::{AgentState, Key, Seen, Workspace};
+use crate::seen::{AgentState, Key, Packed, Seen, Workspace};
 use crate::settings::Settings;
 use crate::workspace::{READY, Reason, STALLED, SUSPENDED};
 
@@ -48,8 +48,7 @@ pub struct Overview {
     /// Which pulls fail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull_failures: Vec<PullFailure>,
-    /// The agents that run, but whose next Pod could not start, for the registry of the settings
-    /// in force fails.
+    /// The agents that run, but whose next Pod could not start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_risk: Option<AtRisk>,
 }
@@ -62,7 +61,8 @@ pub struct PullFailure {
     pub registry: String,
     /// What it does, to be read after its name.
     pub cause: String,
-    /// Whether it is about the registry or the access to it, and not about one image.
+    /// Whether it is the registry that fails, or the access to it, and not one image or one
+    /// Workspace. What could be either is an outage once it befalls two.
     pub outage: bool,
     /// Since when this has been seen without a break (RFC 3339, UTC).
     pub since: String,
@@ -70,12 +70,14 @@ pub struct PullFailure {
     pub workspaces: usize,
 }
 
-/// Workspaces of which some are named.
+/// Workspaces that would not survive the loss of their Pod.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AtRisk {
     /// How many.
     pub workspaces: usize,
+    /// Why.
+    pub because: String,
     /// The first of them in alphabetical order, as `namespace/name`.
     pub among_them: Vec<String>,
 }
@@ -112,22 +114,48 @@ pub fn overview<'a>(
 ) -> Overview {
     let mut count = Count::default();
     for seen in all {
-        count.add(&seen);
+        count.add(&seen, settings);
     }
     count.conclude(settings, earlier, now)
+}
+
+/// Some Workspaces, of which the first in alphabetical order are named.
+#[derive(Default)]
+struct Several<'a> {
+    workspaces: usize,
+    first: BTreeSet<&'a Key>,
+}
+
+impl<'a> Several<'a> {
+    fn add(&mut self, key: &'a Key) {
+        self.workspaces += 1;
+        self.first.insert(key);
+        if self.first.len() > NAMES {
+            self.first.pop_last();
+        }
+    }
+
+    fn at_risk(&self, because: String) -> Option<AtRisk> {
+        (self.workspaces > 0).then(|| AtRisk {
+            workspaces: self.workspaces,
+            because,
+            among_them: self.first.iter().map(ToString::to_string).collect(),
+        })
+    }
 }
 
 #[derive(Default)]
 struct Count<'a> {
     overview: Overview,
-    running: BTreeMap<&'a str, usize>,
-    /// The first of those that run.
-    first: BTreeSet<&'a Key>,
+    by_registry: BTreeMap<&'a str, usize>,
+    running: Several<'a>,
+    /// Those that run a runtime which the settings do not know any more.
+    unknown: Several<'a>,
     failures: BTreeMap<(&'a str, &'static str), (Cause, usize)>,
 }
 
 impl<'a> Count<'a> {
-    fn add(&mut self, seen: &Seen<'a>) {
+    fn add(&mut self, seen: &Seen<'a>, settings: Option<&Settings>) {
         let Some(workspace) = seen.workspace else {
             return;
         };
@@ -137,13 +165,13 @@ impl<'a> Count<'a> {
         let Some(image) = pod.and_then(|it| it.told.image.as_deref()) else {
             return;
         };
-        *self
-            .running
-            .entry(resolver::registry_host(image))
-            .or_default() += 1;
-        self.first.insert(seen.key);
-        if self.first.len() > NAMES {
-            self.first.pop_last();
+        let registry = resolver::registry_host(image);
+        *self.by_registry.entry(registry).or_default() += 1;
+        self.running.add(seen.key);
+        let runtime = workspace.spec.as_ref().map(Packed::runtime);
+        let known = |it: &Settings| runtime.as_ref().is_ok_and(|runtime| it.knows(runtime));
+        if !settings.is_some_and(known) {
+            self.unknown.add(seen.key);
         }
     }
 
@@ -169,15 +197,19 @@ impl<'a> Count<'a> {
 
     fn failure(&mut self, workspace: &'a Workspace) {
         let status = &workspace.status;
-        if status.state != Some(Reason::ImagePullFailed) {
-            return;
-        }
         let Some(image) = status.image.as_deref() else {
             return;
         };
-        let mut messages = status.conditions.iter().map(|it| &it.message);
-        let cause = messages.find_map(|it| pull::cause_told(image, it));
-        let cause = cause.unwrap_or(pull::UNNAMED);
+        let cause = match status.state {
+            Some(Reason::ImagePullFailed) => {
+                let mut messages = status.conditions.iter().map(|it| &it.message);
+                let told = messages.find_map(|it| pull::cause_told(image, it));
+                told.unwrap_or(pull::UNNAMED)
+            }
+            // A registry that hangs is one of which the node has nothing to tell.
+            Some(Reason::Pulling) if status.is_true(STALLED) => pull::SILENT,
+            _ => return,
+        };
         let what = (resolver::registry_host(image), cause.words);
         self.failures.entry(what).or_insert((cause, 0)).1 += 1;
     }
@@ -186,13 +218,19 @@ impl<'a> Count<'a> {
         let mut overview = self.overview;
         overview.pull_failures = failures(&self.failures, earlier, now);
         let next = settings.map(|it| resolver::registry_host(it.registry().as_str()));
-        let fails = overview.outages().any(|it| Some(&*it.registry) == next);
-        let workspaces: usize = self.running.values().sum();
-        overview.at_risk = (fails && workspaces > 0).then(|| AtRisk {
-            workspaces,
-            among_them: self.first.iter().map(ToString::to_string).collect(),
-        });
-        overview.running = most(self.running);
+        let failure = overview.outages().find(|it| Some(&*it.registry) == next);
+        overview.at_risk = match (settings, failure) {
+            (None, _) => self.running.at_risk("no settings are in force".into()),
+            (_, Some(it)) => {
+                let because = format!("{} {}", it.registry, it.cause);
+                self.running.at_risk(because)
+            }
+            _ => {
+                let because = "the settings in force do not know their runtime";
+                self.unknown.at_risk(because.into())
+            }
+        };
+        overview.running = most(self.by_registry);
         overview
     }
 }
@@ -210,7 +248,11 @@ fn failures(
             PullFailure {
                 registry: (*registry).to_owned(),
                 cause: (*words).to_owned(),
-                outage: cause.of_registry,
+                outage: match cause.about {
+                    About::Image => false,
+                    About::Unclear => *workspaces > 1,
+                    About::Registry => true,
+                },
                 since: earlier.map_or_else(|| fleet::stamp(now), |it| it.since.clone()),
                 workspaces: *workspaces,
             }

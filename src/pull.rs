@@ -19,57 +19,79 @@ const FAILURES: [&str; 7] = [
 pub struct Cause {
     /// What the registry does, to be read after its name.
     pub words: &'static str,
-    /// Whether it is about the registry or the access to it, and not about one image.
-    pub of_registry: bool,
+    /// What it is about.
+    pub about: About,
+}
+
+/// What the failure of a pull is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// One image.
+    Image,
+    /// One image or one Workspace's pull secrets, as long as it befalls one Workspace only.
+    Unclear,
+    /// The registry, or the way to it.
+    Registry,
 }
 
 const fn registry(words: &'static str) -> Cause {
-    Cause {
-        words,
-        of_registry: true,
-    }
+    let about = About::Registry;
+    Cause { words, about }
+}
+
+const fn unclear(words: &'static str) -> Cause {
+    let about = About::Unclear;
+    Cause { words, about }
 }
 
 const fn image(words: &'static str) -> Cause {
-    Cause {
-        words,
-        of_registry: false,
-    }
+    let about = About::Image;
+    Cause { words, about }
 }
 
 /// The sentences differ by the version of the container runtime, so only the status code and a few
-/// fixed words are looked for, in this order.
-const CAUSES: [(&str, Cause); 19] = [
-    ("401 Unauthorized", registry("answered 401 Unauthorized")),
-    ("403 Forbidden", registry("answered 403 Forbidden")),
-    ("404 Not Found", image("answered 404 Not Found")),
+/// fixed words are looked for, in this order and in lower case.
+const CAUSES: [(&str, Cause); 26] = [
+    ("401 unauthorized", unclear("answered 401 Unauthorized")),
     (
-        "429 Too Many Requests",
+        "402 payment required",
+        unclear("answered 402 Payment Required"),
+    ),
+    ("403 forbidden", unclear("answered 403 Forbidden")),
+    ("404 not found", image("answered 404 Not Found")),
+    (
+        "429 too many requests",
         registry("answered 429 Too Many Requests"),
     ),
     (
-        "500 Internal Server Error",
+        "500 internal server error",
         registry("answered 500 Internal Server Error"),
     ),
-    ("502 Bad Gateway", registry("answered 502 Bad Gateway")),
+    ("502 bad gateway", registry("answered 502 Bad Gateway")),
     (
-        "503 Service Unavailable",
+        "503 service unavailable",
         registry("answered 503 Service Unavailable"),
     ),
     (
-        "504 Gateway Timeout",
+        "504 gateway timeout",
         registry("answered 504 Gateway Timeout"),
     ),
-    ("insufficient_scope", registry("denies access to it")),
-    ("denied", registry("denies access to it")),
-    ("unauthorized", registry("answered 401 Unauthorized")),
+    ("insufficient_scope", unclear("denies access to it")),
+    ("denied", unclear("denies access to it")),
+    ("unauthorized", unclear("answered 401 Unauthorized")),
     (
         "toomanyrequests",
         registry("answered 429 Too Many Requests"),
     ),
     ("not found", image("does not have it")),
+    ("manifest unknown", image("does not have it")),
+    ("name unknown", image("does not have it")),
     ("no such host", registry("does not resolve to an address")),
     ("connection refused", registry("refuses connections")),
+    ("connection reset", registry("breaks connections off")),
+    (" eof", registry("breaks connections off")),
+    ("no route to host", registry("cannot be reached")),
+    ("network is unreachable", registry("cannot be reached")),
     (
         "x509",
         registry("shows a certificate that the node does not trust"),
@@ -81,8 +103,10 @@ const CAUSES: [(&str, Cause); 19] = [
         image("has it for other platforms only"),
     ),
 ];
-/// The node tells no cause.
-pub const UNNAMED: Cause = image("fails for a reason that the node does not tell");
+/// The node tells no cause that is known here.
+pub const UNNAMED: Cause = unclear("fails for another reason");
+/// The node tells nothing at all, and goes on pulling.
+pub const SILENT: Cause = unclear("has not delivered it in time");
 const INVALID_NAME: Cause = image("is not asked, for the node finds the name invalid");
 const NEVER: Cause = image("is not asked, for the Pod was told never to pull");
 
@@ -100,8 +124,10 @@ pub fn cause(reason: &str, message: &str) -> Option<Cause> {
         "ErrImageNeverPull" => return Some(NEVER),
         _ => {}
     }
-    let message = message.to_lowercase();
-    let named = |it: &&(&str, Cause)| message.contains(&it.0.to_lowercase());
+    // The image and its addresses bear names that users chose, such as a tag `denied`.
+    let words = message.split_whitespace().filter(|it| !it.contains('/'));
+    let message = words.collect::<Vec<_>>().join(" ").to_lowercase();
+    let named = |it: &&(&str, Cause)| message.contains(it.0);
     CAUSES.iter().find(named).map(|(_, cause)| *cause)
 }
 
@@ -127,10 +153,13 @@ pub fn told<'a>(image: &str, message: &'a str) -> Option<&'a str> {
 /// The cause that a message names for this image.
 #[must_use]
 pub fn cause_told(image: &str, message: &str) -> Option<Cause> {
-    let told = told(image, message)?;
+    let told = told(image, message)?.strip_prefix(&subject(image))?;
+    let told = told.strip_prefix(": ")?;
+    let words = told.strip_prefix(resolver::registry_host(image))?;
+    let words = words.strip_prefix(' ')?;
     let causes = CAUSES.iter().map(|(_, cause)| *cause);
     let mut causes = causes.chain([INVALID_NAME, NEVER]);
-    causes.find(|it| told == sentence(image, *it))
+    causes.find(|it| it.words == words)
 }
 
 fn subject(image: &str) -> String {
@@ -151,6 +180,47 @@ mod tests {
             assert_eq!(cause_told(IMAGE, &told), Some(cause), "{told}");
             let stalled = format!("not Ready for 600 s: {told}");
             assert_eq!(cause_told(IMAGE, &stalled), Some(cause), "{stalled}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_user_chose_is_no_cause() {
+        let message = "failed to resolve \"r.example.com/timeout/denied:x509\": \
+                       https://r.example.com/v2/timeout/denied/manifests/x509: not found";
+        let cause = cause("ErrImagePull", message).expect("a cause");
+        assert_eq!(cause.words, "does not have it");
+    }
+
+    #[test]
+    fn the_way_to_the_registry_counts_as_the_registry() {
+        for (message, words) in [
+            (
+                "dial tcp 192.0.2.1:443: connect: no route to host",
+                "cannot be reached",
+            ),
+            (
+                "dial tcp: lookup r.example.com: no such host",
+                "does not resolve to an address",
+            ),
+            (
+                "read tcp 192.0.2.1:443: read: connection reset by peer",
+                "breaks connections off",
+            ),
+            (
+                "Head \"https://r.example.com/v2/x\": EOF",
+                "breaks connections off",
+            ),
+            (
+                "Head \"https://r.example.com/v2/x\": dial tcp 192.0.2.1:443: i/o timeout",
+                "does not answer in time",
+            ),
+        ] {
+            let cause = cause("ErrImagePull", message).expect("a cause");
+            assert_eq!(
+                (cause.words, cause.about),
+                (words, About::Registry),
+                "{message}"
+            );
         }
     }
 

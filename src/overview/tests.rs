@@ -6,6 +6,7 @@ use super::*;
 use crate::seen::{Memory, Pod, Service};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
+use crate::workspace::WorkspaceSpec;
 
 const UP: &str = "up.example.com/agents";
 const DOWN: &str = "down.example.com/agents";
@@ -59,15 +60,18 @@ impl Fleet {
         let data = BTreeMap::from([("MOLECULE_IMAGE_REGISTRY".to_owned(), registry.to_owned())]);
         let parsed = Settings::parse(&data, &Environment::default()).expect("good settings");
         let now = Timestamp::from_second(now).expect("a time");
-        let seen = self.members.iter().map(|(key, workspace, pod)| Seen {
+        overview(self.seen(), Some(&parsed.settings), earlier, now)
+    }
+
+    fn seen(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.members.iter().map(|(key, workspace, pod)| Seen {
             key,
             workspace: Some(workspace),
             pod: pod.as_ref(),
             claim: None,
             service: Service::Ours,
             memory: &self.memory,
-        });
-        overview(seen, Some(&parsed.settings), earlier, now)
+        })
     }
 }
 
@@ -112,15 +116,17 @@ fn an_outage_is_told_from_when_it_was_first_seen_until_it_is_over() {
         [PullFailure {
             registry: "down.example.com".into(),
             cause: "answered 401 Unauthorized".into(),
-            outage: true,
+            outage: false,
             since: "1970-01-01T00:01:00Z".into(),
             workspaces: 1,
-        }]
+        }],
+        "it may be the pull secret of one"
     );
     fleet.stuck(DOWN, "answered 401 Unauthorized");
     let later = fleet.overview(DOWN, &first, 3600);
     assert_eq!(later.pull_failures[0].since, "1970-01-01T00:01:00Z");
     assert_eq!(later.pull_failures[0].workspaces, 2);
+    assert!(later.pull_failures[0].outage);
     fleet.members.truncate(1);
     let over = fleet.overview(DOWN, &later, 7200);
     assert_eq!(over.pull_failures, []);
@@ -137,8 +143,10 @@ fn what_runs_is_at_risk_while_the_registry_of_its_next_pod_fails() {
     fleet.stuck(DOWN, "does not have it");
     let one_image = fleet.overview(DOWN, &earlier, 0);
     assert_eq!(one_image.at_risk, None, "the registry itself answers");
-    fleet.stuck(DOWN, "answered 401 Unauthorized");
+    fleet.stuck(DOWN, "answered 503 Service Unavailable");
     let at_risk = fleet.overview(DOWN, &earlier, 0).at_risk.expect("a risk");
+    let because = "down.example.com answered 503 Service Unavailable";
+    assert_eq!(at_risk.because, because);
     assert_eq!(at_risk.workspaces, NAMES + 2);
     assert_eq!(at_risk.among_them.len(), NAMES);
     assert_eq!(at_risk.among_them[0], "team/agent-000");
@@ -146,6 +154,54 @@ fn what_runs_is_at_risk_while_the_registry_of_its_next_pod_fails() {
     assert_eq!(
         switched.at_risk, None,
         "their next Pods come from elsewhere"
+    );
+}
+
+#[test]
+fn a_pull_without_an_end_is_an_outage_once_it_befalls_two() {
+    let mut fleet = Fleet::default();
+    let image = format!("{DOWN}/workspace-template-codex:v1");
+    let stalled = status("Pulling", &image, &[("Stalled", "not Ready for 600 s")]);
+    fleet.add(status("Pulling", &image, &[("Reconciling", "")]), None);
+    assert_eq!(
+        fleet.overview(DOWN, &Overview::default(), 0).pull_failures,
+        []
+    );
+    fleet.add(stalled.clone(), None);
+    let one = fleet.overview(DOWN, &Overview::default(), 0);
+    assert_eq!(one.pull_failures[0].cause, "has not delivered it in time");
+    assert_eq!(one.outages().count(), 0, "it may be a large image");
+    fleet.add(stalled, None);
+    let two = fleet.overview(DOWN, &Overview::default(), 0);
+    assert_eq!(two.outages().count(), 1);
+}
+
+#[test]
+fn what_runs_without_settings_or_a_known_runtime_is_at_risk() {
+    let mut fleet = Fleet::default();
+    fleet.ready(UP);
+    fleet.ready(UP);
+    fleet.members[1].1.spec = Ok(Packed::new(&WorkspaceSpec {
+        runtime: "no-more".into(),
+        ..WorkspaceSpec::default()
+    }));
+    let at_risk = fleet.overview(UP, &Overview::default(), 0).at_risk;
+    let at_risk = at_risk.expect("a risk");
+    assert_eq!(
+        at_risk.because,
+        "the settings in force do not know their runtime"
+    );
+    assert_eq!(at_risk.among_them, ["team/agent-001"]);
+    let nothing = overview(
+        fleet.seen(),
+        None,
+        &Overview::default(),
+        Timestamp::UNIX_EPOCH,
+    );
+    let at_risk = nothing.at_risk.expect("a risk");
+    assert_eq!(
+        (at_risk.workspaces, &*at_risk.because),
+        (2, "no settings are in force")
     );
 }
 
