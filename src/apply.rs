@@ -174,10 +174,17 @@ pub async fn write_fleet(
             ),
             error => (error.to_string(), None),
         };
-        let error = format!(
-            "the ConfigMap {namespace}/{name} cannot be written: {why}; \
-             it must exist, and the operator may patch it"
-        );
+        let to_do = match &error {
+            Error::Api(status) if !exists || status.code == 404 => {
+                "create it as it was installed, empty"
+            }
+            Error::Api(status) if status.is_forbidden() => "let the operator patch it",
+            Error::Api(status) if status.is_invalid() => {
+                "if it is immutable or too large, delete it and create it again, empty"
+            }
+            _ => "it is tried again",
+        };
+        let error = format!("the ConfigMap {namespace}/{name} cannot be written: {why}; {to_do}");
         Unrecorded { error, retry_after }
     })
 }

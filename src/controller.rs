@@ -320,6 +320,7 @@ impl Controller {
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
         self.overview_is_due = false;
+        self.heal = Heal::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();
     }
@@ -344,7 +345,8 @@ impl Controller {
             self.queue.add_urgent(service);
         }
         let shown = seen.workspace.map(|it| Shown::from(&it.status));
-        let shown = shown.unwrap_or_default();
+        let mut shown = shown.unwrap_or_default();
+        shown.has_pod &= !self.index.is_stopped(key);
         let clock = Timestamp::now();
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
         self.metrics.planned(&seen, &plan, now.elapsed());

@@ -4,7 +4,7 @@
 //! They are for people who look now: the API server forgets them after an hour, and when there are
 //! too many some are left out. What must not be missed is in the status and in the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,13 +16,14 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::apply::Outcome;
-use crate::fleet::{Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY};
+use crate::fleet::{Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY, InForce};
 use crate::names;
 use crate::overview::{Overview, PullFailure};
 use crate::plan::{Rollout, Step};
 use crate::revision::short_hash;
 use crate::seen::{Key, Seen, Shown};
-use crate::workspace::{STALLED, Workspace};
+use crate::settings::{REGISTRY_KEY, Settings};
+use crate::workspace::{Reason, STALLED, Workspace};
 
 /// What an Event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +181,7 @@ pub fn of_step(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) ->
     };
     match step {
         Step::DeletePod { why, .. } => of_delete(*why, seen),
+        Step::CreatePod { .. } => of_create(shown),
         Step::PatchStatus { status, .. } => {
             let news = !shown.is_stalled || shown.state != status.state;
             let mut conditions = status.conditions.iter();
@@ -213,27 +215,70 @@ fn of_delete(why: Rollout, seen: &Seen<'_>) -> Option<Notice> {
     }
 }
 
-/// What is told of a write to the record of the settings, which said `registry` before.
+/// That of a new Workspace goes without saying, and that of one that is replaced was told when the
+/// old Pod was deleted.
+fn of_create(shown: Shown) -> Option<Notice> {
+    let is_created = "a Pod is being created";
+    if shown.state == Some(Reason::Suspended) {
+        let note = format!("{is_created}, as it is not suspended any more");
+        return Some(Notice::normal("Resuming", note));
+    }
+    let note = format!("{is_created}, as the one before is gone");
+    shown.has_pod.then(|| Notice::warning("PodGone", note))
+}
+
+/// What is told of a write to the record of the settings, which held `stored` before.
 #[must_use]
-pub fn of_settings(changes: &Changes, registry: &str) -> Vec<Notice> {
+pub fn of_settings(
+    changes: &Changes,
+    stored: &BTreeMap<String, String>,
+    in_force: &InForce,
+) -> Vec<Notice> {
     let mut notices = Vec::new();
     let error = changes.get(FLEET_ERROR);
     if let Some(Some(error)) = error {
-        let note = format!("not taken, so what is in force stays: {error}");
+        let note = match in_force.settings {
+            Some(_) => format!("not taken, so what is in force stays: {error}"),
+            None => format!("not taken, and none are in force, so new rollouts wait: {error}"),
+        };
         notices.push(Notice::warning("SettingsRejected", note));
     }
     let accepted = changes.contains_key(FLEET_LAST_GOOD) || error == Some(&None);
     // What an installation begins with is no change.
-    if accepted && !registry.is_empty() {
-        let note = match changes.get(FLEET_REGISTRY) {
-            Some(Some(next)) => {
-                format!("taken; new rollouts pull from {next}, and no longer from {registry}")
-            }
-            _ => format!("taken; new rollouts pull from {registry} as before"),
-        };
+    let begins = !stored.contains_key(FLEET_LAST_GOOD) && !stored.contains_key(FLEET_ERROR);
+    if accepted
+        && !begins
+        && let Some(settings) = &in_force.settings
+    {
+        let note = taken(settings, stored);
         notices.push(Notice::normal("SettingsAccepted", note));
     }
     notices
+}
+
+fn taken(settings: &Settings, stored: &BTreeMap<String, String>) -> String {
+    let next = settings.registry();
+    let mut note = match stored.get(FLEET_REGISTRY) {
+        None => format!("taken; new rollouts pull from {next}"),
+        Some(before) if before == next.as_str() => {
+            format!("taken; new rollouts pull from {next} as before")
+        }
+        Some(before) => {
+            format!("taken; new rollouts pull from {next}, and no longer from {before}")
+        }
+    };
+    let before = stored.get(FLEET_LAST_GOOD);
+    let before = before.and_then(|it| serde_json::from_str::<BTreeMap<String, String>>(it).ok());
+    if let Some(before) = before {
+        let next = settings.to_data();
+        let keys: BTreeSet<_> = before.keys().chain(next.keys()).collect();
+        let differs = |it: &&String| *it != REGISTRY_KEY && before.get(*it) != next.get(*it);
+        let keys: Vec<_> = keys.into_iter().filter(differs).cloned().collect();
+        if !keys.is_empty() {
+            note.push_str(&format!("; what else changed: {}", keys.join(", ")));
+        }
+    }
+    note
 }
 
 /// What is told of registries that begin to fail, or fail no longer.

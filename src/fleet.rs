@@ -167,7 +167,10 @@ fn settings_changes(
 }
 
 /// The last good settings on record, or one sentence that says why there are none to be had.
-fn last_good(fleet: &Source) -> Result<Option<Settings>, String> {
+///
+/// # Errors
+/// They cannot be read or are invalid.
+pub fn last_good(fleet: &Source) -> Result<Option<Settings>, String> {
     match fleet {
         Source::Unread | Source::Absent => Ok(None),
         Source::Unreadable(why) => Err(format!("The last good settings cannot be read: {why}.")),

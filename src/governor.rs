@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::fleet::{self, Changes, InForce, Origin, Source};
 use crate::journal;
-use crate::settings::Environment;
+use crate::settings::{Environment, Settings};
 use crate::watch::One;
 
 /// The settings in force, and what they follow from.
@@ -17,6 +17,10 @@ pub struct Governor {
     /// The UID of their ConfigMap, where there is one.
     settings_uid: Option<String>,
     fleet: Source,
+    /// The UID of the record, where there is one.
+    fleet_uid: Option<String>,
+    /// What this process recorded last as in force.
+    recorded: Option<Settings>,
     /// The place of the record in its watch. The answer to a write comes before the watch shows
     /// it, and what the watch shows until then is older.
     fleet_place: u64,
@@ -39,6 +43,8 @@ impl Governor {
             settings: Source::Unread,
             settings_uid: None,
             fleet: Source::Unread,
+            fleet_uid: None,
+            recorded: None,
             fleet_place: 0,
             in_force,
             looked: false,
@@ -47,11 +53,7 @@ impl Governor {
 
     /// Takes in what the watch of the settings told.
     pub fn settings(&mut self, told: One) {
-        match &told {
-            One::Is { uid, .. } => self.settings_uid = Some(uid.clone()),
-            One::Absent => self.settings_uid = None,
-            One::Unreadable { .. } => {}
-        }
+        take_in_uid(&mut self.settings_uid, &told);
         take_in(&mut self.settings, told);
     }
 
@@ -59,7 +61,10 @@ impl Governor {
     pub fn fleet(&mut self, told: One) {
         match told {
             One::Is { place, .. } if place < self.fleet_place => {}
-            told => take_in(&mut self.fleet, told),
+            told => {
+                take_in_uid(&mut self.fleet_uid, &told);
+                take_in(&mut self.fleet, told);
+            }
         }
     }
 
@@ -69,6 +74,7 @@ impl Governor {
         if place >= self.fleet_place {
             self.fleet = Source::Present(data);
             self.fleet_place = place;
+            self.recorded = fleet::last_good(&self.fleet).ok().flatten();
         }
     }
 
@@ -85,6 +91,19 @@ impl Governor {
     #[must_use]
     pub fn settings_uid(&self) -> Option<&str> {
         self.settings_uid.as_deref()
+    }
+
+    /// The UID of the record, if there is one.
+    #[must_use]
+    pub fn fleet_uid(&self) -> Option<&str> {
+        self.fleet_uid.as_deref()
+    }
+
+    /// Whether this process has recorded the settings in force already: a record that says
+    /// otherwise was changed by others, and not because of an edit of the settings.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.is_some() && self.recorded == self.in_force.settings
     }
 
     /// Whether both were looked at: before, nothing is decided.
@@ -125,6 +144,14 @@ impl Governor {
     pub fn record(&self, now: Timestamp) -> Option<(Changes, bool)> {
         let changes = fleet::record(&self.in_force, &self.fleet, now)?;
         Some((changes, matches!(self.fleet, Source::Present(_))))
+    }
+}
+
+fn take_in_uid(known: &mut Option<String>, told: &One) {
+    match told {
+        One::Is { uid, .. } => *known = Some(uid.clone()),
+        One::Absent => *known = None,
+        One::Unreadable { .. } => {}
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::resolver;
 use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
-use crate::workspace::Reason;
+use crate::workspace::{Reason, STALLED};
 
 /// One change of one kind of object.
 #[derive(Debug)]
@@ -37,9 +37,19 @@ pub enum Kind {
     Claim,
 }
 
-/// How many Workspaces show a state, by the registry host of their image. No state: there is no
-/// status yet. No host: there is no Pod.
-pub type Totals = BTreeMap<(Option<Reason>, Option<String>), usize>;
+/// By what Workspaces are counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Total {
+    /// What their status shows; none: there is no status yet.
+    pub state: Option<Reason>,
+    /// Whether they have the condition `Stalled`.
+    pub stalled: bool,
+    /// The host of the registry of their image; none: there is no Pod.
+    pub registry: Option<String>,
+}
+
+/// How many Workspaces there are of each.
+pub type Totals = BTreeMap<Total, usize>;
 
 /// A write of ours that the watches have not shown yet. Until they do, what is seen is older than
 /// what was done, and the next step would be planned twice.
@@ -69,6 +79,8 @@ struct Entry {
     /// When this process created or healed the Pod, until the Workspace is told Ready.
     rollout: Option<Instant>,
     awaited: Option<(Awaited, Instant)>,
+    /// Whether its Pod was deleted by this process, and no other created yet.
+    stopped: bool,
     /// Whether somebody waits for it, while it waits for its namespace's Service.
     in_a_hurry: bool,
 }
@@ -250,11 +262,25 @@ impl Index {
     pub fn begin_rollout(&mut self, key: &Key, now: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.rollout = Some(now);
+            entry.stopped = false;
         }
     }
 
-    /// The Workspace was told Ready, or its Pod is to go. Returns when that Pod was created or
-    /// healed, if it was by this process and has not been Ready since.
+    /// Its Pod is to go. Its next Pod, if there is to be one, does not come as a surprise.
+    pub fn stops(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            (entry.rollout, entry.stopped) = (None, true);
+        }
+    }
+
+    /// Whether its Pod was deleted by this process, and no other created yet.
+    #[must_use]
+    pub fn is_stopped(&self, key: &Key) -> bool {
+        self.entries.get(key).is_some_and(|it| it.stopped)
+    }
+
+    /// The Workspace was told Ready. Returns when its Pod was created or healed, if it was by this
+    /// process and has not been Ready since.
     pub fn end_rollout(&mut self, key: &Key) -> Option<Instant> {
         self.entries.get_mut(key)?.rollout.take()
     }
@@ -266,10 +292,17 @@ impl Index {
         let workspaces = self.entries.values().filter_map(|it| it.workspace.as_ref());
         for status in workspaces.map(|it| &it.status) {
             let host = status.image.as_deref().map(resolver::registry_host);
-            *totals.entry((status.state, host)).or_default() += 1;
+            let stalled = status.is_true(STALLED);
+            *totals.entry((status.state, stalled, host)).or_default() += 1;
         }
-        let owned = |((state, host), count): ((_, Option<&str>), _)| {
-            ((state, host.map(str::to_owned)), count)
+        let owned = |((state, stalled, host), count): ((_, _, Option<&str>), _)| {
+            let registry = host.map(str::to_owned);
+            let total = Total {
+                state,
+                stalled,
+                registry,
+            };
+            (total, count)
         };
         totals.into_iter().map(owned).collect()
     }
@@ -343,6 +376,7 @@ impl Index {
         for entry in self.entries.values_mut() {
             entry.memory = Memory::default();
             entry.rollout = None;
+            entry.stopped = false;
             entry.unwatched_pod = None;
             entry.unwatched_claim = None;
             entry.in_a_hurry = false;

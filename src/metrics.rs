@@ -22,7 +22,7 @@ pub use self::documented::{DOCUMENTED, Documented, Kind};
 pub use self::format::Format;
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
-use crate::index::Totals;
+use crate::index::{Total, Totals};
 use crate::plan::{Plan, Step};
 use crate::resolver;
 use crate::revision::short_hash;
@@ -72,6 +72,7 @@ pub struct Metrics {
     queue_oldest: Gauge<f64, AtomicU64>,
     settings: Family<Labels, Gauge>,
     last_good: Gauge,
+    unrecorded: Gauge,
     leader: Gauge,
     /// Those that have time series of their own.
     registries: Vec<String>,
@@ -96,6 +97,7 @@ impl Metrics {
             queue_oldest: Gauge::default(),
             settings: Family::default(),
             last_good: Gauge::default(),
+            unrecorded: Gauge::default(),
             leader: Gauge::default(),
             registries: Vec::new(),
         };
@@ -111,6 +113,7 @@ impl Metrics {
         register(all, &list::REQUESTS, &traffic.requests());
         register(all, &list::SETTINGS, &metrics.settings);
         register(all, &list::LAST_GOOD, &metrics.last_good);
+        register(all, &list::UNRECORDED, &metrics.unrecorded);
         register(all, &list::LEADER, &metrics.leader);
         register(all, &list::BUILD, &build);
         metrics
@@ -159,6 +162,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// Whether the record of the settings says what it should.
+    pub fn recorded(&self, is: bool) {
+        self.unrecorded.set((!is).into());
+    }
+
     /// A Workspace was told Ready this long after its Pod was created or healed.
     pub fn became_ready(&self, after: Duration) {
         self.ready.observe(after.as_secs_f64());
@@ -184,13 +192,22 @@ impl Metrics {
         self.leader.set(moment.workspaces.is_some().into());
         self.set_settings(moment.in_force);
         self.workspaces.clear();
-        for ((state, registry), count) in moment.workspaces.iter().flatten() {
+        for (total, count) in moment.workspaces.iter().flatten() {
+            let Total {
+                state,
+                stalled,
+                registry,
+            } = total;
             let state = state.map_or_else(|| "New".to_owned(), |it| it.to_string());
             let registry = match registry {
                 Some(registry) => self.known(registry),
                 None => NONE.to_owned(),
             };
-            let labels = vec![("state", state), ("registry", registry)];
+            let labels = vec![
+                ("state", state),
+                ("stalled", stalled.to_string()),
+                ("registry", registry),
+            ];
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
             self.workspaces.get_or_create(&labels).inc_by(count);
         }

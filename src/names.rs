@@ -3,8 +3,8 @@
 /// Whose Pods ours are: the value of `app.kubernetes.io/managed-by`, and our field manager.
 pub const MANAGER: &str = "workspace-operator";
 
-/// Our field manager where we tell about all Workspaces together: those who count what an edit of
-/// the settings writes can leave these writes out.
+/// Our field manager where we tell about all Workspaces together: the managed fields of the record
+/// then show what is only told, and what the next operator goes by.
 pub const STATUS_MANAGER: &str = "workspace-operator-status";
 
 /// `app.kubernetes.io/name` of every Pod of ours; the Pods' watch selects by it.

@@ -86,6 +86,8 @@ pub struct Shown {
     pub state: Option<Reason>,
     /// Whether it had the condition `Stalled`.
     pub is_stalled: bool,
+    /// Whether it named a Pod, and not one that the operator has stopped since.
+    pub has_pod: bool,
 }
 
 impl From<&WorkspaceStatus> for Shown {
@@ -93,6 +95,7 @@ impl From<&WorkspaceStatus> for Shown {
         Self {
             state: status.state,
             is_stalled: status.is_true(STALLED),
+            has_pod: status.pod.is_some(),
         }
     }
 }

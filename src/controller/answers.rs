@@ -27,7 +27,7 @@ use crate::workspace::Reason;
 
 /// What has come to its end beside the loop.
 pub(super) enum Done {
-    /// With the state that the Workspace showed when the step was planned.
+    /// With what the Workspace showed when the step was planned.
     Step(Key, Shown, Step, Outcome),
     Service(Arc<str>, Outcome),
     /// With what there is to tell once it is written.
@@ -111,7 +111,7 @@ impl Controller {
     fn follow_rollout(&mut self, key: &Key, step: &Step, now: Instant) {
         match step {
             Step::CreatePod { .. } | Step::SetImage { .. } => self.index.begin_rollout(key, now),
-            Step::DeletePod { .. } => drop(self.index.end_rollout(key)),
+            Step::DeletePod { .. } => self.index.stops(key),
             Step::PatchStatus { status, .. } if status.state == Some(Reason::Ready) => {
                 if let Some(begun) = self.index.end_rollout(key) {
                     self.metrics.became_ready(now.duration_since(begun));

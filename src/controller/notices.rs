@@ -64,14 +64,18 @@ impl Controller {
         }
     }
 
-    /// What concerns all Workspaces is told of the settings. Where there are none, nobody looks at
-    /// them.
+    /// What concerns all Workspaces is told of the settings, or where there are none of the record.
     pub(super) fn tell_of_settings(&mut self, notices: Vec<Notice>) {
         let scope = &self.options.scope;
-        let Some(uid) = self.governor.settings_uid() else {
+        let settings = self
+            .governor
+            .settings_uid()
+            .map(|it| (&scope.settings_name, it));
+        let record = self.governor.fleet_uid().map(|it| (&scope.fleet_name, it));
+        let Some((name, uid)) = settings.or(record) else {
             return;
         };
-        let regarding = events::config_map(&scope.settings_namespace, &scope.settings_name, uid);
+        let regarding = events::config_map(&scope.settings_namespace, name, uid);
         for notice in notices {
             self.tell(regarding.clone(), notice);
         }

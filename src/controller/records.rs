@@ -12,7 +12,7 @@ use super::answers::Done;
 use super::{Controller, Item};
 use crate::apply::{self, Unrecorded};
 use crate::events::{self, Notice};
-use crate::fleet::{Changes, FLEET_REGISTRY};
+use crate::fleet::{Changes, FLEET_ERROR};
 use crate::names;
 use crate::overview::{FLEET_STATUS, Overview, overview};
 
@@ -25,14 +25,16 @@ pub(super) type Written = Result<(BTreeMap<String, String>, u64), Unrecorded>;
 impl Controller {
     pub(super) fn fleet_pass(&mut self) {
         let Some((changes, exists)) = self.governor.record(Timestamp::now()) else {
+            self.metrics.recorded(true);
             self.queue.done(&Item::Fleet);
             return;
         };
-        let stored = self.governor.stored();
-        let registry = stored
-            .and_then(|it| it.get(FLEET_REGISTRY))
-            .map(String::as_str);
-        let notices = events::of_settings(&changes, registry.unwrap_or_default());
+        let notices = match self.governor.stored() {
+            Some(stored) if !self.governor.is_recorded() || changes.contains_key(FLEET_ERROR) => {
+                events::of_settings(&changes, stored, self.governor.in_force())
+            }
+            _ => Vec::new(),
+        };
         self.write(Item::Fleet, changes, exists, notices);
     }
 
@@ -56,7 +58,8 @@ impl Controller {
 
     /// Compares values, not text: what another version wrote in its own way is not written again.
     fn overview_changes(&self) -> Option<(Changes, Vec<Notice>)> {
-        let stored = self.governor.stored()?.get(FLEET_STATUS);
+        let name = self.overview_name();
+        let stored = self.governor.stored()?.get(&name);
         let earlier = stored.and_then(|it| Overview::from_text(it));
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
@@ -64,8 +67,16 @@ impl Controller {
         if earlier.as_ref() == Some(&next) {
             return None;
         }
-        let changes = Changes::from([(FLEET_STATUS.to_owned(), Some(next.to_text()))]);
+        let changes = Changes::from([(name, Some(next.to_text()))]);
         Some((changes, events::of_outages(&basis, &next)))
+    }
+
+    /// Operators for one namespace each may share their settings, and so the record.
+    fn overview_name(&self) -> String {
+        match &self.options.scope.namespace {
+            Some(namespace) => format!("{FLEET_STATUS}.{namespace}"),
+            None => FLEET_STATUS.to_owned(),
+        }
     }
 
     fn write(&mut self, item: Item, changes: Changes, exists: bool, notices: Vec<Notice>) {
@@ -93,11 +104,13 @@ impl Controller {
         match written {
             Ok((data, place)) => {
                 self.governor.recorded(data, place);
+                self.metrics.recorded(true);
                 self.queue.succeeded(item);
                 self.overview_may_change();
                 self.tell_of_settings(notices);
             }
             Err(Unrecorded { error, retry_after }) => {
+                self.metrics.recorded(false);
                 let pause = self.retry(item, retry_after, Instant::now());
                 warn!(retry_in = ?pause, "{error}");
                 // What changes meanwhile is no reason to try again sooner.

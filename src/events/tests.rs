@@ -2,8 +2,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::*;
+use crate::fleet::{Origin, Source, in_force, record};
 use crate::index::{Awaited, Kind};
-use crate::seen::{Memory, Service, Version};
+use crate::seen::{Ask, Memory, Service, Version};
+use crate::settings::Environment;
 use crate::workspace::{READY, Reason, WorkspaceStatus};
 
 fn of(shown: Shown, step: &Step, outcome: &Outcome) -> Option<Notice> {
@@ -53,6 +55,7 @@ fn a_stall_is_told_once_and_only_when_its_status_is_written() {
     let same = Shown {
         state: Some(Reason::PodRejected),
         is_stalled: true,
+        has_pod: false,
     };
     assert_eq!(of(same, &stalled, &written()), None);
     let other = Shown {
@@ -80,26 +83,101 @@ fn what_goes_as_its_user_asked_is_not_told() {
 }
 
 #[test]
-fn a_switch_is_told_with_both_registries() {
-    let some = |text: &str| Some(text.to_owned());
-    let to = |registry: &str| {
-        Changes::from([
-            (FLEET_LAST_GOOD.to_owned(), some("{}")),
-            (FLEET_REGISTRY.to_owned(), some(registry)),
-        ])
+fn a_pod_that_is_gone_is_told_and_one_that_was_replaced_is_not_told_again() {
+    let create = Step::CreatePod {
+        rollout: Rollout::NoPod,
+        ask: Ask {
+            revision: String::new(),
+            image: String::new(),
+            settings: String::new(),
+        },
+        pod: Box::default(),
     };
-    let first = of_settings(&to("a.example.com/x"), "");
-    assert_eq!(first, [], "an installation");
+    let told = |shown| of(shown, &create, &written()).map(|it| it.reason);
+    let ready = Shown {
+        state: Some(Reason::Ready),
+        ..Shown::default()
+    };
+    assert_eq!(told(Shown::default()), None, "a new Workspace");
+    assert_eq!(told(ready), None, "it was told of the deletion");
+    let has_pod = true;
+    let gone = Shown { has_pod, ..ready };
+    assert_eq!(told(gone).as_deref(), Some("PodGone"));
+    let suspended = Shown {
+        state: Some(Reason::Suspended),
+        ..Shown::default()
+    };
+    assert_eq!(told(suspended).as_deref(), Some("Resuming"));
+}
+
+fn settings(data: &[(&str, &str)]) -> InForce {
+    let data = data
+        .iter()
+        .map(|(key, value)| ((*key).into(), (*value).into()))
+        .collect();
+    let (now, environment) = (Source::Present(data), Environment::default());
+    in_force(&now, &Source::Absent, None, &environment)
+}
+
+/// What is told when a record of `before` becomes one of `next`.
+fn switched(before: &InForce, next: &InForce) -> Vec<Notice> {
+    let nothing = Source::Present(BTreeMap::new());
+    let stored = record(before, &nothing, Timestamp::UNIX_EPOCH).unwrap_or_default();
+    let stored = stored
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    let stored: BTreeMap<_, _> = stored.collect();
+    let held = Source::Present(stored.clone());
+    let changes = record(next, &held, Timestamp::UNIX_EPOCH).expect("a change");
+    of_settings(&changes, &stored, next)
+}
+
+#[test]
+fn a_switch_is_told_with_both_registries_and_what_else_changed() {
+    let a = settings(&[("MOLECULE_IMAGE_REGISTRY", "a.example.com/x")]);
+    let b = settings(&[("MOLECULE_IMAGE_REGISTRY", "b.example.com/x")]);
+    let more = [
+        ("MOLECULE_IMAGE_REGISTRY", "a.example.com/x"),
+        ("EXTRA_RUNTIMES", "own"),
+    ];
+    let more = settings(&more);
+    let accepted = |note: &str| Notice::normal("SettingsAccepted", note.into());
     let note = "taken; new rollouts pull from b.example.com/x, and no longer from a.example.com/x";
-    let switched = of_settings(&to("b.example.com/x"), "a.example.com/x");
-    assert_eq!(switched, [Notice::normal("SettingsAccepted", note.into())]);
-    let rejected = Changes::from([(FLEET_ERROR.to_owned(), some("why"))]);
-    let rejected = of_settings(&rejected, "a.example.com/x");
-    assert_eq!(rejected[0].reason, "SettingsRejected");
-    let mended = Changes::from([(FLEET_ERROR.to_owned(), None)]);
-    let mended = of_settings(&mended, "a.example.com/x");
-    let note = "taken; new rollouts pull from a.example.com/x as before";
-    assert_eq!(mended, [Notice::normal("SettingsAccepted", note.into())]);
+    assert_eq!(switched(&a, &b), [accepted(note)]);
+    let note = "taken; new rollouts pull from a.example.com/x as before; what else changed: \
+                EXTRA_RUNTIMES";
+    assert_eq!(switched(&a, &more), [accepted(note)]);
+    let none = InForce {
+        settings: None,
+        error: None,
+        warnings: Vec::new(),
+        origin: Origin::Nothing,
+    };
+    assert_eq!(switched(&none, &a), [], "an installation");
+}
+
+#[test]
+fn settings_that_are_not_taken_are_told_with_what_that_means() {
+    let a = settings(&[("MOLECULE_IMAGE_REGISTRY", "a.example.com/x")]);
+    let wrong = |settings: Option<Settings>| InForce {
+        settings,
+        error: Some("why".into()),
+        warnings: Vec::new(),
+        origin: Origin::LastGood,
+    };
+    let rejected = |note: &str| Notice::warning("SettingsRejected", note.into());
+    let note = "not taken, so what is in force stays: why";
+    assert_eq!(switched(&a, &wrong(a.settings.clone())), [rejected(note)]);
+    let note = "not taken, and none are in force, so new rollouts wait: why";
+    let nothing = InForce {
+        settings: None,
+        error: None,
+        ..a.clone()
+    };
+    assert_eq!(switched(&nothing, &wrong(None)), [rejected(note)]);
+    let note = "taken; new rollouts pull from a.example.com/x";
+    let mended = Notice::normal("SettingsAccepted", note.into());
+    assert_eq!(switched(&wrong(None), &a), [mended], "nothing was in force");
 }
 
 #[test]

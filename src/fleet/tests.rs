@@ -204,7 +204,7 @@ fn a_bad_environment_changes_nothing_either() {
     assert!(
         seen.error
             .expect("invalid")
-            .starts_with("The operator's environment")
+            .starts_with("The flag --registry or the environment")
     );
 
     // The record is explicit about its registry and therefore stands on its own.

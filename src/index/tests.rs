@@ -72,8 +72,17 @@ fn the_totals_count_each_workspace_once() {
         let key = Key::new("teams", &format!("agent-{number}"));
         index.take_in(Change::Applied(key, workspace, 1));
     }
-    let ready = (Some(Reason::Ready), Some("ghcr.io".to_owned()));
-    let totals = Totals::from([((None, None), 10), (ready, 90)]);
+    let new = Total {
+        state: None,
+        stalled: false,
+        registry: None,
+    };
+    let ready = Total {
+        state: Some(Reason::Ready),
+        registry: Some("ghcr.io".to_owned()),
+        ..new.clone()
+    };
+    let totals = Totals::from([(new, 10), (ready, 90)]);
     assert_eq!(index.totals(), totals);
 }
 

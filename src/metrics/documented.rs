@@ -41,9 +41,9 @@ const fn metric(
 pub(super) const WORKSPACES: Documented = metric(
     "workspace_operator_workspaces",
     Kind::Gauge,
-    &["state", "registry"],
-    "Workspaces by the state that their status shows (New: none yet) and the registry host of their \
-     Pod's image (none: no Pod); only from the operator that leads",
+    &["state", "stalled", "registry"],
+    "Workspaces by the state that their status shows (New: none yet), whether they are Stalled, and \
+     the registry host of their Pod's image (none: no Pod); only from the operator that leads",
 );
 pub(super) const ROLLOUTS: Documented = metric(
     "workspace_rollouts_total",
@@ -107,6 +107,13 @@ pub(super) const LAST_GOOD: Documented = metric(
     &[],
     "1 while the last good settings are in force, because the ConfigMap is invalid or unreadable",
 );
+pub(super) const UNRECORDED: Documented = metric(
+    "workspace_operator_settings_unrecorded",
+    Kind::Gauge,
+    &[],
+    "1 while the ConfigMap that records the settings in force, for the next operator, cannot be \
+     written",
+);
 pub(super) const LEADER: Documented = metric(
     "workspace_operator_leader",
     Kind::Gauge,
@@ -121,7 +128,7 @@ pub(super) const BUILD: Documented = metric(
 );
 
 /// Every metric, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 13] = [
+pub const DOCUMENTED: [Documented; 14] = [
     WORKSPACES,
     ROLLOUTS,
     PULL_FAILURES,
@@ -133,6 +140,7 @@ pub const DOCUMENTED: [Documented; 13] = [
     REQUESTS,
     SETTINGS,
     LAST_GOOD,
+    UNRECORDED,
     LEADER,
     BUILD,
 ];

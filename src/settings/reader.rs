@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             .filter(|own| !own.is_empty());
         let own = own.map(|own| {
             (
-                format!("The operator's environment variable {REGISTRY_KEY} is"),
+                format!("The flag --registry or the environment variable {REGISTRY_KEY} is"),
                 own,
             )
         });

@@ -64,7 +64,7 @@ fn the_config_map_comes_before_the_environment_and_that_before_the_default() {
 #[test]
 fn a_bad_environment_is_an_error_where_it_counts_and_else_a_warning() {
     let own = environment("myorg");
-    let sentence = "The operator's environment variable MOLECULE_IMAGE_REGISTRY is \"myorg\", \
+    let sentence = "The flag --registry or the environment variable MOLECULE_IMAGE_REGISTRY is \"myorg\", \
                     which names no registry, so that nodes would pull from docker.io: \
                     put the registry first, as in \"ghcr.io/myorg\".";
     let invalid = Settings::parse(&data(&[(REGISTRY_KEY, "")]), &own).expect_err("needed");

@@ -1,8 +1,10 @@
 //! kustomize and Helm render the same objects, and the chart is as charts should be.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::Value;
+use workspace_operator::settings::{Environment, REGISTRY_KEY, Settings};
 
 use crate::bed::{SYSTEM, folder, run, tool};
 use crate::objects::{Objects, kustomize, objects};
@@ -109,6 +111,18 @@ async fn wrong_values_are_refused_by_name() {
         ("replica=2", "replica"),
         ("replicas=-1", "replicas"),
         ("settings.PROVISION_TIMEOUT_SECONDS=600", "settings"),
+        (
+            "settings.MOLECULE_IMAGE_REGISTRY=https://r.example.com/a",
+            "MOLECULE_IMAGE_REGISTRY",
+        ),
+        (
+            "settings.MOLECULE_IMAGE_REGISTRY=r.example.com/a:v1",
+            "MOLECULE_IMAGE_REGISTRY",
+        ),
+        (
+            "settings.MOLECULE_IMAGE_REGISTRY=agents",
+            "MOLECULE_IMAGE_REGISTRY",
+        ),
         ("image.pullPolicy=Always", "pullPolicy"),
         ("image.digest=latest", "digest"),
         ("image.repository=r.example.com/op:v1", "repository"),
@@ -123,6 +137,32 @@ async fn wrong_values_are_refused_by_name() {
             !output.status.success() && said.contains(at),
             "{set}: {said}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_the_operator_takes_is_taken_by_the_chart() {
+    let helm = tool("helm").await;
+    let chart = folder("chart");
+    for registry in [
+        "",
+        "docker.io/molecule-ai",
+        "localhost",
+        "localhost:5000/agents",
+        "mirror:5000/agents",
+        "r.example.com",
+        "r-1.example.com:443/a/b_c/d--e.f",
+        "192.0.2.1/agents",
+    ] {
+        let data = BTreeMap::from([(REGISTRY_KEY.to_owned(), registry.to_owned())]);
+        Settings::parse(&data, &Environment::default()).expect("the operator takes it");
+        let set = format!("settings.{REGISTRY_KEY}={registry}");
+        let output = Command::new(&helm)
+            .args(["template", &chart, "--set", &set])
+            .output();
+        let output = output.expect("helm runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{set}: {said}");
     }
 }
 

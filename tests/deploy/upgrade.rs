@@ -31,7 +31,7 @@ impl Version {
 
     /// Built from what git has of it, in a folder of its own.
     fn before() -> Self {
-        let commit = std::env::var(BEFORE).unwrap_or_else(|_| "HEAD^".into());
+        let commit = std::env::var(BEFORE).unwrap_or_else(|_| latest_before());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("version-before");
         std::fs::create_dir_all(&folder).expect("a folder");
         let source = folder.join("source");
@@ -58,6 +58,20 @@ impl Version {
             operator: target.join("debug/workspace-operator"),
         }
     }
+}
+
+/// The commit before this one. A shallow clone does not have it: then an upgrade is one from this
+/// version to itself.
+fn latest_before() -> String {
+    let known = Command::new("git")
+        .args(["rev-parse", "--quiet", "--verify", "HEAD^"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    if known.expect("git runs").status.success() {
+        return "HEAD^".into();
+    }
+    eprintln!("no commit before this one is here: set {BEFORE} to one that is");
+    "HEAD".into()
 }
 
 fn workspace(name: &str, spec: &Value) -> String {
@@ -89,7 +103,13 @@ fn standing(cluster: &Cluster) -> BTreeMap<String, Value> {
     });
     let told = items("workspaces").into_iter().map(|it| {
         let status = &it["status"];
+        // The messages may say the same in other words.
+        let mut conditions = status["conditions"].clone();
+        for condition in conditions.as_array_mut().into_iter().flatten() {
+            condition["message"].take();
+        }
         let told = json!({
+            "conditions": conditions,
             "state": status["state"], "image": status["image"], "pod": status["pod"],
             "address": status["address"], "digest": status["digest"],
         });

@@ -72,6 +72,17 @@ async fn a_replacement_and_a_stall_are_told_of_their_workspace_and_a_success_is_
         world.ready("alice").await;
     }
     assert_eq!(world.told("Workspace", "alice").len(), 1);
+    world.kubectl(&["delete", "pod", "alice"]);
+    let alice = ("Workspace", "alice");
+    let told = world.is_told(alice, ("PodGone", "is gone"), 1).await;
+    assert_eq!(told.0, "Warning");
+    world.ready("alice").await;
+    world.workspace("alice", "{suspend: true}");
+    world.state("alice", "Suspended").await;
+    world.workspace("alice", "{}");
+    world.is_told(alice, ("Resuming", ""), 1).await;
+    world.ready("alice").await;
+    assert_eq!(world.told("Workspace", "alice").len(), 3);
     let described = world.kubectl(&["describe", "workspace", "alice"]);
     assert!(described.contains("Replacing"), "{described}");
 
@@ -85,6 +96,48 @@ async fn a_replacement_and_a_stall_are_told_of_their_workspace_and_a_success_is_
     world.logged("looking after Workspaces").await;
     world.silence(3).await;
     assert_eq!(world.told("Workspace", "bob").len(), 1);
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_is_told_of_the_record_where_there_are_no_settings() {
+    let mut world = World::without_operator().await;
+    let down = world.prefix("down");
+    world.turn(&down, State::Hangs).await;
+    world.start_with(&["--registry", &down], &[]);
+    for name in ["alice", "bob"] {
+        world.workspace(name, "{provisionTimeoutSeconds: 2}");
+    }
+    let record = ("ConfigMap", "workspace-fleet");
+    let words = ("RegistryFailing", "has not delivered it in time");
+    assert_eq!(world.is_told(record, words, 1).await.0, "Warning");
+    world.turn(&down, State::Up).await;
+    for name in ["alice", "bob"] {
+        world.ready(name).await;
+    }
+    world.is_told(record, ("RegistryFailureOver", ""), 1).await;
+}
+
+#[tokio::test]
+async fn a_record_that_others_change_is_no_edit_of_the_settings() {
+    let mut world = World::new().await;
+    let a = world.prefix("a");
+    world.registry(&a);
+    world.in_force(&a).await;
+    let good = world.fleet("lastGood");
+    let changes = json!({"data": {"lastGood": "{}"}}).to_string();
+    let fleet = [
+        "configmap",
+        "workspace-fleet",
+        "--type=merge",
+        "-p",
+        &changes,
+    ];
+    world.kubectl(&[&["patch"][..], &fleet].concat());
+    let is_back = |world: &World| world.fleet("lastGood") == good;
+    world.holds("the record", is_back).await;
+    world.silence(1).await;
+    let told = world.told("ConfigMap", "workspace-settings");
+    assert!(told.len() <= 1, "the edit by which it began: {told:?}");
 }
 
 #[tokio::test]

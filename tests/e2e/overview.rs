@@ -14,7 +14,7 @@ impl World {
     async fn overview(&self, is: impl Fn(&Overview) -> bool) -> Overview {
         let start = Instant::now();
         loop {
-            let text = self.fleet("status");
+            let text = self.fleet(&format!("status.{}", self.namespace));
             match Overview::from_text(&text) {
                 Some(overview) if is(&overview) => return overview,
                 _ => assert!(start.elapsed() < PATIENCE, "{text}\n{}", self.log()),
@@ -48,20 +48,25 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
 
     world.turn(&a, State::Unauthorized).await;
     world.kubectl(&["delete", "pod", "bob", "--wait=false"]);
+    let one = world.overview(|it| !it.pull_failures.is_empty()).await;
+    assert_eq!(one.outages().count(), 0, "it may be the pull secret of one");
+    world.kubectl(&["delete", "pod", "carol", "--wait=false"]);
     let outage = world.overview(|it| it.outages().count() == 1).await;
     let failure = &outage.pull_failures[0];
     assert_eq!(failure.registry, host(&a));
     assert_eq!(failure.cause, "answered 401 Unauthorized");
-    assert_eq!(failure.workspaces, 1);
+    assert_eq!(failure.workspaces, 2);
     let since = failure.since.clone();
+    assert_eq!(since, one.pull_failures[0].since);
     assert_eq!(
         outage.progressing,
-        BTreeMap::from([("ImagePullFailed".into(), 1)])
+        BTreeMap::from([("ImagePullFailed".into(), 2)])
     );
-    let at_risk = outage.at_risk.expect("their next Pods could not start");
-    assert_eq!(at_risk.workspaces, 2);
-    let names = ["alice", "carol"].map(|it| format!("{}/{it}", world.namespace));
-    assert_eq!(at_risk.among_them, names);
+    let at_risk = outage.at_risk.expect("its next Pod could not start");
+    assert_eq!(at_risk.workspaces, 1);
+    let because = format!("{} answered 401 Unauthorized", host(&a));
+    assert_eq!(at_risk.because, because);
+    assert_eq!(at_risk.among_them, [format!("{}/alice", world.namespace)]);
 
     // The next operator goes on from what is recorded.
     world.silence(1).await;
@@ -76,7 +81,7 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
     world.registry(&b);
     let over = world.overview(|it| it.ready == 3).await;
     assert_eq!((&*over.pull_failures, over.at_risk), (&[][..], None));
-    let running = [(host(&a), 2), (host(&b), 1)];
+    let running = [(host(&a), 1), (host(&b), 2)];
     assert_eq!(over.running, BTreeMap::from(running));
 }
 
@@ -100,7 +105,8 @@ async fn the_overview_is_written_at_most_once_a_second_and_again_when_it_was_cha
         "{written} in {seconds} s"
     );
 
-    let changes = json!({"data": {"status": "nothing"}}).to_string();
+    let key = format!("status.{}", world.namespace);
+    let changes = json!({"data": {key: "nothing"}}).to_string();
     let fleet = ["configmap", "workspace-fleet", "-p", &changes];
     world.kubectl(&[&["patch"][..], &fleet].concat());
     world.overview(|it| it.ready == COUNT).await;

@@ -39,6 +39,15 @@ impl World {
         written.map(|it| it.timestamp).collect()
     }
 
+    /// The writes of Events since the start or the last `forget`.
+    fn events_written(&self) -> Vec<String> {
+        let requests = self.requests();
+        let told = requests
+            .iter()
+            .filter(|it| it.is_write() && it.resource == "events");
+        told.map(words).collect()
+    }
+
     /// Waits until the overview tells of the last change, as it does within a second.
     async fn overview_settles(&mut self) {
         let start = Instant::now();
@@ -108,6 +117,12 @@ impl World {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         assert_eq!(self.writes(), Vec::<String>::new(), "\n{}", self.log());
         assert_eq!(self.overviews(), [], "\n{}", self.log());
+        assert_eq!(
+            self.events_written(),
+            Vec::<String>::new(),
+            "\n{}",
+            self.log()
+        );
     }
 }
 
