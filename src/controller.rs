@@ -115,6 +115,8 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         heal: Heal::default(),
         telling: FuturesUnordered::new(),
         overview_is_due: false,
+        record_is_under_way: false,
+        record_waits_until: None,
         options,
     };
     // Where nothing is served, nobody asks.
@@ -136,6 +138,9 @@ struct Controller {
     rest: Rest,
     /// Whether the moment at which the next overview is due is in the queue.
     overview_is_due: bool,
+    record_is_under_way: bool,
+    /// After a write of the record that failed.
+    record_waits_until: Option<Instant>,
     events: Events,
     heal: Heal,
     /// The Events that are being published.
@@ -320,6 +325,8 @@ impl Controller {
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
         self.overview_is_due = false;
+        self.record_is_under_way = false;
+        self.record_waits_until = None;
         self.heal = Heal::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();

@@ -24,6 +24,9 @@ pub(super) type Written = Result<(BTreeMap<String, String>, u64), Unrecorded>;
 
 impl Controller {
     pub(super) fn fleet_pass(&mut self) {
+        if self.record_waits(&Item::Fleet) {
+            return;
+        }
         let Some((changes, exists)) = self.governor.record(Timestamp::now()) else {
             self.metrics.recorded(true);
             self.queue.done(&Item::Fleet);
@@ -49,6 +52,9 @@ impl Controller {
 
     pub(super) fn overview_pass(&mut self) {
         self.overview_is_due = false;
+        if self.record_waits(&Item::Overview) {
+            return;
+        }
         self.tell_of_heal();
         match self.overview_changes() {
             Some((changes, notices)) => self.write(Item::Overview, changes, true, notices),
@@ -71,6 +77,23 @@ impl Controller {
         Some((changes, events::of_outages(&basis, &next)))
     }
 
+    /// Both write one object, so one goes after the other: a pause that the API server asks for holds
+    /// for both, and what cannot be recorded at all is not tried a second time for the overview.
+    fn record_waits(&mut self, item: &Item) -> bool {
+        if self.record_is_under_way {
+            // Its answer brings both back.
+            self.queue.done(item);
+            return true;
+        }
+        let until = self.record_waits_until;
+        let waits = until.is_some_and(|until| Instant::now() < until);
+        if waits {
+            self.queue.wake(item.clone(), until);
+            self.queue.done(item);
+        }
+        waits
+    }
+
     /// Operators for one namespace each may share their settings, and so the record.
     fn overview_name(&self) -> String {
         match &self.options.scope.namespace {
@@ -85,6 +108,7 @@ impl Controller {
             Item::Overview => names::STATUS_MANAGER,
             _ => names::MANAGER,
         };
+        self.record_is_under_way = true;
         let request = async move {
             let (namespace, name) = (&scope.settings_namespace, &scope.fleet_name);
             let written = apply::write_fleet(&client, namespace, name, changes, exists, manager);
@@ -100,23 +124,27 @@ impl Controller {
         written: Written,
         took: Duration,
     ) {
+        self.record_is_under_way = false;
         self.metrics.answered("patch_fleet", took);
         match written {
             Ok((data, place)) => {
                 self.governor.recorded(data, place);
                 self.metrics.recorded(true);
                 self.queue.succeeded(item);
-                self.overview_may_change();
                 self.tell_of_settings(notices);
             }
             Err(Unrecorded { error, retry_after }) => {
                 self.metrics.recorded(false);
-                let pause = self.retry(item, retry_after, Instant::now());
+                let now = Instant::now();
+                let pause = self.retry(item, retry_after, now);
+                if retry_after.is_some() || *item == Item::Fleet {
+                    self.record_waits_until = Some(now + pause);
+                }
                 warn!(retry_in = ?pause, "{error}");
-                // What changes meanwhile is no reason to try again sooner.
-                self.overview_is_due |= *item == Item::Overview;
             }
         }
         self.queue.done(item);
+        self.queue.add_urgent(Item::Fleet);
+        self.overview_may_change();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{Options, State};
+use cluster::{Options, State, mutating_admission};
 use serde_json::{Value, json};
 
 use crate::fixture::{World, condition, image, start_cluster, text, uid};
@@ -20,9 +20,10 @@ fn meddling(namespace: &str) -> String {
                   value: [{\"name\": \"of-proxy\"}]}]";
     let apply = |expression| json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
     let patch = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": secret}});
+    let api_version = mutating_admission().expect("a version is pinned");
     let policy = |name: &str, operations: &[&str], mutations: Vec<Value>| {
         let object = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
+            "apiVersion": api_version,
             "kind": "MutatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {
@@ -35,7 +36,7 @@ fn meddling(namespace: &str) -> String {
             },
         });
         let binding = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
+            "apiVersion": api_version,
             "kind": "MutatingAdmissionPolicyBinding",
             "metadata": {"name": name},
             "spec": {"policyName": name, "matchResources": {"namespaceSelector": {

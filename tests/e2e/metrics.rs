@@ -32,7 +32,8 @@ async fn metrics_tell_what_happened() {
     world.ready("fine").await;
     let first = Scrape::of(at);
     assert_eq!(first.value("workspace_operator_leader"), 1.0);
-    let ready = "workspace_operator_workspaces{state=\"Ready\",stalled=\"false\",registry=\"ghcr.io\"}";
+    let ready =
+        "workspace_operator_workspaces{state=\"Ready\",stalled=\"false\",registry=\"ghcr.io\"}";
     until("it is counted", || Scrape::of(at).value(ready) == 1.0).await;
     let created = "workspace_rollouts_total{step=\"create\",reason=\"NoPod\",result=\"done\"}";
     assert_eq!(first.value(created), 1.0);

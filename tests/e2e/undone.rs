@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use cluster::mutating_admission;
+
 use crate::fixture::{World, condition, image, text};
 
 /// A policy that keeps every claim of this namespace at 1Gi.
 fn keeps_claims_small(namespace: &str) -> String {
+    let api_version = mutating_admission().expect("a version is pinned");
     format!(
-        "apiVersion: admissionregistration.k8s.io/v1\n\
+        "apiVersion: {api_version}\n\
          kind: MutatingAdmissionPolicy\n\
          metadata: {{name: small-{namespace}}}\n\
          spec:\n\
@@ -24,7 +27,7 @@ fn keeps_claims_small(namespace: &str) -> String {
          \x20       Object{{spec: Object.spec{{resources: \
          Object.spec.resources{{requests: {{'storage': '1Gi'}}}}}}}}\n\
          ---\n\
-         apiVersion: admissionregistration.k8s.io/v1\n\
+         apiVersion: {api_version}\n\
          kind: MutatingAdmissionPolicyBinding\n\
          metadata: {{name: small-{namespace}}}\n\
          spec:\n\

@@ -262,12 +262,15 @@ async fn an_operator_that_is_throttled_gives_way_and_gets_there() {
         .await;
     let ever = bed.settled(COUNT).await;
     assert_eq!(ever.len(), COUNT, "each Pod once");
-    let (throttled, writes) = (throttled(&bed), bed.proxy.writes().len());
+    // How often the overview in the record is written depends on the time.
+    let writes = bed.proxy.writes().into_iter();
+    let writes = writes.filter(|it| !it.ask.path.contains("/configmaps"));
+    let (throttled, writes) = (throttled(&bed), writes.count());
     println!(
         "{throttled} of {} requests answered by 429",
         bed.proxy.requests().len()
     );
-    assert!(writes <= 2 * COUNT + 2 + throttled);
+    assert!(writes <= 2 * COUNT + 1 + throttled);
     // It gives way: most of what is refused is refused at once, in the beginning.
     assert!(throttled < 2 * COUNT, "{throttled} requests in vain");
     let name = format!("throttled-{namespace}");

@@ -190,6 +190,24 @@ pub fn kubernetes_version() -> Result<String> {
         .context("no version of k8s.io/kubernetes in binaries/kubernetes/go.mod")
 }
 
+/// The API version of MutatingAdmissionPolicies: they are stable from Kubernetes 1.36 on. Before, they
+/// are a feature that [`crate::Cluster`] enables.
+///
+/// # Errors
+/// When the pinning go.mod cannot be read.
+pub fn mutating_admission() -> Result<&'static str> {
+    let version = kubernetes_version()?;
+    let minor = version
+        .split('.')
+        .nth(1)
+        .and_then(|it| it.parse::<u32>().ok());
+    let is_stable = minor.is_none_or(|it| it >= 36);
+    Ok(if is_stable { STABLE } else { BETA })
+}
+
+const STABLE: &str = "admissionregistration.k8s.io/v1";
+const BETA: &str = "admissionregistration.k8s.io/v1beta1";
+
 fn is_current(program: &Program, path: &Path) -> Result<bool> {
     let stamp = fs::read_to_string(stamp_path(path)).unwrap_or_default();
     Ok(path.is_file() && stamp == fingerprint(program)?)

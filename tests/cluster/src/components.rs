@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, mutating_admission};
 use crate::watchdog::Watchdog;
 
 const KWOK_CONFIG: &str = "\
@@ -124,6 +124,11 @@ impl Launcher<'_> {
                 file("service-accounts.key")
             ),
         ];
+        let mutating = mutating_admission()?;
+        if mutating.ends_with("beta1") {
+            args.push("--feature-gates=MutatingAdmissionPolicy=true".to_owned());
+            args.push(format!("--runtime-config={mutating}=true"));
+        }
         if audit {
             fs::write(
                 self.folder.join("audit-policy.yaml"),

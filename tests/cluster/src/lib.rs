@@ -33,7 +33,7 @@ mod stages;
 mod watchdog;
 
 pub use audit::{Audit, Event, Events, Mark};
-pub use binaries::{Binaries, ensure, tool};
+pub use binaries::{Binaries, ensure, mutating_admission, tool};
 pub use cluster::{Cluster, Options, client_for};
 pub use kubectl::{Kubectl, Output};
 pub use process::{Process, Signal};
