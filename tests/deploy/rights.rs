@@ -364,7 +364,7 @@ async fn bed() -> (Bed, Vec<Process>) {
     let mut operators = Vec::new();
     for variant in &variants {
         let down = variant.prefix("down");
-        let turned = cluster.registry(&down, State::Unauthorized).await;
+        let turned = cluster.registry(&down, State::Unavailable).await;
         turned.expect("the registry is turned");
         let kubeconfig = cluster
             .service_account_kubeconfig(&variant.system(), "workspace-operator")
