@@ -30,6 +30,11 @@ impl World {
         writes.map(words).collect()
     }
 
+    /// How many requests since the start or the last `forget` were no writes.
+    pub fn reads(&self) -> usize {
+        self.requests().filter(|it| !it.is_write()).len()
+    }
+
     /// When the overview of all Workspaces was written since the start or the last `forget`.
     pub fn overviews(&self) -> Vec<Timestamp> {
         let requests = self.requests();
