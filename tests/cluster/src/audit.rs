@@ -1,8 +1,8 @@
 //! What was asked of the API server, by whom: its audit log.
 //!
 //! The server writes a request's line before its answer is complete, so whoever has an
-//! answer finds the request in the log. Health checks, events and the control plane's own
-//! leases are left out.
+//! answer finds the request in the log. Health checks, and the control plane's own Events and
+//! leases, are left out.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};

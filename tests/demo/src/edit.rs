@@ -8,6 +8,9 @@ use jiff::Timestamp;
 
 use crate::world::{OPERATOR, SYSTEM};
 
+/// The field manager under which the operator writes the overview.
+const OVERVIEW: &str = "workspace-operator-status";
+
 /// A write of the operator.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -39,10 +42,12 @@ impl fmt::Display for Write {
     }
 }
 
-/// The operator's writes among the requests in the order they came, dry runs left out.
+/// The operator's writes among the requests in the order they came. Dry runs are left out, and what
+/// is only told: the Events, and the overview, which comes when a second has passed.
 pub fn writes(events: Events) -> Vec<Write> {
     let events = events.by_service_account(SYSTEM, OPERATOR).writes();
-    let done = events.into_iter().filter(|it| !it.dry_run);
+    let told = |it: &Event| it.resource == "events" || it.is_by(OVERVIEW);
+    let done = events.into_iter().filter(|it| !it.dry_run && !told(it));
     let mut writes: Vec<Write> = done.map(write).collect();
     // The log is in the order of the answers.
     writes.sort_by_key(|it| it.at);
