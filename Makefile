@@ -28,7 +28,7 @@ build: ## Build the operator, the demo and the tools
 test: model ## Pass every test: those of the workspace, and the model check within its whole bounds
 	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
-matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, an hour each; MATRIX='1.35'
+matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, half an hour each once these are built; MATRIX='1.35'
 	@for minor in $(MATRIX); do \
 		echo "Kubernetes $$minor"; \
 		KUBERNETES=$$minor cargo test -p workspace-operator --no-fail-fast --test e2e --test faults \

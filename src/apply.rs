@@ -140,11 +140,7 @@ pub async fn write_fleet(
     let fleets = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
     let written = if exists {
         let patch = Patch::Merge(json!({"data": changes}));
-        let params = PatchParams {
-            field_manager: Some(manager.into()),
-            ..PatchParams::default()
-        };
-        within(fleets.patch(name, &params, &patch)).await
+        within(fleets.patch(name, &written_by(manager), &patch)).await
     } else {
         let data = changes
             .into_iter()
@@ -195,9 +191,9 @@ fn pause(status: &Status) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
-fn manager() -> PatchParams {
+fn written_by(manager: &str) -> PatchParams {
     PatchParams {
-        field_manager: Some(names::MANAGER.into()),
+        field_manager: Some(manager.into()),
         ..PatchParams::default()
     }
 }
@@ -232,9 +228,10 @@ async fn send_patch<K: Resource<DynamicType = ()>>(
     patch: &Patch<Value>,
 ) -> Result<Written, Error> {
     let request = Request::new(K::url_path(&(), Some(&key.namespace)));
+    let params = written_by(names::MANAGER);
     let request = match part {
-        Some(part) => request.patch_subresource(part, name, &manager(), patch),
-        None => request.patch(name, &manager(), patch),
+        Some(part) => request.patch_subresource(part, name, &params, patch),
+        None => request.patch(name, &params, patch),
     };
     within(client.request(request.map_err(Error::BuildRequest)?)).await
 }

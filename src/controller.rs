@@ -24,6 +24,7 @@ use tracing::warn;
 
 use self::answers::Done;
 use self::notices::Heal;
+use self::records::Records;
 use self::rest::Rest;
 use crate::apply;
 use crate::events::Events;
@@ -114,9 +115,7 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         rest: Rest::new(at_rest),
         heal: Heal::default(),
         telling: FuturesUnordered::new(),
-        overview_is_due: false,
-        record_is_under_way: false,
-        record_waits_until: None,
+        records: Records::default(),
         options,
     };
     // Where nothing is served, nobody asks.
@@ -136,11 +135,7 @@ struct Controller {
     metrics: Metrics,
     traffic: Traffic,
     rest: Rest,
-    /// Whether the moment at which the next overview is due is in the queue.
-    overview_is_due: bool,
-    record_is_under_way: bool,
-    /// After a write of the record that failed.
-    record_waits_until: Option<Instant>,
+    records: Records,
     events: Events,
     heal: Heal,
     /// The Events that are being published.
@@ -324,9 +319,7 @@ impl Controller {
         self.telling.clear();
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
-        self.overview_is_due = false;
-        self.record_is_under_way = false;
-        self.record_waits_until = None;
+        self.records = Records::default();
         self.heal = Heal::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();

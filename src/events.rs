@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::apply::Outcome;
-use crate::fleet::{Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY, InForce};
+use crate::fleet::{self, Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY, InForce};
 use crate::names;
 use crate::overview::{Overview, PullFailure};
 use crate::plan::{Rollout, Step};
@@ -267,9 +267,7 @@ fn taken(settings: &Settings, stored: &BTreeMap<String, String>) -> String {
             format!("taken; new rollouts pull from {next}, and no longer from {before}")
         }
     };
-    let before = stored.get(FLEET_LAST_GOOD);
-    let before = before.and_then(|it| serde_json::from_str::<BTreeMap<String, String>>(it).ok());
-    if let Some(before) = before {
+    if let Some(before) = fleet::on_record(stored) {
         let next = settings.to_data();
         let keys: BTreeSet<_> = before.keys().chain(next.keys()).collect();
         let differs = |it: &&String| *it != REGISTRY_KEY && before.get(*it) != next.get(*it);

@@ -190,12 +190,19 @@ fn encode(settings: &Settings) -> String {
     serde_json::to_string(&settings.to_data()).expect("a map of strings is always JSON")
 }
 
+/// The flat keys that were recorded as the last good settings, whether or not they still are
+/// settings.
+#[must_use]
+pub fn on_record(stored: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    serde_json::from_str(get(stored, FLEET_LAST_GOOD)).ok()
+}
+
 fn decode(stored: &BTreeMap<String, String>) -> Result<Option<Settings>, String> {
     let text = get(stored, FLEET_LAST_GOOD);
     if text.is_empty() {
         return Ok(None);
     }
-    let Ok(data) = serde_json::from_str::<BTreeMap<String, String>>(text) else {
+    let Some(data) = on_record(stored) else {
         return Err("not a JSON object of strings.".to_owned());
     };
     // Without it the default would pass for what was once in force.

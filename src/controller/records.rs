@@ -22,6 +22,16 @@ const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 /// The data of the record after a write, and their place in the watch.
 pub(super) type Written = Result<(BTreeMap<String, String>, u64), Unrecorded>;
 
+/// What is known of the writes of the record.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Whether the moment at which the next overview is due is in the queue.
+    overview_is_due: bool,
+    is_under_way: bool,
+    /// After a write that failed.
+    wait_until: Option<Instant>,
+}
+
 impl Controller {
     pub(super) fn fleet_pass(&mut self) {
         if self.record_waits(&Item::Fleet) {
@@ -43,15 +53,15 @@ impl Controller {
 
     /// Something changed that the overview may tell of.
     pub(super) fn overview_may_change(&mut self) {
-        if self.leader.leads() && !self.overview_is_due {
-            self.overview_is_due = true;
+        if self.leader.leads() && !self.records.overview_is_due {
+            self.records.overview_is_due = true;
             let due = Instant::now() + OVERVIEW_EVERY;
             self.queue.wake(Item::Overview, Some(due));
         }
     }
 
     pub(super) fn overview_pass(&mut self) {
-        self.overview_is_due = false;
+        self.records.overview_is_due = false;
         if self.record_waits(&Item::Overview) {
             return;
         }
@@ -80,12 +90,12 @@ impl Controller {
     /// Both write one object, so one goes after the other: a pause that the API server asks for holds
     /// for both, and what cannot be recorded at all is not tried a second time for the overview.
     fn record_waits(&mut self, item: &Item) -> bool {
-        if self.record_is_under_way {
+        if self.records.is_under_way {
             // Its answer brings both back.
             self.queue.done(item);
             return true;
         }
-        let until = self.record_waits_until;
+        let until = self.records.wait_until;
         let waits = until.is_some_and(|until| Instant::now() < until);
         if waits {
             self.queue.wake(item.clone(), until);
@@ -108,7 +118,7 @@ impl Controller {
             Item::Overview => names::STATUS_MANAGER,
             _ => names::MANAGER,
         };
-        self.record_is_under_way = true;
+        self.records.is_under_way = true;
         let request = async move {
             let (namespace, name) = (&scope.settings_namespace, &scope.fleet_name);
             let written = apply::write_fleet(&client, namespace, name, changes, exists, manager);
@@ -124,7 +134,7 @@ impl Controller {
         written: Written,
         took: Duration,
     ) {
-        self.record_is_under_way = false;
+        self.records.is_under_way = false;
         self.metrics.answered("patch_fleet", took);
         match written {
             Ok((data, place)) => {
@@ -138,7 +148,7 @@ impl Controller {
                 let now = Instant::now();
                 let pause = self.retry(item, retry_after, now);
                 if retry_after.is_some() || *item == Item::Fleet {
-                    self.record_waits_until = Some(now + pause);
+                    self.records.wait_until = Some(now + pause);
                 }
                 warn!(retry_in = ?pause, "{error}");
             }

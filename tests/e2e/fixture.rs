@@ -348,6 +348,11 @@ impl Drop for World {
     }
 }
 
+/// The registry of a prefix.
+pub fn host(prefix: &str) -> &str {
+    prefix.split('/').next().unwrap_or_default()
+}
+
 /// The namespace, and in it the shipped roles for its operator.
 fn grants(namespace: &str) -> String {
     let own = RBAC

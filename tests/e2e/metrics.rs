@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::State;
 use workspace_operator::metrics::{DOCUMENTED, Kind};
 
-use crate::fixture::{PATIENCE, World};
+use crate::fixture::{PATIENCE, World, host};
 use crate::scrape::{SERVING, Scrape, address, get};
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
@@ -24,7 +24,6 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 async fn metrics_tell_what_happened() {
     let mut world = World::without_operator().await;
     let (down, mirror) = (world.prefix("down"), world.prefix("mirror"));
-    let host = |prefix: &str| prefix.split('/').next().unwrap_or_default().to_owned();
     world.turn(&down, State::Unauthorized).await;
     world.start_with(&SERVING, &[]);
     let at = address(&world.logged("serving metrics").await);

@@ -8,7 +8,7 @@ use cluster::State;
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::fixture::{World, condition, image, text, uid};
+use crate::fixture::{World, condition, host, image, text, uid};
 
 const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 const FLEET_WRITE: &str = "patch configmaps workspace-fleet 200";
@@ -27,7 +27,7 @@ async fn a_refused_pull_is_told_after_3_seconds_and_once() {
     let after = told.duration_since(world.shown_at("alice", "ErrImagePull"));
     assert!(after >= SignedDuration::from_secs(3), "{after:?}");
     assert!(after <= SignedDuration::from_secs(6), "{after:?}");
-    let host = a.split('/').next().unwrap_or_default();
+    let host = host(&a);
     let message = format!(
         "{a}/workspace-template-hermes:latest cannot be pulled: {host} answered 401 Unauthorized"
     );
@@ -79,7 +79,7 @@ async fn each_answer_of_a_registry_is_told_in_its_own_words() {
     world.registry(&a);
     world.in_force(&a).await;
     world.workspace("alice", "{}");
-    let host = a.split('/').next().unwrap_or_default();
+    let host = host(&a);
     for (state, words) in answers {
         world.turn(&a, state).await;
         let words = format!("cannot be pulled: {host} {words}");
@@ -174,7 +174,7 @@ async fn a_change_of_mind_while_stuck_ends_where_the_settings_end() {
     world
         .until("pod", "alice", |it| image(it).starts_with(&a))
         .await;
-    let host = a.split('/').next().unwrap_or_default();
+    let host = host(&a);
     let words = format!("{host} answered 401 Unauthorized");
     world
         .until("workspace", "alice", |it| {

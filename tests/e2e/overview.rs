@@ -7,7 +7,7 @@ use cluster::State;
 use serde_json::json;
 use workspace_operator::overview::Overview;
 
-use crate::fixture::{PATIENCE, World};
+use crate::fixture::{PATIENCE, World, host};
 
 impl World {
     /// The overview, once it says so.
@@ -22,10 +22,6 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-}
-
-fn host(prefix: &str) -> String {
-    prefix.split('/').next().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -43,7 +39,7 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
         .overview(|it| it.ready == 3 && it.suspended == 1)
         .await;
     assert_eq!(calm.workspaces, 4);
-    assert_eq!(calm.running, BTreeMap::from([(host(&a), 3)]));
+    assert_eq!(calm.running, BTreeMap::from([(host(&a).to_owned(), 3)]));
     assert_eq!((&*calm.pull_failures, calm.at_risk), (&[][..], None));
 
     world.turn(&a, State::Unauthorized).await;
@@ -81,7 +77,7 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
     world.registry(&b);
     let over = world.overview(|it| it.ready == 3).await;
     assert_eq!((&*over.pull_failures, over.at_risk), (&[][..], None));
-    let running = [(host(&a), 1), (host(&b), 2)];
+    let running = [(host(&a), 1), (host(&b), 2)].map(|(host, it)| (host.to_owned(), it));
     assert_eq!(over.running, BTreeMap::from(running));
 }
 

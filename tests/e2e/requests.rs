@@ -23,11 +23,10 @@ impl World {
     /// `verb resource/subresource name code`. The overviews are left out as well: how many there
     /// are depends on the clock; and the Events, which have tests of their own.
     pub fn writes(&self) -> Vec<String> {
-        let requests = self.requests();
-        let writes = requests.iter().filter(|it| it.is_write() && !it.dry_run);
-        let writes =
-            writes.filter(|it| !it.is_by(names::STATUS_MANAGER) && it.resource != "events");
-        writes.map(words).collect()
+        let writes = self.requests().writes().filter(|it| {
+            !it.dry_run && !it.is_by(names::STATUS_MANAGER) && it.resource != "events"
+        });
+        writes.iter().map(words).collect()
     }
 
     /// How many requests since the start or the last `forget` were no writes.
@@ -37,20 +36,15 @@ impl World {
 
     /// When the overview of all Workspaces was written since the start or the last `forget`.
     pub fn overviews(&self) -> Vec<Timestamp> {
-        let requests = self.requests();
-        let written = requests
-            .iter()
-            .filter(|it| it.is_write() && it.is_by(names::STATUS_MANAGER));
-        written.map(|it| it.timestamp).collect()
+        let written = self.requests().writes();
+        let written = written.filter(|it| it.is_by(names::STATUS_MANAGER));
+        written.iter().map(|it| it.timestamp).collect()
     }
 
     /// The writes of Events since the start or the last `forget`.
     fn events_written(&self) -> Vec<String> {
-        let requests = self.requests();
-        let told = requests
-            .iter()
-            .filter(|it| it.is_write() && it.resource == "events");
-        told.map(words).collect()
+        let told = self.requests().writes().of("events");
+        told.iter().map(words).collect()
     }
 
     /// Waits until the overview tells of the last change, as it does within a second.
