@@ -329,7 +329,7 @@ impl Controller {
     fn pass(&mut self, key: &Key, item: &Item) {
         let now = Instant::now();
         if let Some(until) = self.index.behind_until(key, now) {
-            self.queue.wake(item.clone(), Some(until));
+            self.queue.put_off(item.clone(), until);
             self.queue.done(item);
             return;
         }

@@ -22,7 +22,8 @@ pub struct Queue<T> {
     /// What is being worked on, from which lane, and whether it is to be worked on again.
     working: HashMap<T, (Lane, Option<Lane>)>,
     timers: BTreeSet<(Instant, T)>,
-    due: HashMap<T, Instant>,
+    /// When the timer of an item ends, and in which lane it comes back.
+    due: HashMap<T, (Instant, Lane)>,
     /// How often an item failed in a row.
     failures: HashMap<T, u32>,
     /// Until when the server asked not to be asked about an item again.
@@ -69,7 +70,18 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         self.put(item, Lane::Urgent);
     }
 
-    fn put(&mut self, item: T, lane: Lane) {
+    /// Adds an item that is being worked on once more, as urgently as it was taken: a step of
+    /// several is done.
+    pub fn add_as_taken(&mut self, item: T) {
+        let lane = self.taken_from(&item);
+        self.put(item, lane);
+    }
+
+    fn put(&mut self, item: T, mut lane: Lane) {
+        if let Some((_, put_off)) = self.due.get_mut(&item) {
+            lane = lane.max(*put_off);
+            *put_off = lane;
+        }
         if self.held.contains_key(&item) {
             return;
         }
@@ -90,12 +102,26 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
 
     /// Sets the moment at which an item is added, in place of the one that was set before.
     pub fn wake(&mut self, item: T, at: Option<Instant>) {
-        let at = self.held.get(&item).copied().max(at);
-        if let Some(earlier) = self.due.remove(&item) {
+        self.set_timer(item, at, Lane::Usual);
+    }
+
+    /// As [`Queue::wake`], for an item that is being worked on and could not be finished: somebody
+    /// who waits for it does not wait behind the bulk because of that.
+    pub fn put_off(&mut self, item: T, at: Instant) {
+        let lane = self.taken_from(&item);
+        self.set_timer(item, Some(at), lane);
+    }
+
+    fn set_timer(&mut self, item: T, at: Option<Instant>, mut lane: Lane) {
+        let held = self.held.get(&item).copied();
+        if let Some((earlier, was)) = self.due.remove(&item) {
             self.timers.remove(&(earlier, item.clone()));
+            if held.is_some() {
+                lane = lane.max(was);
+            }
         }
-        if let Some(at) = at {
-            self.due.insert(item.clone(), at);
+        if let Some(at) = held.max(at) {
+            self.due.insert(item.clone(), (at, lane));
             self.timers.insert((at, item));
         }
     }
@@ -106,9 +132,9 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
             && *at <= now
             && let Some((_, item)) = self.timers.pop_first()
         {
-            self.due.remove(&item);
+            let lane = self.due.remove(&item).map_or(Lane::Usual, |it| it.1);
             self.held.remove(&item);
-            self.add(item);
+            self.put(item, lane);
         }
         let item = self.pop()?;
         let lane = self.queued.remove(&item).map_or(Lane::Usual, |it| it.0);
@@ -151,8 +177,11 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
     /// Whether somebody waits for an item that is being worked on.
     #[must_use]
     pub fn is_urgent(&self, item: &T) -> bool {
-        let working = self.working.get(item);
-        working.is_some_and(|(lane, _)| *lane == Lane::Urgent)
+        self.taken_from(item) == Lane::Urgent
+    }
+
+    fn taken_from(&self, item: &T) -> Lane {
+        self.working.get(item).map_or(Lane::Usual, |it| it.0)
     }
 
     /// The work on an item is over.
@@ -177,7 +206,7 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         *failures = failures.saturating_add(1);
         let pause = asked.map_or(pause, |asked| asked.max(pause));
         self.held.remove(item);
-        self.wake(item.clone(), Some(now + pause));
+        self.put_off(item.clone(), now + pause);
         if asked.is_some() {
             self.held.insert(item.clone(), now + pause);
         }
@@ -336,6 +365,66 @@ mod tests {
         assert!(queue.is_urgent(&1));
         queue.done(&1);
         assert!(!queue.is_urgent(&1));
+    }
+
+    /// Takes an item that somebody waits for, with another one behind it in the usual lane.
+    fn urgent_and_usual(now: Instant) -> Queue<u32> {
+        let mut queue = Queue::default();
+        queue.add_urgent(1);
+        assert_eq!(queue.take(now), Some(1));
+        queue.add(2);
+        queue
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_urgent_after_a_failure_as_well() {
+        let now = Instant::now();
+        let mut queue = urgent_and_usual(now);
+        let pause = queue.retry(&1, None, now);
+        queue.done(&1);
+        assert_eq!(queue.take(now + pause), Some(1));
+        queue.wake(1, Some(now + pause));
+        queue.done(&1);
+        assert_eq!(
+            queue.take(now + pause),
+            Some(2),
+            "a look in time is not urgent"
+        );
+    }
+
+    #[test]
+    fn what_ends_a_pause_before_its_time_leaves_the_item_as_urgent_as_it_was() {
+        let now = Instant::now();
+        let mut queue = urgent_and_usual(now);
+        queue.put_off(1, now + FIRST_RETRY);
+        queue.done(&1);
+        queue.add(1);
+        assert_eq!(queue.take(now), Some(1));
+    }
+
+    #[test]
+    fn what_becomes_urgent_in_a_pause_that_was_asked_for_is_urgent_after_it() {
+        let now = Instant::now();
+        let asked = Duration::from_secs(9);
+        let mut queue = Queue::default();
+        queue.add(1);
+        assert_eq!(queue.take(now), Some(1));
+        queue.retry(&1, Some(asked), now);
+        queue.done(&1);
+        queue.add_urgent(1);
+        queue.wake(1, Some(now));
+        queue.add(2);
+        assert_eq!(queue.take(now + asked), Some(1));
+        assert_eq!(queue.take(now + asked), Some(2));
+    }
+
+    #[test]
+    fn the_next_step_of_what_somebody_waits_for_is_urgent_too() {
+        let now = Instant::now();
+        let mut queue = urgent_and_usual(now);
+        queue.add_as_taken(1);
+        queue.done(&1);
+        assert_eq!(queue.take(now), Some(1));
     }
 
     #[test]

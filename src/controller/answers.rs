@@ -73,7 +73,12 @@ impl Controller {
                 self.follow_rollout(key, step, now);
                 self.remember(key, step, Answer::Done);
                 self.index.expect(key, awaited, now);
-                self.queue.add(item.clone());
+                if let Step::CreateClaim { .. } | Step::PatchClaim { .. } = step {
+                    // The Pod is still to come.
+                    self.queue.add_as_taken(item.clone());
+                } else {
+                    self.queue.add(item.clone());
+                }
             }
             Outcome::Accepted => {
                 self.remember(key, step, Answer::Done);
