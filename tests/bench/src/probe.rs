@@ -22,7 +22,11 @@ use crate::report::Report;
 use crate::samples::Samples;
 use crate::wire;
 
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between one new Workspace and the next. They must not be the load themselves: at 20 a second, as
+/// many new ones as others would come in a start of 10,000, and slow it down without end.
+const WHILE_STARTING: Duration = Duration::from_millis(500);
+/// A heal is over in seconds.
+const WHILE_HEALING: Duration = Duration::from_millis(100);
 const ENOUGH: usize = 100;
 const RUNS_AT_MOST: usize = 5;
 
@@ -53,7 +57,7 @@ pub async fn starting(plan: &Plan, report: &mut Report) -> Result<()> {
         let operator = bed.operator(plan)?;
         let first = |sight: &Sight| sight.all_created(1);
         bed.eye.until("a first Pod", PATIENCE, first).await?;
-        probe(&bed, count, &mut waits).await?;
+        probe(&bed, count, WHILE_STARTING, &mut waits).await?;
         stop(operator).await?;
     }
     tell(
@@ -75,7 +79,7 @@ pub async fn healing(plan: &Plan, report: &mut Report) -> Result<()> {
         let (bed, operator) = stuck(plan).await?;
         plan.quiet().await?;
         bed.edit(UP).await?;
-        probe(&bed, count, &mut waits).await?;
+        probe(&bed, count, WHILE_HEALING, &mut waits).await?;
         stop(operator).await?;
     }
     tell(
@@ -110,7 +114,7 @@ struct Sent {
 }
 
 /// Until all others are Ready.
-async fn probe(bed: &Bed, count: usize, waits: &mut Waits) -> Result<()> {
+async fn probe(bed: &Bed, count: usize, pause: Duration, waits: &mut Waits) -> Result<()> {
     let mut pod: Value = serde_json::from_str(&PodTemplate::new(UP)?.fill(PROBES, "", ""))?;
     if let Some(meta) = pod["metadata"].as_object_mut() {
         // Its Workspace does not exist, so the garbage collector would take it away.
@@ -119,7 +123,7 @@ async fn probe(bed: &Bed, count: usize, waits: &mut Waits) -> Result<()> {
     let bare = cluster::client_for(&bed.kubeconfig).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let (mut workspaces, mut pods) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let mut tick = tokio::time::interval(PAUSE);
+    let mut tick = tokio::time::interval(pause);
     let mut number = 0;
     let others = |sight: &Sight| {
         let is_other = |it: &(&String, &crate::eye::Workspace)| !it.0.starts_with(PROBES);
