@@ -14,7 +14,7 @@ AUDITABLE_VERSION := 0.7.7
 AUDITABLE2CDX_VERSION := 0.1.0
 AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 
-# The minor versions of Kubernetes that `make matrix` tries besides the newest pinned one.
+# The minor versions of Kubernetes that `make matrix` tries; `make test` has the newest pinned one.
 MATRIX ?= 1.34 1.35 1.36
 
 .PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
@@ -29,11 +29,7 @@ test: model ## Pass every test: those of the workspace, and the model check with
 	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, half an hour each once these are built; MATRIX='1.35'
-	@for minor in $(MATRIX); do \
-		echo "Kubernetes $$minor"; \
-		KUBERNETES=$$minor cargo test -p workspace-operator --no-fail-fast --test e2e --test faults \
-			--test leader --test deploy --test crd -- --test-threads=$(TEST_THREADS) || exit 1; \
-	done
+	TEST_THREADS=$(TEST_THREADS) tests/matrix.sh $(MATRIX)
 
 model: ## Check every interleaving within bounds against the invariants
 	cargo test --profile fast -p model -- --nocapture
