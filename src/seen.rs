@@ -317,8 +317,11 @@ pub struct Memory {
     pub claim_refusal: Option<Box<Refusal<String>>>,
     /// The Pod that the API server refused to delete, by its UID.
     pub delete_refusal: Option<Box<Refusal<String>>>,
-    /// What a Pod was last healed to. Whoever undoes that is not answered at once again and again.
+    /// What a Pod was last healed to, or replaced for. Whoever undoes that is not answered at once
+    /// again and again.
     pub healed: Option<Box<Refusal<Ask>>>,
+    /// The Pod that is to be created replaces one that did not fit the settings.
+    pub replaces: bool,
     /// The words of a status that the API server took and did not store.
     pub ignored: Option<String>,
     /// The trial that the API server accepted.

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Step, status};
-use crate::seen::{Memory, Refusal};
+use super::{Rollout, Step, status};
+use crate::seen::{Ask, Memory, Refusal};
 
 /// What the API server answered to a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,10 @@ fn ignored(memory: &mut Memory, step: &Step, now: Timestamp) {
 
 fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
     match step {
-        Step::CreatePod { .. } => {
+        Step::CreatePod { ask, .. } => {
+            if std::mem::take(&mut memory.replaces) {
+                healed(memory, ask, now);
+            }
             memory.failures = 0;
             memory.pod_refusal = None;
             memory.accepted = None;
@@ -49,19 +52,24 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
             memory.pod_refusal = None;
             memory.accepted = Some(Box::new(ask.clone()));
         }
-        Step::DeletePod { failures, .. } => {
+        Step::DeletePod { failures, why, .. } => {
+            memory.replaces = *why == Rollout::SettingsChanged;
             memory.failures = *failures;
             memory.delete_refusal = None;
         }
         Step::SetImage { ask, .. } => {
-            let earlier = memory.healed.as_deref();
-            let healed = Refusal::after(earlier, ask.clone(), String::new(), now);
-            memory.healed = Some(healed.into());
+            healed(memory, ask, now);
             memory.pod_refusal = None;
         }
         Step::CreateClaim { .. } | Step::PatchClaim { .. } => memory.claim_refusal = None,
         Step::PatchStatus { .. } => memory.ignored = None,
     }
+}
+
+fn healed(memory: &mut Memory, ask: &Ask, now: Timestamp) {
+    let earlier = memory.healed.as_deref();
+    let healed = Refusal::after(earlier, ask.clone(), String::new(), now);
+    memory.healed = Some(healed.into());
 }
 
 fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {

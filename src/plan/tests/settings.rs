@@ -297,3 +297,37 @@ fn whoever_undoes_a_healing_is_not_answered_at_once_again_and_again() {
     let healed = world.took().iter().filter(|it| **it == "SetImage").count();
     assert!((2..12).contains(&healed), "paced: {healed} in ten minutes");
 }
+
+/// Found by review: two operators whose scopes overlap, with a platform of their own each, deleted
+/// and created a Pod without a node forty times a second.
+#[test]
+fn whoever_replaces_a_pod_for_other_settings_is_not_answered_at_once_again_and_again() {
+    let mut world = World::stuck(&json!({}));
+    let ours = settings(&[
+        ("MOLECULE_IMAGE_REGISTRY", A),
+        ("PLATFORM_URL", "https://ours.example.com"),
+    ]);
+    world.settings = ours;
+    for _ in 0..600 {
+        world.pass_time(1);
+        let pod = world.pod.as_mut().expect("a Pod");
+        pod["metadata"]["annotations"]["molecule.ai/settings"] = json!("theirs");
+        world.pull_fails("401 Unauthorized");
+    }
+    let replaced = world.took().iter().filter(|it| **it == "DeletePod").count();
+    assert!(
+        (2..12).contains(&replaced),
+        "paced: {replaced} in ten minutes"
+    );
+    world.settings = settings(&[
+        ("MOLECULE_IMAGE_REGISTRY", A),
+        ("PLATFORM_URL", "https://edited.example.com"),
+    ]);
+    world.steps.clear();
+    world.settle();
+    assert_eq!(
+        world.took()[..2],
+        ["DeletePod", "CreatePod"],
+        "an edit is no such thing"
+    );
+}
