@@ -1,6 +1,9 @@
 //! What the API server sends, decoded into what is seen. Only the fields in use are read: a watch
 //! of many Pods costs what is decoded and kept.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -113,7 +116,7 @@ struct PodCondition {
     reason: Option<String>,
     #[serde(default)]
     message: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     last_transition_time: Option<Time>,
 }
 
@@ -149,7 +152,9 @@ struct Waiting {
 struct Terminated {
     exit_code: i32,
     reason: String,
+    #[serde(deserialize_with = "time")]
     started_at: Option<Time>,
+    #[serde(deserialize_with = "time")]
     finished_at: Option<Time>,
 }
 
@@ -179,6 +184,13 @@ struct ServiceSpec {
     selector: BTreeMap<String, String>,
 }
 
+/// A time. The API server stores some that are later than any that is known here: those are the end
+/// of time, for one such object must not end the list and the watch of the others.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(|it| Time(it.parse().unwrap_or(Timestamp::MAX))))
+}
+
 /// Metadata without `managedFields`, which is most of its size.
 fn lean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize, Default)]
@@ -189,7 +201,9 @@ fn lean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Err
         uid: Option<String>,
         resource_version: Option<String>,
         generation: Option<i64>,
+        #[serde(deserialize_with = "time")]
         creation_timestamp: Option<Time>,
+        #[serde(deserialize_with = "time")]
         deletion_timestamp: Option<Time>,
         labels: Option<BTreeMap<String, String>>,
         annotations: Option<BTreeMap<String, String>>,

@@ -124,9 +124,10 @@ fn sentence(what: &str, code: u16) -> String {
              is not installed: kubectl apply -f crds/workspace.yaml"
             .into(),
         403 => format!(
-            "the operator may not watch {what}: grant its ServiceAccount get, list and watch \
+            "the operator may not watch {what}: grant its ServiceAccount list and watch \
              (deploy/base/rbac.yaml)"
         ),
+        0 => format!("{what} cannot be watched: what the API server sends does not decode"),
         code => format!("{what} cannot be watched: the API server answers {code}"),
     }
 }

@@ -1,0 +1,62 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// What the API server stores as a time and `Timestamp` cannot hold.
+const BEYOND: &str = "9999-12-31T23:59:59Z";
+
+fn pod(changed: &str, finished: &str, created: &str, deleting: &Value) -> seen::Pod {
+    let pod = json!({
+        "metadata": {
+            "name": "w", "namespace": "ns", "uid": "u", "resourceVersion": "1",
+            "creationTimestamp": created, "deletionTimestamp": deleting,
+        },
+        "spec": {"containers": [{"name": "agent", "image": "i"}]},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": changed}],
+            "containerStatuses": [{
+                "name": "agent",
+                "state": {"terminated": {"exitCode": 1, "startedAt": finished, "finishedAt": finished}},
+            }],
+        },
+    });
+    serde_json::from_value::<Pod>(pod)
+        .expect("it decodes")
+        .seen()
+}
+
+#[test]
+fn a_time_that_is_known() {
+    let time = "2026-01-02T03:04:05Z";
+    let known = time.parse().expect("a time");
+    let pod = pod(time, time, time, &json!(time));
+    assert_eq!(pod.created, known);
+    assert_eq!(
+        (pod.ready_changed, pod.deleting),
+        (Some(known), Some(known))
+    );
+    let exit = pod.agent.last_exit.expect("it ended");
+    assert_eq!((exit.started, exit.finished), (Some(known), Some(known)));
+}
+
+/// Found by review: one Pod with such a time in a condition, and a restarted operator did not start.
+#[test]
+fn a_time_that_nobody_can_hold_is_the_end_of_time() {
+    let end = Some(Timestamp::MAX);
+    let pod = pod(BEYOND, BEYOND, BEYOND, &json!(BEYOND));
+    assert_eq!(pod.created, Timestamp::MAX);
+    assert_eq!((pod.ready_changed, pod.deleting), (end, end));
+    let exit = pod.agent.last_exit.expect("it ended");
+    assert_eq!((exit.started, exit.finished), (end, end));
+}
+
+#[test]
+fn no_time_is_none() {
+    let pod = serde_json::from_value::<Pod>(json!({
+        "metadata": {"deletionTimestamp": null},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": null}]},
+    }));
+    let pod = pod.expect("it decodes").seen();
+    assert_eq!((pod.ready_changed, pod.deleting), (None, None));
+}
