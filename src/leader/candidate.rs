@@ -11,7 +11,7 @@ pub(super) const LEASE: Duration = Duration::from_secs(4);
 /// differ by a quarter.
 pub(super) const TERM: Duration = Duration::from_secs(3);
 /// The holder renews this often.
-const RENEWAL: Duration = Duration::from_secs(1);
+pub(super) const RENEWAL: Duration = Duration::from_secs(1);
 /// After a failure, or when there is no Lease, the next attempt comes this long after the last.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -27,17 +27,17 @@ pub(super) struct Record {
     /// For how long its holder asks the others to wait.
     pub(super) lasts: Option<Duration>,
     pub(super) transitions: i32,
-    /// The times in it, as they stand. They are compared for being equal, and never with a clock:
-    /// they are of another machine.
-    pub(super) times: [Option<jiff::Timestamp>; 2],
+    /// When it was acquired and renewed, as it stands there. These are compared for being equal, and
+    /// never with a clock: they are of another machine, and may be anything.
+    pub(super) times: [Option<String>; 2],
 }
 
 impl Record {
     /// Whether its holder did nothing from one to the other. What others do, such as adding an
     /// annotation, must not keep a dead holder alive.
     fn is_unchanged(&self, later: &Self) -> bool {
-        (&self.holder, self.lasts, self.transitions, self.times)
-            == (&later.holder, later.lasts, later.transitions, later.times)
+        (&self.holder, self.lasts, self.transitions, &self.times)
+            == (&later.holder, later.lasts, later.transitions, &later.times)
     }
 }
 
@@ -83,6 +83,14 @@ pub(super) struct Claim {
     pub(super) transitions: Option<i32>,
 }
 
+/// A claim of which nothing was heard. It may have been stored all the same.
+#[derive(Debug)]
+struct Unheard {
+    /// The time that it wrote.
+    time: String,
+    sent: Instant,
+}
+
 /// One that would like to lead.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -92,6 +100,7 @@ pub(super) struct Candidate {
     /// When its holder was first seen to have done what is on record.
     since: Instant,
     term: Term,
+    unheard: Option<Unheard>,
     /// Whether what is known of the Lease may be outdated.
     outdated: bool,
     /// Before this there is no other attempt.
@@ -107,6 +116,7 @@ impl Candidate {
             record: None,
             since: now,
             term: Term::default(),
+            unheard: None,
             outdated: true,
             not_before: now,
             failures: 0,
@@ -163,6 +173,20 @@ impl Candidate {
         if !self.holds() {
             self.term.until = None;
         }
+        if let Some(claim) = self.unheard.take_if(|it| {
+            let record = self.record.as_ref().filter(|it| it.holder == self.identity);
+            record.and_then(|it| it.times[1].as_ref()) == Some(&it.time)
+        }) {
+            self.begin_term(claim.sent, now);
+        }
+    }
+
+    /// A claim that was sent at this moment is known to be stored.
+    fn begin_term(&mut self, sent: Instant, now: Instant) {
+        if self.term.at(now).is_none() {
+            self.term.number += 1;
+        }
+        self.term.until = Some(sent + TERM);
     }
 
     /// What to do next.
@@ -200,12 +224,16 @@ impl Candidate {
         if record.version == claim.version || record.holder != self.identity {
             return self.failed(false, now);
         }
-        if self.term.at(now).is_none() {
-            self.term.number += 1;
-        }
+        self.unheard = None;
+        self.begin_term(sent, now);
         self.take_in(Some(record), now);
-        self.term.until = Some(sent + TERM);
         self.failures = 0;
+    }
+
+    /// Nothing was heard of a claim that was sent at this moment and wrote this time. Should the
+    /// Lease show it later, this process has led since.
+    pub(super) fn not_heard(&mut self, time: String, sent: Instant) {
+        self.unheard = Some(Unheard { time, sent });
     }
 
     /// A read or a claim failed, or nothing is known of what became of it; `refused` if the Lease

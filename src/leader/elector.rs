@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::candidate::{Candidate, Claim, Next, Term};
-use super::lease::{Fault, Lease};
+use super::lease::{self, Fault, Lease};
 
 /// What the loop and this task tell one another.
 pub(super) struct Line {
@@ -93,8 +93,8 @@ impl Elector {
     }
 
     async fn claim(&mut self, claim: Claim) {
-        let sent = Instant::now();
-        match self.lease.claim(&claim).await {
+        let (sent, time) = (Instant::now(), lease::now());
+        match self.lease.claim(&claim, &time).await {
             Ok(record) => {
                 self.candidate.claimed(&claim, record, sent, Instant::now());
                 if self.trouble.take().is_some() {
@@ -102,7 +102,12 @@ impl Elector {
                 }
                 self.publish();
             }
-            Err(fault) => self.failed(fault, Instant::now()),
+            Err(fault) => {
+                if fault == Fault::Unheard {
+                    self.candidate.not_heard(time, sent);
+                }
+                self.failed(fault, Instant::now());
+            }
         }
     }
 

@@ -7,24 +7,44 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1 as coordination;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Error};
+use kube::{Api, Client, Error, Resource};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::candidate::{Claim, LEASE, Record, TERM};
+use super::candidate::{Claim, LEASE, RENEWAL, Record, TERM};
 use crate::names;
 use crate::wire::progress;
 
-/// A request that hangs, as on a connection that was lost without a word, leaves time for another
-/// one within a term.
-const DEADLINE: Duration = TERM.checked_div(2).expect("two is not zero");
+/// A renewal that is not answered by then comes too late for the term in any case.
+const DEADLINE: Duration = TERM.checked_sub(RENEWAL).expect("a term has renewals");
+
+/// What is stored. Its times are text: the API server takes some that are later than any that is
+/// known here, and nobody could lead for as long as such a Lease does not decode.
+#[derive(Resource, Serialize, Deserialize, Clone, Debug)]
+#[resource(inherit = coordination::Lease)]
+struct Stored {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    holder_identity: Option<String>,
+    lease_duration_seconds: Option<i32>,
+    lease_transitions: Option<i32>,
+    acquire_time: Option<String>,
+    renew_time: Option<String>,
+}
 
 /// One Lease, and who would like to hold it.
 pub(super) struct Lease {
-    api: Api<coordination::Lease>,
+    api: Api<Stored>,
     namespace: String,
     name: String,
     identity: String,
@@ -33,6 +53,8 @@ pub(super) struct Lease {
 /// Why a request about the Lease came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// Nothing was heard of it: it may have been done.
+    Unheard,
     /// It is no longer as it was seen.
     Outdated,
     /// There is none.
@@ -70,9 +92,8 @@ impl Lease {
         Ok(found.items.into_iter().next().map(record))
     }
 
-    /// Takes or renews it.
-    pub(super) async fn claim(&self, claim: &Claim) -> Result<Record, Fault> {
-        let now = MicroTime(Timestamp::now());
+    /// Takes or renews it, at this time for those who look.
+    pub(super) async fn claim(&self, claim: &Claim, now: &str) -> Result<Record, Fault> {
         let mut spec = json!({
             "holderIdentity": self.identity,
             "leaseDurationSeconds": LEASE.as_secs(),
@@ -87,7 +108,7 @@ impl Lease {
 
     /// Lets it go, so that nobody has to wait until it runs out.
     pub(super) async fn release(&self, version: &str) -> Result<Record, Fault> {
-        let now = MicroTime(Timestamp::now());
+        let now = now();
         let spec = json!({
             "holderIdentity": "",
             "leaseDurationSeconds": 1,
@@ -121,6 +142,9 @@ impl Lease {
                  patch"
             ),
             Fault::Outdated => format!("the {self} was written by another"),
+            Fault::Unheard => {
+                format!("the {self} cannot be renewed: the API server does not answer")
+            }
             Fault::Other(why) => format!("the {self} cannot be renewed: {why}"),
         }
     }
@@ -135,10 +159,13 @@ impl fmt::Display for Lease {
 async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
     match timeout(DEADLINE, request).await {
         Ok(answer) => answer.map_err(|error| fault(&error)),
-        Err(_) => Err(Fault::Other(
-            "the API server does not answer in time".into(),
-        )),
+        Err(_) => Err(Fault::Unheard),
     }
+}
+
+/// The time, as the API server stores it in a Lease.
+pub(super) fn now() -> String {
+    format!("{:.6}", Timestamp::now())
 }
 
 fn fault(error: &Error) -> Fault {
@@ -149,14 +176,15 @@ fn fault(error: &Error) -> Fault {
             401 | 403 => Fault::Forbidden,
             code => Fault::Other(format!("{} ({code})", status.message)),
         },
+        Error::SerdeError(why) => Fault::Other(format!("what is stored does not decode ({why})")),
         // Its words differ from one attempt to the next.
-        _ => Fault::Other("the API server cannot be reached".into()),
+        _ => Fault::Unheard,
     }
 }
 
-fn record(lease: coordination::Lease) -> Record {
+fn record(lease: Stored) -> Record {
     let version = lease.metadata.resource_version.unwrap_or_default();
-    let spec = lease.spec.unwrap_or_default();
+    let spec = lease.spec;
     let seconds = |it: i32| Duration::from_secs(it.try_into().unwrap_or(0));
     Record {
         place: progress(&version),
@@ -164,6 +192,6 @@ fn record(lease: coordination::Lease) -> Record {
         holder: spec.holder_identity.unwrap_or_default(),
         lasts: spec.lease_duration_seconds.map(seconds),
         transitions: spec.lease_transitions.unwrap_or_default(),
-        times: [spec.acquire_time, spec.renew_time].map(|it| it.map(|it| it.0)),
+        times: [spec.acquire_time, spec.renew_time],
     }
 }

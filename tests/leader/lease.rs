@@ -86,7 +86,9 @@ async fn without_a_lease_nobody_writes_and_one_sentence_says_so() {
     let writes = pair.deeds(0, mark).writes();
     assert!(writes.is_empty(), "{writes:?}");
 
-    let lease = serde_json::from_value(json!({"metadata": {"name": name}}));
+    let lease = serde_json::from_value(json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+    }));
     let created = pair
         .lease_api()
         .create(&PostParams::default(), &lease.expect("a Lease"))
@@ -114,6 +116,23 @@ async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
     }
     pair.ready(&names).await;
     pair.assert_one_pod_each(&names);
+}
+
+/// Found by review: the API server stores times that are later than any that the operator can hold.
+#[tokio::test]
+async fn a_lease_with_a_time_that_nobody_can_hold_is_led_by_all_the_same() {
+    const BEYOND: &str = "9999-12-31T23:59:59.999999Z";
+    let mut pair = Pair::started().await;
+    let (leader, standby) = pair.roles().await;
+    pair.patch_lease(json!({"spec": {"acquireTime": BEYOND, "renewTime": BEYOND}}))
+        .await;
+    let names = pair.create_all("beyond", 3).await;
+    pair.ready(&names).await;
+    pair.members[leader].signal(Signal::SIGTERM);
+    pair.members[leader].ended().await;
+    pair.leads(standby).await;
+    let names = pair.create_all("after", 3).await;
+    pair.ready(&names).await;
 }
 
 /// An API server that is away for longer than a lease lasts costs no restart.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cluster::Mark;
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use workspace_operator::workspace::{Workspace, WorkspaceSpec};
@@ -101,8 +101,10 @@ impl Pair {
         self.members.each_ref().map(log).join("\n")
     }
 
-    pub fn lease_api(&self) -> Api<Lease> {
-        Api::namespaced(self.client.clone(), &self.world.namespace)
+    /// Of any content: a test stores what does not decode as a Lease.
+    pub fn lease_api(&self) -> Api<DynamicObject> {
+        let lease = ApiResource::erase::<Lease>(&());
+        Api::namespaced_with(self.client.clone(), &self.world.namespace, &lease)
     }
 
     pub async fn lease(&self) -> Value {
