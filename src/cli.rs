@@ -14,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::connection;
 use crate::controller::{self, Options, Outside};
+use crate::kubectl;
+use crate::names;
 use crate::resolver;
 use crate::server;
 use crate::settings::{Environment, REGISTRY_KEY, Settings};
@@ -41,17 +43,21 @@ enum Command {
     ///
     /// Example: workspace-operator images --registry mirror.example.com/molecule-ai
     Images(Images),
+    /// Be the kubectl plugin, as under the name kubectl-workspace
+    ///
+    /// Example: workspace-operator kubectl status -A
+    Kubectl(kubectl::Plugin),
 }
 
 #[derive(Debug, Args)]
 struct Run {
     /// Look after the Workspaces of this namespace only [default: of all namespaces]
-    #[arg(long, env = "WORKSPACE_NAMESPACE", value_parser = namespace)]
+    #[arg(long, env = "WORKSPACE_NAMESPACE", value_parser = names::namespace)]
     namespace: Option<String>,
     /// The namespace of the settings and of their record
     #[arg(
         long,
-        value_parser = namespace,
+        value_parser = names::namespace,
         env = "WORKSPACE_SETTINGS_NAMESPACE",
         default_value = "molecule-system"
     )]
@@ -113,24 +119,15 @@ enum Output {
     Json,
 }
 
-/// A name that a namespace can have, or nothing.
-fn namespace(name: &str) -> Result<String, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label = name.len() <= 63
-        && name.chars().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-');
-    if is_label {
-        return Ok(name.to_owned());
-    }
-    Err("a namespace has at most 63 lower-case letters, digits and '-'".to_owned())
-}
-
 /// Runs the command line, and says how it went. `at_rest` is what the operator does when there
 /// has been nothing to do for a while.
 #[must_use]
 pub fn main(at_rest: fn()) -> ExitCode {
+    if let Some(code) = kubectl::invoked() {
+        return code;
+    }
     let done = match Cli::parse().command {
+        Command::Kubectl(plugin) => return kubectl::run(plugin),
         Command::Run(run) => operate(run, at_rest),
         Command::Crd => workspace::crd_yaml()
             .map_err(Into::into)

@@ -6,6 +6,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`cli`] | the command line: flags, logs |
+//! | [`kubectl`] | the kubectl plugin: what a person types, and is shown
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
@@ -44,6 +45,7 @@ pub mod fleet;
 pub mod governor;
 pub mod index;
 pub mod journal;
+pub mod kubectl;
 pub mod leader;
 pub mod metrics;
 pub mod names;

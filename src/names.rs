@@ -36,6 +36,22 @@ pub const PORT: i32 = 8000;
 /// The headless Service of each namespace, and so the subdomain of each Pod.
 pub const SERVICE: &str = "workspaces";
 
+/// A name that a namespace or a Workspace can have, or nothing.
+///
+/// # Errors
+/// Anything else.
+pub fn namespace(name: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = name.len() <= 63
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if is_label {
+        return Ok(name.to_owned());
+    }
+    Err("such a name has at most 63 lower-case letters, digits and '-'".to_owned())
+}
+
 /// The name of a Workspace's claim.
 #[must_use]
 pub fn claim(workspace: &str) -> String {

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio::time::sleep;
 
-use self::trouble::{Common, Trouble, code};
+pub(crate) use self::trouble::code;
+use self::trouble::{Common, Trouble};
 use crate::index::Change;
 use crate::names;
 use crate::seen::{self, Key};
@@ -187,7 +188,8 @@ fn many<K>(
     });
 }
 
-fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
+/// What an event of the library's watch tells of a Workspace.
+pub(crate) fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
     match event {
         watcher::Event::Init => Change::Listing,
         watcher::Event::InitDone => Change::Complete,

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 const REPEAT_TROUBLE: Duration = Duration::from_secs(60);
 
 /// The HTTP status of an error, where the API server answered at all.
-pub(super) fn code(error: &watcher::Error) -> Option<u16> {
+pub(crate) fn code(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(Error::Api(status))
         | watcher::Error::WatchStartFailed(Error::Api(status))

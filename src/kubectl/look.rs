@@ -1,0 +1,254 @@
+//! What is there: every Workspace and its Pod, the settings and their record; once, or for as long
+//! as somebody watches.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt, StreamExt, TryFutureExt};
+use kube::api::ListParams;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Error, Resource};
+use serde::de::DeserializeOwned;
+
+use super::access::{explain, within};
+use crate::fleet::Source;
+use crate::index::{Change, Index, Slot};
+use crate::names;
+use crate::watch::{Scope, decode};
+use crate::wire::{self, Wire};
+use crate::{seen, watch};
+
+/// So many objects are asked for at once.
+const PAGE: u32 = 500;
+/// What changes together is looked at together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// What is there.
+pub(super) struct View {
+    pub(super) index: Index,
+    pub(super) settings: Source,
+    /// The record of the settings in force.
+    pub(super) fleet: Source,
+}
+
+/// Looks once.
+///
+/// # Errors
+/// When the Workspaces or their Pods cannot be read. Settings that cannot be read are a part of
+/// what is seen.
+pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View> {
+    let pods = format!("{}={}", names::LABEL_NAME, names::NAME);
+    let (workspaces, pods, settings, fleet) = futures::try_join!(
+        all::<wire::Workspace>(client, scope, "workspaces", None),
+        all::<wire::Pod>(client, scope, "pods", Some(pods)),
+        config_map(client, &scope.settings_namespace, &scope.settings_name).map(Ok),
+        config_map(client, &scope.settings_namespace, &scope.fleet_name).map(Ok),
+    )?;
+    let mut index = Index::default();
+    take_in_all(&mut index, workspaces);
+    take_in_all(&mut index, pods);
+    Ok(View {
+        index,
+        settings,
+        fleet,
+    })
+}
+
+async fn all<K>(
+    client: &Client,
+    scope: &Scope,
+    what: &str,
+    labels: Option<String>,
+) -> anyhow::Result<Vec<K>>
+where
+    K: Wire + Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api = api::<K>(client, scope);
+    let mut params = ListParams::default().limit(PAGE);
+    params.label_selector = labels;
+    let mut found = Vec::new();
+    loop {
+        let page = within(api.list(&params)).map_err(|error| not_listed(what, scope, &error));
+        let page = page.await?;
+        found.extend(page.items);
+        params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match &scope.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn not_listed(what: &str, scope: &Scope, error: &Error) -> anyhow::Error {
+    let place = match &scope.namespace {
+        Some(namespace) => format!("in the namespace {namespace}"),
+        None => "in all namespaces".to_owned(),
+    };
+    let to_do = match error {
+        Error::Api(status) if status.is_forbidden() && scope.namespace.is_none() => {
+            "; name one with -n, or ask for the right to view all"
+        }
+        Error::Api(status) if status.is_not_found() => "; is the operator installed here?",
+        _ => "",
+    };
+    anyhow!("{}{to_do}", explain(&format!("list {what} {place}"), error))
+}
+
+fn take_in_all<K: Wire>(index: &mut Index, objects: Vec<K>)
+where
+    K::Seen: Slot,
+{
+    index.take_in::<K::Seen>(Change::Listing);
+    for object in objects {
+        let (key, place) = (object.key(), object.progress());
+        index.take_in(Change::Listed(key, Box::new(object.seen()), place));
+    }
+    index.take_in::<K::Seen>(Change::Complete);
+}
+
+/// What is known of a ConfigMap.
+async fn config_map(client: &Client, namespace: &str, name: &str) -> Source {
+    let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
+    match within(maps.get_opt(name)).await {
+        Ok(Some(map)) => Source::Present(map.seen()),
+        Ok(None) => Source::Absent,
+        Err(error) => Source::Unreadable(explain(&format!("get configmap {namespace}/{name}"), &error)),
+    }
+}
+
+/// What a watch tells.
+enum Told {
+    Workspace(Change<seen::Workspace>),
+    Pod(Change<seen::Pod>),
+    Settings(Source),
+    Fleet(Source),
+    Trouble(String),
+}
+
+/// What is there, kept up to date.
+pub(super) struct Watching {
+    pub(super) view: View,
+    events: SelectAll<BoxStream<'static, Told>>,
+    /// The trouble that was told last.
+    told: Option<String>,
+}
+
+impl Watching {
+    /// Goes on from a first look, which has shown that one may look.
+    pub(super) fn from(view: View, client: &Client, scope: &Scope) -> Self {
+        let pods = format!("{}={}", names::LABEL_NAME, names::NAME);
+        let config = watcher::Config::default();
+        let mut events = SelectAll::new();
+        events.push(many::<wire::Workspace>(client, scope, config.clone(), Told::Workspace));
+        events.push(many::<wire::Pod>(client, scope, config.labels(&pods), Told::Pod));
+        let maps = [
+            (&view.settings, &scope.settings_name, Told::Settings as fn(Source) -> Told),
+            (&view.fleet, &scope.fleet_name, Told::Fleet),
+        ];
+        for (source, name, told) in maps {
+            // What may not be read may not be watched either.
+            if !matches!(source, Source::Unreadable(_)) {
+                events.push(one(client, scope, name, told));
+            }
+        }
+        Self {
+            view,
+            events,
+            told: None,
+        }
+    }
+
+    /// Waits until something changed. Returns what there is to say of trouble with the watches.
+    ///
+    /// # Errors
+    /// When nothing more can come.
+    pub(super) async fn changed(&mut self) -> anyhow::Result<Option<String>> {
+        let Some(first) = self.events.next().await else {
+            bail!("the watches ended");
+        };
+        tokio::time::sleep(GATHER).await;
+        let mut trouble = self.take_in(first);
+        while let Some(Some(next)) = self.events.next().now_or_never() {
+            trouble = self.take_in(next).or(trouble);
+        }
+        Ok(trouble)
+    }
+
+    fn take_in(&mut self, told: Told) -> Option<String> {
+        match told {
+            Told::Workspace(change) => {
+                self.view.index.take_in(change);
+            }
+            Told::Pod(change) => {
+                self.view.index.take_in(change);
+            }
+            Told::Settings(source) => self.view.settings = source,
+            Told::Fleet(source) => self.view.fleet = source,
+            Told::Trouble(trouble) if trouble.is_empty() => {}
+            Told::Trouble(trouble) if self.told.as_ref() != Some(&trouble) => {
+                self.told = Some(trouble.clone());
+                return Some(trouble);
+            }
+            Told::Trouble(_) => {}
+        }
+        None
+    }
+}
+
+fn many<K>(
+    client: &Client,
+    scope: &Scope,
+    config: watcher::Config,
+    told: fn(Change<K::Seen>) -> Told,
+) -> BoxStream<'static, Told>
+where
+    K: Wire + Resource<Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::Seen: Send,
+{
+    let stream = watcher(api::<K>(client, scope), config).default_backoff();
+    stream
+        .map(move |next| match next {
+            Ok(change) => told(decode(change)),
+            Err(error) => trouble(&error),
+        })
+        .boxed()
+}
+
+fn one(
+    client: &Client,
+    scope: &Scope,
+    name: &str,
+    told: fn(Source) -> Told,
+) -> BoxStream<'static, Told> {
+    let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
+    let stream = watcher::watch_object(maps, name).default_backoff();
+    stream
+        .map(move |next| match next {
+            Ok(Some(map)) => told(Source::Present(map.seen())),
+            Ok(None) => told(Source::Absent),
+            Err(error) => trouble(&error),
+        })
+        .boxed()
+}
+
+fn trouble(error: &watcher::Error) -> Told {
+    Told::Trouble(match watch::code(error) {
+        // The end of a watch's history is part of its normal life.
+        Some(410) => String::new(),
+        Some(code) => format!("a watch is refused ({code}); it is tried again"),
+        None => "the API server does not answer; it is tried again".to_owned(),
+    })
+}
