@@ -17,7 +17,7 @@ AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 # The minor versions of Kubernetes that `make matrix` tries; `make test` has the newest pinned one.
 MATRIX ?= 1.34 1.35 1.36
 
-.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image lint control-plane clean
+.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image krew lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ crd: ## Generate crds/workspace.yaml, and the chart's copy, from the API's types
 
 image: $(AUDITABLE) ## Build the operator's image, without a container engine; IMAGE=registry/name:tag pushes it
 	deploy/image/build.sh
+
+krew: ## Pack the kubectl plugin of this machine for Krew; KREW_URI=https://… is where it will lie
+	deploy/krew/build.sh
 
 target/tools/bin/cargo-auditable:
 	cargo install cargo-auditable --locked --version $(AUDITABLE_VERSION) --root target/tools

@@ -11,6 +11,8 @@ use crate::settings::{Environment, REGISTRY_KEY, Settings};
 
 /// The registry prefix in force, for people.
 pub const FLEET_REGISTRY: &str = "registry";
+/// The registry prefix that was in force before that one; absent where there was no other.
+pub const FLEET_PREVIOUS_REGISTRY: &str = "previousRegistry";
 /// Since when the settings in force are in force (RFC 3339, UTC).
 pub const FLEET_SINCE: &str = "since";
 /// The settings in force, as a JSON object of their flat keys.
@@ -153,9 +155,15 @@ fn settings_changes(
 ) -> Changes {
     let mut changes = Changes::new();
     let mut set = |key: &str, value: String| changes.insert(key.to_owned(), Some(value));
-    let same = decode(stored).is_ok_and(|last_good| last_good.as_ref() == Some(settings));
+    let before = decode(stored).ok().flatten();
+    let same = before.as_ref() == Some(settings);
     if !same {
         set(FLEET_LAST_GOOD, encode(settings));
+    }
+    // What a hand wrote under `registry` was never in force.
+    let before = before.map(|it| it.registry().to_string());
+    if let Some(before) = before.filter(|it| it != settings.registry().as_str()) {
+        set(FLEET_PREVIOUS_REGISTRY, before);
     }
     if !same || get(stored, FLEET_SINCE).parse::<Timestamp>().is_err() {
         set(FLEET_SINCE, stamp(now));
@@ -188,6 +196,15 @@ pub fn stamp(time: Timestamp) -> String {
 
 fn encode(settings: &Settings) -> String {
     serde_json::to_string(&settings.to_data()).expect("a map of strings is always JSON")
+}
+
+/// The registry prefix that was in force before the present one, if there was another.
+#[must_use]
+pub fn previous_registry(fleet: &Source) -> Option<&str> {
+    let Source::Present(stored) = fleet else {
+        return None;
+    };
+    Some(get(stored, FLEET_PREVIOUS_REGISTRY)).filter(|it| !it.is_empty())
 }
 
 /// The flat keys that were recorded as the last good settings, whether or not they still are

@@ -4,14 +4,22 @@
 //! said by the rooms that the operator goes by.
 
 mod access;
+mod act;
 mod complete;
+mod edit;
+mod forecast;
 mod gitops;
 mod interrupt;
 mod look;
 mod output;
+mod pace;
+mod patience;
 mod progress;
+mod status;
+mod survey;
+mod switch;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,7 +96,18 @@ impl Common {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Show the fleet at a glance: what runs, what is stuck, what would not survive a restart
+    Status(status::Status),
+    /// Repoint every new rollout, and what is stuck, to another registry
+    Switch(switch::Switch),
+    /// Restart Workspaces, so many at a time
+    Restart(act::Restart),
+    /// Stop Workspaces and keep their storage
+    Suspend(act::Suspend),
+    /// Start suspended Workspaces again
+    Resume(act::Resume),
+}
 
 /// What a command runs with.
 struct Session {
@@ -105,6 +124,7 @@ enum Answer {
     /// 1
     No,
     /// 2
+    #[expect(dead_code, reason = "who looks into a registry answers so, and nobody does yet")]
     Unknown,
 }
 
@@ -170,6 +190,11 @@ fn start(plugin: Plugin) -> anyhow::Result<Answer> {
 }
 
 async fn execute(session: Session, command: Command) -> anyhow::Result<Answer> {
-    let _ = session;
-    match command {}
+    match command {
+        Command::Status(asked) => status::run(session, asked).await,
+        Command::Switch(asked) => switch::run(session, asked).await,
+        Command::Restart(asked) => act::restart(session, asked).await,
+        Command::Suspend(asked) => act::suspend(session, asked).await,
+        Command::Resume(asked) => act::resume(session, asked).await,
+    }
 }

@@ -196,22 +196,10 @@ impl<'a> Count<'a> {
     }
 
     fn failure(&mut self, workspace: &'a Workspace) {
-        let status = &workspace.status;
-        let Some(image) = status.image.as_deref() else {
-            return;
-        };
-        let cause = match status.state {
-            Some(Reason::ImagePullFailed) => {
-                let mut messages = status.conditions.iter().map(|it| &it.message);
-                let told = messages.find_map(|it| pull::cause_told(image, it));
-                told.unwrap_or(pull::UNNAMED)
-            }
-            // A registry that hangs is one of which the node has nothing to tell.
-            Some(Reason::Pulling) if status.is_true(STALLED) => pull::SILENT,
-            _ => return,
-        };
-        let what = (resolver::registry_host(image), cause.words);
-        self.failures.entry(what).or_insert((cause, 0)).1 += 1;
+        if let Some((registry, cause)) = pull_failure(workspace) {
+            let what = (registry, cause.words);
+            self.failures.entry(what).or_insert((cause, 0)).1 += 1;
+        }
     }
 
     fn conclude(self, settings: Option<&Settings>, earlier: &Overview, now: Timestamp) -> Overview {
@@ -233,6 +221,24 @@ impl<'a> Count<'a> {
         overview.running = most(self.by_registry);
         overview
     }
+}
+
+/// On which registry a Workspace is stuck, and what that does, as its status tells.
+#[must_use]
+pub fn pull_failure(workspace: &Workspace) -> Option<(&str, Cause)> {
+    let status = &workspace.status;
+    let image = status.image.as_deref()?;
+    let cause = match status.state {
+        Some(Reason::ImagePullFailed) => {
+            let mut messages = status.conditions.iter().map(|it| &it.message);
+            let told = messages.find_map(|it| pull::cause_told(image, it));
+            told.unwrap_or(pull::UNNAMED)
+        }
+        // A registry that hangs is one of which the node has nothing to tell.
+        Some(Reason::Pulling) if status.is_true(STALLED) => pull::SILENT,
+        _ => return None,
+    };
+    Some((resolver::registry_host(image), cause))
 }
 
 fn failures(

@@ -117,6 +117,40 @@ fn a_switch_and_back_is_one_write_each_and_a_new_date() {
 }
 
 #[test]
+fn the_way_back_is_recorded_with_the_switch_and_only_then() {
+    let mut world = World::new();
+    let previous = |world: &World| previous_registry(&world.fleet).map(str::to_owned);
+    world.see(&registry(A));
+    assert_eq!(previous(&world), None, "there was no other");
+    world.see(&registry(B));
+    assert_eq!((previous(&world).as_deref(), world.writes), (Some(A), 2));
+
+    // Neither another setting nor what is not taken is a switch, nor is a restart.
+    let other = data(&[(REGISTRY_KEY, B), ("PLATFORM_URL", "http://p")]);
+    world.see(&Source::Present(other));
+    world.see(&registry("myorg"));
+    world.restart();
+    world.see(&registry(B));
+    assert_eq!(previous(&world).as_deref(), Some(A));
+
+    world.see(&registry(A));
+    assert_eq!(previous(&world).as_deref(), Some(B), "and back again");
+}
+
+#[test]
+fn what_a_hand_wrote_for_the_registry_is_no_way_back() {
+    let mut world = World::new();
+    world.see(&registry(A));
+    let mut stored = world.stored();
+    stored.insert(FLEET_REGISTRY.to_owned(), "nonsense".to_owned());
+    world.fleet = Source::Present(stored);
+    world.see(&registry(A));
+    assert_eq!(previous_registry(&world.fleet), None);
+    world.see(&registry(B));
+    assert_eq!(previous_registry(&world.fleet), Some(A));
+}
+
+#[test]
 fn an_edit_that_changes_no_setting_is_no_write() {
     let mut world = World::new();
     world.see(&registry(A));

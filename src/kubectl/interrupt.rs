@@ -8,8 +8,16 @@ pub(super) const CODE: u8 = 130;
 
 /// Somebody pressed Ctrl-C; where that left things is in the text.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted{}{0}", if .0.is_empty() { "" } else { ": " })]
-pub(super) struct Interrupted(pub(super) String);
+#[error("interrupted{0}")]
+pub(super) struct Interrupted(String);
+
+impl Interrupted {
+    /// `left` is how things stand; empty where there is nothing to say.
+    fn new(left: &str) -> Self {
+        let colon = if left.is_empty() { "" } else { ": " };
+        Self(format!("{colon}{left}"))
+    }
+}
 
 /// Ctrl-C, and the request to end that a system sends.
 pub(super) struct Interrupt {
@@ -48,7 +56,7 @@ impl Interrupt {
     ) -> anyhow::Result<T> {
         tokio::select! {
             biased;
-            () = self.comes() => Err(Interrupted(left()).into()),
+            () = self.comes() => Err(Interrupted::new(&left()).into()),
             done = work => done,
         }
     }

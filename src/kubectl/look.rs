@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use futures::future::ready;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt, TryFutureExt};
 use kube::api::ListParams;
@@ -32,6 +33,8 @@ pub(super) struct View {
     pub(super) settings: Source,
     /// The record of the settings in force.
     pub(super) fleet: Source,
+    /// The one namespace that was looked at; `None` = all.
+    pub(super) namespace: Option<String>,
 }
 
 /// Looks once.
@@ -54,6 +57,7 @@ pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View>
         index,
         settings,
         fleet,
+        namespace: scope.namespace.clone(),
     })
 }
 
@@ -196,7 +200,6 @@ impl Watching {
             }
             Told::Settings(source) => self.view.settings = source,
             Told::Fleet(source) => self.view.fleet = source,
-            Told::Trouble(trouble) if trouble.is_empty() => {}
             Told::Trouble(trouble) if self.told.as_ref() != Some(&trouble) => {
                 self.told = Some(trouble.clone());
                 return Some(trouble);
@@ -219,12 +222,11 @@ where
     K::Seen: Send,
 {
     let stream = watcher(api::<K>(client, scope), config).default_backoff();
-    stream
-        .map(move |next| match next {
-            Ok(change) => told(decode(change)),
-            Err(error) => trouble(&error),
-        })
-        .boxed()
+    let stream = stream.map(move |next| match next {
+        Ok(change) => Some(told(decode(change))),
+        Err(error) => trouble(&error),
+    });
+    stream.filter_map(ready).boxed()
 }
 
 fn one(
@@ -235,20 +237,20 @@ fn one(
 ) -> BoxStream<'static, Told> {
     let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
     let stream = watcher::watch_object(maps, name).default_backoff();
-    stream
-        .map(move |next| match next {
-            Ok(Some(map)) => told(Source::Present(map.seen())),
-            Ok(None) => told(Source::Absent),
-            Err(error) => trouble(&error),
-        })
-        .boxed()
+    let stream = stream.map(move |next| match next {
+        Ok(Some(map)) => Some(told(Source::Present(map.seen()))),
+        Ok(None) => Some(told(Source::Absent)),
+        Err(error) => trouble(&error),
+    });
+    stream.filter_map(ready).boxed()
 }
 
-fn trouble(error: &watcher::Error) -> Told {
-    Told::Trouble(match watch::code(error) {
+fn trouble(error: &watcher::Error) -> Option<Told> {
+    let text = match watch::code(error) {
         // The end of a watch's history is part of its normal life.
-        Some(410) => String::new(),
+        Some(410) => return None,
         Some(code) => format!("a watch is refused ({code}); it is tried again"),
         None => "the API server does not answer; it is tried again".to_owned(),
-    })
+    };
+    Some(Told::Trouble(text))
 }

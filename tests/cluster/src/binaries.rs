@@ -59,7 +59,7 @@ const PROGRAMS: [Program; 6] = [
 
 /// What deploys, what it deploys to, and what looks at it. Built when it is asked for, as few tests
 /// need one.
-const TOOLS: [Program; 6] = [
+const TOOLS: [Program; 7] = [
     Program {
         name: "helm",
         module: "helm",
@@ -84,6 +84,11 @@ const TOOLS: [Program; 6] = [
         name: "promtool",
         module: "prometheus",
         package: "github.com/prometheus/prometheus/cmd/promtool",
+    },
+    Program {
+        name: "krew",
+        module: "krew",
+        package: "sigs.k8s.io/krew/cmd/krew",
     },
     Program {
         name: "health",

@@ -178,6 +178,7 @@ impl Cluster {
             program: self.binaries.kubectl.clone(),
             kubeconfig: self.kubeconfig.clone(),
             cache: self.folder.join("kubectl-cache"),
+            plugins: None,
         }
     }
 

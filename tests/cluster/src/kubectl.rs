@@ -12,6 +12,8 @@ pub struct Kubectl {
     pub(crate) program: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) cache: PathBuf,
+    /// A folder that its PATH begins with.
+    pub(crate) plugins: Option<PathBuf>,
 }
 
 /// What a command said, and how it ended.
@@ -43,6 +45,15 @@ impl Kubectl {
         }
     }
 
+    /// The same kubectl with the plugins of a folder.
+    #[must_use]
+    pub fn with_plugins(&self, folder: &Path) -> Self {
+        Self {
+            plugins: Some(folder.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// A command to be run in any other way: interactively, or in the background.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
@@ -53,6 +64,12 @@ impl Kubectl {
             // A person's own cache and preferences neither help nor get anything.
             .env("KUBECACHEDIR", &self.cache)
             .env("KUBERC", "off");
+        if let Some(plugins) = &self.plugins {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let folders = std::iter::once(plugins.clone()).chain(std::env::split_paths(&path));
+            // A folder with a colon in its name is no part of a PATH.
+            command.envs(std::env::join_paths(folders).map(|it| ("PATH", it)));
+        }
         command
     }
 

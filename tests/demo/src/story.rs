@@ -116,12 +116,20 @@ async fn get_stuck(world: &mut World, nine: &Versions) -> Result<Versions> {
         let message = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}";
         world.kubectl(&["get", "ws", name, "-o", message]).await?;
     }
+    let status = world.kubectl_ends(&["workspace", "status", "-A"], 1).await?;
+    let eight_run_and_two_do_not = "Workspaces: 10; Ready: 8, stuck: 2";
+    ensure!(
+        status.contains(eight_run_and_two_do_not) && status.contains("answered 401"),
+        "the status does not say {eight_run_and_two_do_not:?}"
+    );
     let mut unharmed = nine.clone();
     unharmed.remove(LOST);
     check_untouched(&scene, &unharmed)?;
-    world
-        .terminal
-        .holds("the two are ImagePullFailed, and say which registry refused with which code.");
+    let holds = [
+        "the two are ImagePullFailed, and say which registry refused with which code.",
+        "the status counts two as stuck and eight that would not survive a restart, and exits 1.",
+    ];
+    holds.iter().for_each(|it| world.terminal.holds(it));
     Ok(unharmed)
 }
 
@@ -158,14 +166,13 @@ async fn mistype(world: &mut World, before: &Versions) -> Result<()> {
 }
 
 async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
-    let heading = "5. One edit: the settings name the mirror.";
+    let heading = "5. One edit: the settings name the mirror. kubectl's plugin makes it, and follows.";
     world.terminal.heading(heading);
     let earlier = world.look().await?;
     let (mark, logged) = (world.mark()?, world.log().len());
-    let data = format!(r#"{{"data":{{"MOLECULE_IMAGE_REGISTRY":"{MIRROR}"}}}}"#);
-    let patch = ["patch", "configmap", "workspace-settings", "-n", SYSTEM];
-    let patch = [&patch[..], &["--type", "merge", "-p", &data]].concat();
-    world.kubectl(&patch).await?;
+    world
+        .kubectl(&["workspace", "switch", MIRROR, "--yes"])
+        .await?;
     let are_free = |scene: &Scene| STUCK.iter().all(|it| scene.runs(it, MIRROR));
     let scene = world.until("the stuck ones are Ready", are_free).await?;
     world.kubectl(&["get", "ws"]).await?;
@@ -247,6 +254,10 @@ async fn leave_the_rest_alone(world: &mut World, before: &Versions, edit: &Edit)
     let mut writes = world.writes_since(edit.mark)?;
     writes.retain(|it| ![RESTARTED, RESUMED].contains(&it.name.as_str()));
     check_cost(&writes)?;
+    let status = ["workspace", "status", "-A", "--outdated"];
+    let status = world.kubectl(&status).await?;
+    let outdated = format!("outdated: {}\n", rest.len());
+    ensure!(status.contains(&outdated), "the status does not say {outdated:?}");
     world.terminal.holds(&format!(
         "{} Workspaces run on since before the outage, at no write since the edit.",
         rest.len()

@@ -1,5 +1,7 @@
 //! The cluster, the operator in it, and the person at the keyboard.
 
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,13 +17,18 @@ use crate::{PATIENCE, fleet};
 const CRD: &str = include_str!("../../../crds/workspace.yaml");
 /// Where the operator, its settings and their record are.
 pub const SYSTEM: &str = "molecule-system";
-/// The operator's ServiceAccount.
+/// The name by which kubectl finds the operator's program as its plugin.
+const PLUGIN: &str = "kubectl-workspace";
+/// Where it is, in the folder of the cluster.
+const PLUGINS: &str = "plugins";
+/// The operator's ServiceAccount, and its program.
 pub const OPERATOR: &str = "workspace-operator";
 
 /// A running cluster, with or without the operator.
 pub struct World {
     pub terminal: Terminal,
     pub cluster: Cluster,
+    kubectl: Kubectl,
     client: Client,
     operator: Option<Process>,
 }
@@ -50,6 +57,7 @@ impl World {
         ));
         Ok(Self {
             client: cluster.client().await?,
+            kubectl: cluster.kubectl().with_plugins(&plugins(&cluster)?),
             terminal,
             cluster,
             operator: None,
@@ -60,7 +68,7 @@ impl World {
     pub async fn start_operator(&mut self) -> Result<()> {
         let rights = self.cluster.service_account_kubeconfig(SYSTEM, OPERATOR);
         let rights = rights.await?;
-        let program = std::env::current_exe()?.with_file_name(OPERATOR);
+        let program = program()?;
         let mut command = Command::new(&program);
         // Without this shell's variables: some of them are flags of the operator.
         command.arg("run").env_clear().env("KUBECONFIG", rights);
@@ -77,9 +85,14 @@ impl World {
 
     /// Types a kubectl command and shows what it answers. It must succeed.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.kubectl_ends(args, 0).await
+    }
+
+    /// The same, for a command that must end with this exit code.
+    pub async fn kubectl_ends(&self, args: &[&str], code: i32) -> Result<String> {
         self.terminal.command(&typed(args));
-        let output = run(self.cluster.kubectl(), args, String::new()).await?;
-        self.answer(args, output)
+        let output = run(self.kubectl.clone(), args, String::new()).await?;
+        self.answer(args, output, code)
     }
 
     /// Types `kubectl apply -f -` with this text. `more` are not shown, but counted.
@@ -92,14 +105,14 @@ impl World {
         self.terminal
             .command(&format!("{} <<EOF\n{shown}{rest}EOF", typed(&args)));
         let text = [&[shown.to_owned()], more].concat().join("---\n");
-        let output = run(self.cluster.kubectl(), &args, text).await?;
-        self.answer(&args, output)
+        let output = run(self.kubectl.clone(), &args, text).await?;
+        self.answer(&args, output, 0)
     }
 
-    fn answer(&self, args: &[&str], output: Output) -> Result<String> {
+    fn answer(&self, args: &[&str], output: Output, code: i32) -> Result<String> {
         self.terminal.output(&output.stdout);
         self.terminal.output(&output.stderr);
-        if !output.ok() {
+        if output.code != code {
             bail!("{} ended with exit code {}", typed(args), output.code);
         }
         Ok(output.stdout)
@@ -182,18 +195,22 @@ impl World {
     /// Hands the keyboard over.
     pub fn invite(&self) {
         let terminal = self.terminal;
-        let kubectl = self.cluster.kubectl().command(&[]);
+        let kubectl = self.kubectl.command(&[]);
         let folder = std::path::Path::new(kubectl.get_program()).parent();
         let folder = folder.map(|it| it.display().to_string());
+        let plugins = self.cluster.folder().join(PLUGINS);
         terminal.heading("The cluster stays up until Ctrl-C. In another terminal:");
         terminal.say(&format!(
-            "\n  export KUBECONFIG={}\n  export PATH={}:$PATH",
+            "\n  export KUBECONFIG={}\n  export PATH={}:{}:$PATH",
             self.cluster.kubeconfig().display(),
+            plugins.display(),
             folder.unwrap_or_default()
         ));
         terminal.say(&format!(
             "\nThings to try:\n\
              \n  kubectl get ws -w\
+             \n  kubectl workspace status -A --outdated\
+             \n  kubectl workspace switch --back\
              \n  kubectl explain workspace.spec\
              \n  kubectl edit configmap workspace-settings -n {SYSTEM}\
              \n  kubectl delete pod {lost}\
@@ -215,6 +232,19 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// The operator's program, built beside this one.
+fn program() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(OPERATOR))
+}
+
+/// A folder with the operator's program under the name of the plugin.
+fn plugins(cluster: &Cluster) -> Result<PathBuf> {
+    let folder = cluster.folder().join(PLUGINS);
+    std::fs::create_dir_all(&folder)?;
+    symlink(program()?, folder.join(PLUGIN)).context("linking the plugin")?;
+    Ok(folder)
 }
 
 /// Beside the story, so that Ctrl-C need not wait for it.

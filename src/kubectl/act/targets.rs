@@ -1,0 +1,52 @@
+//! Which Workspaces are meant.
+
+use anyhow::anyhow;
+use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client};
+
+use super::Which;
+use crate::kubectl::Refused;
+use crate::kubectl::access::{explain, within};
+use crate::seen::Key;
+use crate::watch::Scope;
+use crate::workspace::Workspace;
+
+/// Those that are named, or that the API server finds by their labels.
+///
+/// # Errors
+/// When it does not list them.
+pub(super) async fn keys(
+    client: &Client,
+    scope: &Scope,
+    which: &Which,
+) -> anyhow::Result<Vec<Key>> {
+    if let (Some(namespace), false) = (&scope.namespace, which.names.is_empty()) {
+        let key = |name: &String| Key::new(namespace, name);
+        return Ok(which.names.iter().map(key).collect());
+    }
+    let api = match &scope.namespace {
+        Some(namespace) => Api::<Workspace>::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let params = ListParams {
+        label_selector: which.selector.clone(),
+        ..ListParams::default()
+    };
+    let found = within(api.list_metadata(&params)).await;
+    let found = found.map_err(|error| anyhow!("{}", explain("list workspaces", &error)))?;
+    let key = |it: &PartialObjectMeta<Workspace>| {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        Key::new(&part(&it.metadata.namespace), &part(&it.metadata.name))
+    };
+    Ok(found.items.iter().map(key).collect())
+}
+
+/// There is no such Workspace.
+pub(super) fn missing(key: &Key) -> anyhow::Error {
+    let Key { namespace, name } = key;
+    Refused(format!(
+        "there is no Workspace {name} in the namespace {namespace}; nothing was changed"
+    ))
+    .into()
+}

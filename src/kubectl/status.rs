@@ -1,0 +1,279 @@
+//! `kubectl workspace status`: the fleet at a glance.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::look::{self, View, Watching};
+use super::output::{self, Format, Paint, row, table};
+use super::progress::Progress;
+use super::survey::{Survey, survey};
+use super::{Answer, Session, patience};
+
+const EXAMPLES: &str = "Examples:
+  # Of the whole cluster
+  kubectl workspace status -A
+
+  # By name, what a restart would move to another image
+  kubectl workspace status -A --outdated
+
+  # In a script: wait until nothing is stuck any more, for ten minutes at most
+  kubectl workspace status -A --wait --timeout 10m
+
+Exit codes: 0 none is stuck (with --all: and none is outdated); 1 some are, or still are after the
+timeout; 2 it cannot be told.";
+
+/// So many are named in a table.
+const NAMES: usize = 10;
+/// A terminal is painted no more often.
+const REPAINT: Duration = Duration::from_secs(1);
+
+/// The flags of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Status {
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Show it again whenever it changes, until Ctrl-C
+    #[arg(short, long, conflicts_with = "wait")]
+    watch: bool,
+    /// Return when none is stuck
+    #[arg(long)]
+    wait: bool,
+    /// Of those that run, count the outdated too: what runs another image than the settings would
+    /// give now
+    #[arg(long)]
+    all: bool,
+    /// Name the outdated
+    #[arg(long)]
+    outdated: bool,
+    #[command(flatten)]
+    patience: patience::Patience,
+}
+
+/// Runs the command.
+pub(super) async fn run(mut session: Session, asked: Status) -> anyhow::Result<Answer> {
+    let namespace = (!asked.all_namespaces).then(|| session.access.namespace.clone());
+    let scope = session.common.scope(namespace);
+    let (client, format) = (session.access.client.clone(), session.common.output);
+    let looking = look::once(&client, &scope);
+    let view = session.interrupt.may_end(looking, String::new).await?;
+    if !asked.watch && !asked.wait {
+        return tell(&view, &asked, format);
+    }
+    let mut watching = Watching::from(view, &client, &scope);
+    if asked.watch {
+        return watch(&mut session, watching, &asked).await;
+    }
+    let waiting = asked.patience.deadline().within(wait(&mut watching, &asked));
+    session.interrupt.may_end(waiting, String::new).await?;
+    tell(&watching.view, &asked, format)
+}
+
+/// Says what there is now.
+fn tell(view: &View, asked: &Status, format: Format) -> anyhow::Result<Answer> {
+    let survey = survey(view, Timestamp::now());
+    let shown = Shown::of(&survey, asked);
+    output::answer(format, &shown, || text(&survey, asked))?;
+    is_well(&survey, asked).map(Answer::from)
+}
+
+/// Without `--outdated` only their number is told.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(flatten)]
+    survey: &'a Survey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outdated_workspaces: Option<&'a [super::survey::Outdated]>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(survey: &'a Survey, asked: &Status) -> Self {
+        let named = asked.outdated.then_some(survey.outdated_workspaces.as_deref());
+        Self {
+            survey,
+            outdated_workspaces: named.flatten(),
+        }
+    }
+}
+
+/// Whether none is stuck, and if that was asked, none outdated.
+fn is_well(survey: &Survey, asked: &Status) -> anyhow::Result<bool> {
+    let outdated = match (survey.outdated, asked.all) {
+        (_, false) => 0,
+        (Some(outdated), true) => outdated,
+        (None, true) => {
+            let why = survey.settings.error.as_deref();
+            let why = why.unwrap_or("no settings are known");
+            return Err(anyhow!("what is outdated cannot be told: {why}"));
+        }
+    };
+    Ok(survey.stuck + outdated == 0)
+}
+
+async fn wait(watching: &mut Watching, asked: &Status) -> anyhow::Result<()> {
+    let first = survey(&watching.view, Timestamp::now());
+    let parts = left(&first, asked);
+    let mut progress = Progress::new(parts);
+    loop {
+        let survey = survey(&watching.view, Timestamp::now());
+        let done = parts.saturating_sub(left(&survey, asked));
+        progress.set(done, &brief(&survey, asked));
+        if is_well(&survey, asked)? {
+            return Ok(());
+        }
+        if let Some(trouble) = watching.changed().await? {
+            progress.note(&trouble);
+        }
+    }
+}
+
+fn left(survey: &Survey, asked: &Status) -> usize {
+    let outdated = survey.outdated.filter(|_| asked.all);
+    survey.stuck + outdated.unwrap_or(0)
+}
+
+fn brief(survey: &Survey, asked: &Status) -> String {
+    let mut text = format!("stuck: {}", survey.stuck);
+    if let (true, Some(outdated)) = (asked.all, survey.outdated) {
+        text.push_str(&format!(", outdated: {outdated}"));
+    }
+    text
+}
+
+/// Shows it again whenever it changes.
+async fn watch(
+    session: &mut Session,
+    mut watching: Watching,
+    asked: &Status,
+) -> anyhow::Result<Answer> {
+    let format = session.common.output;
+    let repaints = format == Format::Table && io::stdout().is_terminal();
+    let mut shown = None;
+    loop {
+        let survey = survey(&watching.view, Timestamp::now());
+        if shown.as_ref() != Some(&survey) {
+            if repaints {
+                output::print("\x1b[H\x1b[2J")?;
+            } else if shown.is_some() && format != Format::Json {
+                output::print(if format == Format::Yaml { "---\n" } else { "\n" })?;
+            }
+            tell(&watching.view, asked, format)?;
+            shown = Some(survey);
+        }
+        let changing = async {
+            tokio::time::sleep(REPAINT).await;
+            watching.changed().await
+        };
+        if let Some(trouble) = session.interrupt.may_end(changing, String::new).await? {
+            output::say(&trouble);
+        }
+    }
+}
+
+/// What people see.
+fn text(survey: &Survey, asked: &Status) -> String {
+    let paint = Paint::new();
+    let mut text = settings(survey, paint);
+    text.push_str(&format!("{}\n", counts(survey, paint)));
+    if !survey.registries.is_empty() {
+        let mut rows = vec![row(["REGISTRY", "RUNNING", "STUCK", "AT RISK"])];
+        rows.extend(survey.registries.iter().map(|it| {
+            let cells = [it.running, it.stuck, it.at_risk].map(|it| it.to_string());
+            let mut row = vec![it.registry.clone()];
+            row.extend(cells);
+            row
+        }));
+        text.push_str(&format!("\n{}", table(&rows)));
+    }
+    for failure in &survey.overview.pull_failures {
+        let outage = if failure.outage { "an outage" } else { "not an outage yet" };
+        let line = format!(
+            "{} {}: {outage}, since {}; stuck on it: {}",
+            failure.registry, failure.cause, failure.since, failure.workspaces
+        );
+        text.push_str(&format!("\n{}\n", paint.bad(&line)));
+    }
+    if let Some(risk) = &survey.overview.at_risk {
+        let line = format!(
+            "would not survive the loss of their Pod: {}, because {}",
+            risk.workspaces, risk.because
+        );
+        text.push_str(&format!("\n{}\n", paint.odd(&line)));
+    }
+    text.push_str(&stuck(survey));
+    text.push_str(&outdated(survey, asked));
+    text
+}
+
+fn settings(survey: &Survey, paint: Paint) -> String {
+    let settings = &survey.settings;
+    let registry = settings.registry.as_deref().unwrap_or("none is known");
+    let mut text = format!("Registry in force: {registry}");
+    if let Some(since) = &settings.since {
+        text.push_str(&format!(", since {since}"));
+    }
+    if let Some(previous) = &settings.previous_registry {
+        text.push_str(&format!("; before: {previous}"));
+    }
+    text.push('\n');
+    if let Some(awaited) = &settings.awaited_registry {
+        let line = format!("The settings name {awaited}; the operator has not taken that yet.");
+        text.push_str(&format!("{}\n", paint.odd(&line)));
+    }
+    if let Some(error) = &settings.error {
+        text.push_str(&format!("{}\n", paint.bad(error)));
+    }
+    text
+}
+
+fn counts(survey: &Survey, paint: Paint) -> String {
+    let overview = &survey.overview;
+    let under_way: usize = overview.progressing.values().sum::<usize>()
+        + overview.stalled.values().sum::<usize>()
+        - survey.stuck;
+    let stuck = format!("stuck: {}", survey.stuck);
+    let stuck = if survey.stuck > 0 { paint.bad(&stuck) } else { paint.good(&stuck) };
+    let mut text = format!(
+        "Workspaces: {}; Ready: {}, {stuck}, under way: {under_way}, suspended: {}",
+        overview.workspaces, overview.ready, overview.suspended
+    );
+    match survey.outdated {
+        Some(0) => {}
+        Some(outdated) => text.push_str(&format!("; outdated: {outdated}")),
+        None => text.push_str("; outdated: not known"),
+    }
+    text
+}
+
+fn stuck(survey: &Survey) -> String {
+    if survey.stuck_workspaces.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![row(["NAMESPACE", "STUCK", "STATE", "MESSAGE"])];
+    let named = survey.stuck_workspaces.iter().take(NAMES);
+    rows.extend(named.map(|it| row([&it.namespace, &it.name, &it.state, &it.message])));
+    let more = survey.stuck.saturating_sub(NAMES);
+    let more = match more {
+        0 => String::new(),
+        more => format!("and {more} more: -o json names all\n"),
+    };
+    format!("\n{}{more}", table(&rows))
+}
+
+fn outdated(survey: &Survey, asked: &Status) -> String {
+    let Some(named) = survey.outdated_workspaces.as_ref().filter(|_| asked.outdated) else {
+        return String::new();
+    };
+    if named.is_empty() {
+        return "\nNone is outdated.\n".to_owned();
+    }
+    let mut rows = vec![row(["NAMESPACE", "OUTDATED", "RUNS", "NEXT"])];
+    rows.extend(named.iter().map(|it| row([&it.namespace, &it.name, &it.image, &it.next])));
+    format!("\n{}", table(&rows))
+}

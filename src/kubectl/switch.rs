@@ -1,0 +1,273 @@
+//! `kubectl workspace switch`: the one edit, before it, and until it is over.
+
+mod check;
+mod follow;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::edit::{self, Stored};
+use super::forecast::{Forecast, forecast};
+use super::look::{self, View};
+use super::output::{self, Format};
+use super::{Answer, Refused, Session, patience, survey};
+use crate::fleet::{self, InForce, Origin};
+use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
+use crate::watch::Scope;
+
+const EXAMPLES: &str = "Examples:
+  # See what would happen, and be asked
+  kubectl workspace switch mirror.example.com/molecule-ai
+
+  # Go back to the registry before
+  kubectl workspace switch --back
+
+  # Print the ConfigMap for a GitOps repository instead of editing it
+  kubectl workspace switch mirror.example.com/molecule-ai --dry-run
+
+It looks at all namespaces; with -n, as for an operator of one namespace, at that one only.
+
+Exit codes: 0 switched, and what was stuck on its image is Ready; 1 not switched, or not all are
+Ready after the timeout; 2 it cannot be told; 130 interrupted: run it again to go on.";
+
+/// The flags of `switch`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group(clap::ArgGroup::new("where").required(true).args(["prefix", "back"])))]
+pub(super) struct Switch {
+    /// The registry prefix to switch to, as in mirror.example.com/molecule-ai
+    prefix: Option<Prefix>,
+    /// Switch back to the prefix that was in force before
+    #[arg(long)]
+    back: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Print the ConfigMap, and edit nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Switch though images are missing there, or though that cannot be told
+    #[arg(long)]
+    force: bool,
+    /// Take the key over from a tool that keeps it
+    #[arg(long)]
+    force_conflicts: bool,
+    #[command(flatten)]
+    patience: patience::Patience,
+}
+
+/// What is about to be done.
+pub(super) struct Intent {
+    scope: Scope,
+    stored: Stored,
+    to: Prefix,
+    edit: BTreeMap<String, String>,
+    forecast: Forecast,
+    /// The prefix in force, if one is.
+    from: Option<String>,
+    /// Whether the ConfigMap names that prefix already.
+    done: bool,
+}
+
+/// What was done.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    from: Option<&'a str>,
+    to: &'a str,
+    /// Whether the ConfigMap was edited.
+    edited: bool,
+    #[serde(flatten)]
+    forecast: &'a Forecast,
+    /// How many of those that waited for an image are Ready.
+    ready: usize,
+    /// Those that are not.
+    left: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<Answer> {
+    let nothing_written = || "nothing was edited".to_owned();
+    let namespace = session.common.namespace.clone().filter(|it| !it.is_empty());
+    let scope = session.common.scope(namespace);
+    let client = session.access.client.clone();
+    let preparing = prepare(&client, scope, &asked);
+    let intent = session.interrupt.may_end(preparing, nothing_written).await?;
+    let checking = check::check(&client, &intent);
+    let checked = session.interrupt.may_end(checking, nothing_written).await?;
+    output::say(&announce(&intent));
+    if let Some(checked) = &checked {
+        output::say(&checked.text);
+    }
+    if asked.dry_run {
+        print_map(&intent, session.common.output)?;
+        return Ok(checked.map_or(Answer::Yes, |it| it.answer));
+    }
+    if !intent.done {
+        refuse(&intent, checked.as_ref(), &asked)?;
+        if !asked.yes {
+            let asking = ask();
+            session.interrupt.may_end(asking, nothing_written).await?;
+        }
+        // Not to be left half-way: Ctrl-C is heard when it is known what became of it.
+        let force = asked.force_conflicts;
+        let edited = intent.stored.set(&client, edit::SWITCH, &intent.edit, force);
+        edited.await?;
+        output::say(&format!("{REGISTRY_KEY} is now {}.", intent.to));
+    }
+    let followed = follow::follow(&mut session, &intent, asked.patience.deadline());
+    let followed = followed.await?;
+    let told = Told {
+        from: intent.from.as_deref(),
+        to: intent.to.as_str(),
+        edited: !intent.done,
+        forecast: &intent.forecast,
+        ready: followed.ready,
+        left: followed.left.iter().map(ToString::to_string).collect(),
+    };
+    output::answer(session.common.output, &told, || followed.text())?;
+    Ok(Answer::from(followed.left.is_empty()))
+}
+
+async fn prepare(
+    client: &kube::Client,
+    scope: Scope,
+    asked: &Switch,
+) -> anyhow::Result<Intent> {
+    let view = look::once(client, &scope).await?;
+    let stored = Stored::read(client, &scope).await?;
+    let to = match &asked.prefix {
+        Some(prefix) => prefix.clone(),
+        None => previous(&view)?,
+    };
+    let edit = BTreeMap::from([(REGISTRY_KEY.to_owned(), to.to_string())]);
+    let mut data = stored.data();
+    let done = data.get(REGISTRY_KEY) == edit.get(REGISTRY_KEY);
+    data.extend(edit.clone());
+    let parsed = Settings::parse(&data, &Environment::default());
+    let parsed = parsed.map_err(|invalid| {
+        Refused(format!("the settings would be invalid, and change nothing: {invalid}"))
+    })?;
+    let now = survey::in_force(&view);
+    let next = InForce {
+        settings: Some(parsed.settings),
+        error: None,
+        warnings: parsed.warnings,
+        origin: Origin::ConfigMap,
+    };
+    let forecast = forecast(&view.index, &now, &next, Timestamp::now());
+    let from = now.settings.map(|it| it.registry().to_string());
+    Ok(Intent {
+        scope,
+        stored,
+        to,
+        edit,
+        forecast,
+        from,
+        done,
+    })
+}
+
+/// The prefix that was in force before.
+fn previous(view: &View) -> anyhow::Result<Prefix> {
+    if let fleet::Source::Unreadable(why) = &view.fleet {
+        return Err(anyhow!("the registry before cannot be told: {why}"));
+    }
+    let previous = fleet::previous_registry(&view.fleet).ok_or_else(|| {
+        Refused(
+            "no registry was in force before this one: name the one to switch to, as in kubectl \
+             workspace switch ghcr.io/molecule-ai"
+                .to_owned(),
+        )
+    })?;
+    let parsed = previous.parse::<Prefix>().map_err(|fault| anyhow!("{fault}"));
+    parsed.with_context(|| format!("the record names {previous:?} as the registry before"))
+}
+
+/// What will happen.
+fn announce(intent: &Intent) -> String {
+    let Intent { to, forecast, .. } = intent;
+    let from = intent.from.as_deref().unwrap_or("none");
+    let mut text = if intent.done {
+        format!("The settings name {to} already; in force: {from}.")
+    } else {
+        format!("Switch from {from} to {to}:")
+    };
+    let touched = match forecast.touched.len() {
+        0 => "none of them is touched".to_owned(),
+        touched => format!("OF THEM STOPPED: {touched}"),
+    };
+    text.push_str(&format!(
+        "\n  Workspaces: {}; of them take an image from there at their next rollout: {}\n  stuck, \
+         and freed by it: {}\n  running: {}; {touched}",
+        forecast.workspaces,
+        forecast.affected,
+        forecast.freed.len(),
+        forecast.running,
+    ));
+    text
+}
+
+/// Where the answer is no before anybody is asked.
+fn refuse(
+    intent: &Intent,
+    checked: Option<&check::Checked>,
+    asked: &Switch,
+) -> anyhow::Result<()> {
+    if let Some(keeper) = intent.stored.keeper() {
+        let again = format!("kubectl workspace switch {} --dry-run", intent.to);
+        return Err(Refused(format!(
+            "{} keeps configmap {}/{} ({}) and would undo an edit: put what this prints into its \
+             repository: {again}; in a hurry, tell {} to leave it alone first",
+            keeper.tool, intent.stored.namespace, intent.stored.name, keeper.sign, keeper.tool
+        ))
+        .into());
+    }
+    match checked.map(|it| it.answer) {
+        _ if asked.force => Ok(()),
+        Some(Answer::No) => Err(Refused(
+            "not switched: images are missing there, so what restarts could not start; mirror \
+             them first, or switch with --force"
+                .to_owned(),
+        )
+        .into()),
+        Some(Answer::Unknown) if asked.yes => Err(anyhow!(
+            "not switched: it cannot be told from here whether every image is there; switch with \
+             --force if you know"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// [`Refused`] where the answer is no, or there is nobody to ask.
+async fn ask() -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        let why = "not switched: there is no terminal to ask on; say --yes";
+        return Err(Refused(why.to_owned()).into());
+    }
+    let _ = write!(io::stderr(), "Switch? [y/N] ");
+    let read = || {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    };
+    let line = tokio::task::spawn_blocking(read).await??;
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Refused("not switched".to_owned()).into()),
+    }
+}
+
+/// For a repository: the whole ConfigMap, as it would be.
+fn print_map(intent: &Intent, format: Format) -> anyhow::Result<()> {
+    let map = intent.stored.with(&intent.edit);
+    let yaml = serde_saphyr::to_string(&map)?;
+    output::answer(format, &map, || yaml)
+}

@@ -1,0 +1,193 @@
+//! After the edit: until the operator has taken it, and what was stuck is Ready.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Intent;
+use crate::fleet::{self, FLEET_ERROR, Source};
+use crate::kubectl::look::{self, Watching};
+use crate::kubectl::patience::Deadline;
+use crate::kubectl::progress::Progress;
+use crate::kubectl::survey::stored;
+use crate::kubectl::{Refused, Session};
+use crate::overview::pull_failure;
+use crate::seen::{Key, Seen};
+use crate::workspace::{READY, SUSPENDED};
+
+/// An operator that runs takes an edit in milliseconds.
+const TAKEN_SOON: Duration = Duration::from_secs(10);
+/// So many are named.
+const NAMES: usize = 10;
+const INTERRUPTED: &str = "the edit is made, and the operator goes on with it; run this again to \
+     follow, or go back with kubectl workspace switch --back";
+
+/// How it ended.
+pub(super) struct Followed {
+    to: String,
+    pub(super) ready: usize,
+    /// Those that are not Ready.
+    pub(super) left: BTreeSet<Key>,
+}
+
+impl Followed {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("In force: {}. ", self.to);
+        match (self.ready, self.left.len()) {
+            (0, 0) => text.push_str("Nothing was stuck.\n"),
+            (ready, 0) => text.push_str(&format!("All that were stuck are Ready: {ready}.\n")),
+            (ready, left) => {
+                let named: Vec<_> = self.left.iter().take(NAMES).map(ToString::to_string).collect();
+                let more = if left > NAMES { ", …" } else { "" };
+                text.push_str(&format!(
+                    "Ready: {ready}; not Ready: {left} ({}{more}).\nGo on waiting: run this again. \
+                     Go back: kubectl workspace switch --back\n",
+                    named.join(", ")
+                ));
+            }
+        }
+        text
+    }
+}
+
+/// Follows the edit. That some are not Ready in time is an answer, and no error.
+pub(super) async fn follow(
+    session: &mut Session,
+    intent: &Intent,
+    deadline: Deadline,
+) -> anyhow::Result<Followed> {
+    let client = session.access.client.clone();
+    let waiting = &intent.forecast.waiting;
+    let (left, is_taken) = (RefCell::new(waiting.clone()), Cell::new(false));
+    let following = async {
+        let view = look::once(&client, &intent.scope).await?;
+        let mut watching = Watching::from(view, &client, &intent.scope);
+        let mut progress = Progress::new(waiting.len());
+        taken(&mut watching, intent, &mut progress).await?;
+        is_taken.set(true);
+        healed(&mut watching, intent, &left, &mut progress).await
+    };
+    let following = deadline.within(following);
+    let interrupted = || INTERRUPTED.to_owned();
+    session.interrupt.may_end(following, interrupted).await?;
+    if !is_taken.get() {
+        return Err(Refused(not_taken(intent)).into());
+    }
+    let left = left.into_inner();
+    Ok(Followed {
+        to: intent.to.to_string(),
+        ready: waiting.len() - left.len(),
+        left,
+    })
+}
+
+fn not_taken(intent: &Intent) -> String {
+    let namespace = &intent.scope.settings_namespace;
+    format!(
+        "the settings name {}, and no operator has taken that: is one running? kubectl get \
+         pods,lease -n {namespace}",
+        intent.to
+    )
+}
+
+/// Waits until the record says that the operator goes by the new prefix.
+async fn taken(
+    watching: &mut Watching,
+    intent: &Intent,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let mut soon = Some(Instant::now() + TAKEN_SOON);
+    loop {
+        if let Source::Unreadable(why) = &watching.view.fleet {
+            progress.note(&format!("whether the operator has taken it cannot be told: {why}"));
+            return Ok(());
+        }
+        let in_force = fleet::last_good(&watching.view.fleet).ok().flatten();
+        if in_force.is_some_and(|it| *it.registry() == intent.to) {
+            return Ok(());
+        }
+        progress.set(0, "waiting for the operator to take it");
+        let trouble = match soon {
+            Some(at) => match timeout_at(at, watching.changed()).await {
+                Ok(changed) => changed?,
+                Err(_) => {
+                    soon = None;
+                    let error = stored(&watching.view.fleet, FLEET_ERROR);
+                    Some(error.map_or_else(|| not_taken(intent), str::to_owned))
+                }
+            },
+            None => watching.changed().await?,
+        };
+        if let Some(trouble) = trouble {
+            progress.note(&trouble);
+        }
+    }
+}
+
+/// Waits until all that waited for an image are Ready, suspended or gone.
+async fn healed(
+    watching: &mut Watching,
+    intent: &Intent,
+    left: &RefCell<BTreeSet<Key>>,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let all = left.borrow().len();
+    let mut told = BTreeSet::new();
+    loop {
+        let index = &watching.view.index;
+        left.borrow_mut()
+            .retain(|key| index.seen(key).is_some_and(|it| !has_arrived(&it)));
+        let seen: Vec<_> = left.borrow().iter().cloned().collect();
+        let seen: Vec<_> = seen.iter().filter_map(|it| index.seen(it)).collect();
+        for failure in seen.iter().filter_map(|it| fails_there(it, intent)) {
+            if told.insert(failure.clone()) {
+                progress.note(&format!(
+                    "{failure}; to go back: kubectl workspace switch --back"
+                ));
+            }
+        }
+        let ready = all - seen.len();
+        progress.set(ready, &format!("Ready: {ready} of {all}{}", states(&seen)));
+        if seen.is_empty() {
+            return Ok(());
+        }
+        if let Some(trouble) = watching.changed().await? {
+            progress.note(&trouble);
+        }
+    }
+}
+
+fn has_arrived(seen: &Seen<'_>) -> bool {
+    let Some(workspace) = seen.workspace else {
+        return true;
+    };
+    let ready = workspace.status.is_true(READY) && seen.pod.is_some_and(|it| it.ready);
+    ready || workspace.status.is_true(SUSPENDED)
+}
+
+/// How many are in which state.
+fn states(seen: &[Seen<'_>]) -> String {
+    let mut states = BTreeMap::<String, usize>::new();
+    for workspace in seen.iter().filter_map(|it| it.workspace) {
+        let state = workspace.status.state;
+        let state = state.map_or_else(|| "New".to_owned(), |it| it.to_string());
+        *states.entry(state).or_default() += 1;
+    }
+    let states: Vec<_> = states.iter().map(|(state, count)| format!("{state}: {count}")).collect();
+    match states.as_slice() {
+        [] => String::new(),
+        states => format!(" ({})", states.join(", ")),
+    }
+}
+
+/// What the new registry does to one that was told to pull from it, where that fails.
+fn fails_there(seen: &Seen<'_>, intent: &Intent) -> Option<String> {
+    let workspace = seen.workspace?;
+    let (registry, cause) = pull_failure(workspace)?;
+    let image = workspace.status.image.as_deref()?;
+    let there = image.strip_prefix(intent.to.as_str())?.starts_with('/');
+    there.then(|| format!("{registry} {}", cause.words))
+}

@@ -1,0 +1,171 @@
+//! Where a switch is refused, with the way out; and where it is not made, but printed.
+
+use std::process::Stdio;
+
+use cluster::Output;
+use serde_json::{Value, json};
+
+use crate::bed::{REGISTRY, assert_says, run};
+use crate::fixture::World;
+
+const GUARD: &str = include_str!("../../deploy/chart/files/settings-guard.yaml");
+const BINDINGS: &str = include_str!("../../deploy/base/settings-guard-binding.yaml");
+
+/// The guard of the settings in the namespace of a test.
+async fn guard(world: &World) {
+    let admin = world.admin();
+    admin.apply(GUARD).expect("the policies are applied");
+    let bindings = BINDINGS.replace("molecule-system", &world.namespace);
+    admin.apply(&bindings).expect("the bindings are applied");
+    let wrong = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "workspace-settings", "namespace": world.namespace},
+        "data": {"ROLLOUT": "Never"},
+    });
+    world.until_refused(&wrong).await;
+}
+
+/// Sets a mark on the settings as a GitOps tool does.
+fn mark(world: &World, patch: &Value, manager: &str) {
+    let (patch, manager) = (patch.to_string(), format!("--field-manager={manager}"));
+    let args = ["patch", "configmap", "workspace-settings", "--type=merge", "-p", &patch, &manager];
+    world.kubectl(&args);
+}
+
+#[tokio::test]
+async fn what_flux_or_argo_cd_keep_is_not_edited_but_printed() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let second = world.prefix("second");
+    let labels = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});
+    let annotations = |key: &str, value: &str| json!({"metadata": {"annotations": {key: value}}});
+    for (tool, set, unset) in [
+        (
+            "Flux",
+            labels("kustomize.toolkit.fluxcd.io/name", "apps"),
+            json!({"metadata": {"labels": null}}),
+        ),
+        (
+            "Argo CD",
+            annotations("argocd.argoproj.io/tracking-id", "apps:/ConfigMap:x/y"),
+            json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": null}}}),
+        ),
+    ] {
+        mark(&world, &set, "kubectl-patch");
+        let refused = world.plugin(&["switch", &second, "--yes"]);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert_says(&refused.stderr, &[
+            &format!("error: {tool} keeps configmap {}/workspace-settings", world.namespace),
+            &format!("kubectl workspace switch {second} --dry-run"),
+        ]);
+        assert_eq!((world.named(), refused.stdout.as_str()), (first.clone(), ""));
+        let printed = world.plugin(&["switch", &second, "--dry-run"]);
+        assert_eq!(printed.code, 0, "{printed:?}");
+        mark(&world, &unset, "kubectl-patch");
+    }
+    mark(&world, &json!({"data": {"PLATFORM_URL": "http://p.example.com"}}), "argocd-controller");
+    let refused = world.plugin(&["switch", &second, "--yes"]);
+    assert_says(&refused.stderr, &["Argo CD keeps", "the field manager argocd-controller"]);
+    assert_eq!((refused.code, world.named()), (1, first));
+}
+
+#[tokio::test]
+async fn what_is_printed_is_applied_by_kubectl_and_passes_the_guard() {
+    let world = World::new().await;
+    let first = world.prefix("first");
+    world.settings(&[
+        (REGISTRY, &first),
+        ("PLATFORM_URL", "http://platform.example.com"),
+        ("IMAGE_PULL_SECRETS", "mirror"),
+    ]);
+    world.in_force(&first).await;
+    guard(&world).await;
+    let second = world.prefix("second");
+    let before = world.get("configmap", "workspace-settings");
+    let printed = world.plugin(&["switch", &second, "--dry-run"]);
+    assert_eq!(printed.code, 0, "{printed:?}");
+    assert_says(&printed.stderr, &[&format!("Switch from {first} to {second}:")]);
+    assert_eq!(world.get("configmap", "workspace-settings"), before, "nothing was edited");
+
+    let json = world.plugin(&["switch", &second, "--dry-run", "-o", "json"]);
+    let json: Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+    let yaml: Value = serde_saphyr::from_str(&printed.stdout).expect("it is YAML");
+    assert_eq!(json, yaml);
+
+    let said = world.try_apply(&printed.stdout).expect("kubectl applies it");
+    assert_eq!(said, "configmap/workspace-settings configured\n");
+    world.in_force(&second).await;
+    let data = world.get("configmap", "workspace-settings")["data"].clone();
+    let expected = json!({
+        REGISTRY: second,
+        "PLATFORM_URL": "http://platform.example.com",
+        "IMAGE_PULL_SECRETS": "mirror",
+    });
+    assert_eq!(data, expected);
+
+    let third = world.prefix("third");
+    let done = world.plugin(&["switch", &third, "--yes"]);
+    assert_eq!(done.code, 0, "the guard lets an edit pass too: {done:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_right_is_not_even_asked_for() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    for (prefix, words) in [
+        ("https://mirror.example.com/x", "has a scheme"),
+        ("myorg", "names no registry"),
+        ("mirror.example.com/x/", "ends in a slash"),
+    ] {
+        let wrong = world.plugin(&["switch", prefix, "--yes"]);
+        assert_eq!(wrong.code, 2, "{wrong:?}");
+        assert_says(&wrong.stderr, &[words, prefix]);
+    }
+    let neither = world.plugin(&["switch", "--yes"]);
+    assert_eq!(neither.code, 2, "{neither:?}");
+    let both = world.plugin(&["switch", "mirror.example.com/x", "--back"]);
+    assert_eq!(both.code, 2, "{both:?}");
+    assert_eq!(world.named(), first);
+
+    // Elsewhere in the settings is a fault that would keep the edit from having an effect.
+    world.settings(&[(REGISTRY, &first), ("PROVISION_TIMEOUT_SECONDS", "soon")]);
+    let invalid = world.plugin(&["switch", "mirror.example.com/x", "--yes"]);
+    assert_eq!(invalid.code, 1, "{invalid:?}");
+    assert_says(&invalid.stderr, &["the settings would be invalid", "PROVISION_TIMEOUT_SECONDS"]);
+    assert_eq!(world.named(), first);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_where_nobody_can_answer() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let second = world.prefix("second");
+    let mut command = world.plugin_command(&["switch", &second]);
+    let refused: Output = run(command.stdin(Stdio::null()));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_says(&refused.stderr, &["there is no terminal to ask on; say --yes"]);
+    assert_eq!(world.named(), first);
+}
+
+#[tokio::test]
+async fn a_key_that_a_tool_keeps_is_taken_over_only_when_that_is_said() {
+    let world = World::new().await;
+    let first = world.prefix("first");
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workspace-settings"},
+        "data": {REGISTRY: first},
+    });
+    let args = ["-n", &world.namespace, "apply", "--server-side", "--field-manager=terraform"];
+    let args = [&args[..], &["-f", "-"]].concat();
+    let applied = world.admin().run_with_input(&args, &map.to_string()).expect("kubectl runs");
+    assert!(applied.ok(), "{applied:?}");
+    world.in_force(&first).await;
+    let second = world.prefix("second");
+    let refused = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_says(&refused.stderr, &["is kept by terraform", "--force-conflicts"]);
+    assert_eq!(world.named(), first);
+    let forced = world.plugin(&["switch", &second, "--yes", "--force-conflicts"]);
+    assert_eq!(forced.code, 0, "{forced:?}");
+    assert_eq!(world.named(), second);
+}

@@ -1,0 +1,178 @@
+//! `kubectl workspace switch`, there and back.
+
+use cluster::State;
+use serde_json::{Value, json};
+
+use crate::bed::{REGISTRY, assert_says};
+use crate::fixture::{PATIENCE, World, image};
+
+/// Who owns which keys of the settings, by server-side apply or any other write.
+fn owners(world: &World) -> Vec<(String, String)> {
+    let args = ["get", "configmap", "workspace-settings", "--show-managed-fields", "-o", "json"];
+    let map: Value = serde_json::from_str(&world.kubectl(&args)).expect("kubectl prints JSON");
+    let managed = map["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut owners = Vec::new();
+    for entry in managed {
+        let data = entry["fieldsV1"]["f:data"].as_object().cloned().unwrap_or_default();
+        let manager = entry["manager"].as_str().unwrap_or_default().to_owned();
+        let keys = data.keys().filter_map(|it| it.strip_prefix("f:")).filter(|it| *it != ".");
+        owners.extend(keys.map(|it| (it.to_owned(), manager.clone())));
+    }
+    owners.sort();
+    owners
+}
+
+#[tokio::test]
+async fn the_stuck_are_freed_and_what_runs_is_not_touched() {
+    let world = World::new().await;
+    let first = world.running(&["a", "b", "c", "d"]).await;
+    world.get_stuck(&first, &["c", "d"]).await;
+    let before = world.versions(&["a", "b"]);
+    let pods = [world.get("pod", "c"), world.get("pod", "d")];
+    let second = world.prefix("second");
+
+    let switched = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(switched.code, 0, "{switched:?}");
+    assert_says(&switched.stderr, &[
+        &format!("Switch from {first} to {second}:"),
+        "Workspaces: 4; of them take an image from there at their next rollout: 4",
+        "stuck, and freed by it: 2",
+        "running: 2; none of them is touched",
+        "Ready: 2 of 2",
+    ]);
+    let said = format!("In force: {second}. All that were stuck are Ready: 2.\n");
+    assert_eq!(switched.stdout, said);
+    assert_eq!(world.named(), second);
+    assert_eq!(world.fleet("previousRegistry"), first);
+    assert_eq!(world.versions(&["a", "b"]), before);
+    for pod in pods {
+        let name = pod["metadata"]["name"].as_str().expect("it has a name");
+        let now = world.ready(name).await;
+        assert_eq!(now["metadata"]["uid"], pod["metadata"]["uid"], "healed in place");
+        assert!(image(&now).starts_with(&format!("{second}/")), "{now}");
+    }
+
+    // Again: there is nothing to do, and that is a yes.
+    let again = world.plugin_json(0, &["switch", &second, "--yes"]);
+    assert_eq!((&again["edited"], &again["to"]), (&json!(false), &json!(second)));
+}
+
+#[tokio::test]
+async fn back_is_to_the_registry_before_and_back_again() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let none = world.plugin(&["switch", "--back", "--yes"]);
+    assert_eq!(none.code, 1, "{none:?}");
+    assert_says(&none.stderr, &["no registry was in force before this one"]);
+
+    let second = world.prefix("second");
+    for (args, from, to) in [
+        ([second.as_str()], &first, &second),
+        (["--back"], &second, &first),
+        (["--back"], &first, &second),
+    ] {
+        let told = world.plugin_json(0, &["switch", args[0], "--yes"]);
+        assert_eq!((&told["from"], &told["to"]), (&json!(from), &json!(to)));
+        assert_eq!(told["edited"], json!(true));
+        assert_eq!((world.named(), world.fleet("registry")), (to.clone(), to.clone()));
+    }
+}
+
+#[tokio::test]
+async fn other_keys_stay_with_those_who_wrote_them() {
+    let world = World::new().await;
+    let (first, second) = (world.prefix("first"), world.prefix("second"));
+    let create = ["create", "configmap", "workspace-settings"];
+    let literals = [
+        format!("--from-literal={REGISTRY}={first}"),
+        "--from-literal=PLATFORM_URL=http://platform.example.com".to_owned(),
+    ];
+    world.kubectl(&[&create[..], &[&literals[0], &literals[1]]].concat());
+    world.in_force(&first).await;
+    let done = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(done.code, 0, "what kubectl created is a person's: {done:?}");
+    let expected = [(REGISTRY, "kubectl-workspace-switch"), ("PLATFORM_URL", "kubectl-create")];
+    let mut expected = expected.map(|(key, by)| (key.to_owned(), by.to_owned()));
+    expected.sort();
+    assert_eq!(owners(&world), expected);
+    assert_eq!(
+        world.get("configmap", "workspace-settings")["data"]["PLATFORM_URL"],
+        json!("http://platform.example.com")
+    );
+}
+
+#[tokio::test]
+async fn settings_that_are_absent_are_created() {
+    let world = World::new().await;
+    world.in_force("ghcr.io/molecule-ai").await;
+    let prefix = world.prefix("first");
+    let done = world.plugin(&["switch", &prefix, "--yes"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_says(&done.stderr, &["Switch from ghcr.io/molecule-ai to "]);
+    assert_eq!((world.named(), world.fleet("registry")), (prefix.clone(), prefix));
+    assert_eq!(world.fleet("previousRegistry"), "ghcr.io/molecule-ai");
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_too_is_told_and_the_answer_is_no() {
+    let world = World::new().await;
+    let first = world.running(&["a", "b"]).await;
+    world.get_stuck(&first, &["b"]).await;
+    let second = world.prefix("second");
+    world.turn(&second, State::NotFound).await;
+    let done = world.plugin(&["switch", &second, "--yes", "--timeout", "15s"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert_says(&done.stderr, &[
+        "answered 404 Not Found; to go back: kubectl workspace switch --back",
+    ]);
+    let left = format!("Ready: 0; not Ready: 1 ({}/b).", world.namespace);
+    assert_says(&done.stdout, &[&left, "Go back: kubectl workspace switch --back"]);
+
+    world.turn(&first, State::Up).await;
+    let back = world.plugin(&["switch", "--back", "--yes"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    world.ready("b").await;
+}
+
+#[tokio::test]
+async fn without_an_operator_the_edit_is_made_and_the_answer_is_no() {
+    let mut world = World::new().await;
+    world.running(&["a"]).await;
+    world.stop().await;
+    let second = world.prefix("second");
+    let done = world.plugin(&["switch", &second, "--yes", "--timeout", "2s"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert_says(&done.stderr, &["no operator has taken that: is one running?"]);
+    assert_eq!(world.named(), second);
+    world.start();
+    let again = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(again.code, 0, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_switch_that_was_interrupted_can_be_run_again() {
+    let world = World::new().await;
+    let first = world.running(&["a", "b"]).await;
+    world.get_stuck(&first, &["b"]).await;
+    let second = world.prefix("second");
+    world.turn(&second, State::Unauthorized).await;
+    let mut switching = world.start_plugin(&["switch", &second, "--yes"]);
+    let line = switching.wait_for_line("Ready: 0 of 1", PATIENCE).await;
+    line.expect("it follows");
+    switching.signal(cluster::Signal::SIGINT).expect("it runs");
+    let ended = switching.wait(PATIENCE).await.expect("it ends");
+    assert_eq!(ended.code(), Some(130), "{:?}", switching.lines());
+    let said = switching.lines().join("\n");
+    assert_says(&said, &["interrupted: the edit is made, and the operator goes on with it"]);
+    assert_eq!(world.named(), second);
+
+    world.turn(&second, State::Up).await;
+    let again = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_says(&again.stderr, &[&format!("The settings name {second} already")]);
+    let version = |it: &Value| it["metadata"]["resourceVersion"].clone();
+    let settings = world.get("configmap", "workspace-settings");
+    world.plugin_json(0, &["switch", &second, "--yes"]);
+    assert_eq!(version(&world.get("configmap", "workspace-settings")), version(&settings));
+    world.ready("b").await;
+}
