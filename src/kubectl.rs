@@ -74,12 +74,22 @@ struct Common {
           default_value = "molecule-system", hide_env_values = true)]
     settings_namespace: String,
     /// The name of the ConfigMap with the settings
-    #[arg(long, global = true, env = "WORKSPACE_SETTINGS_NAME",
-          default_value = "workspace-settings", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "WORKSPACE_SETTINGS_NAME",
+        default_value = "workspace-settings",
+        hide_env_values = true
+    )]
     settings_name: String,
     /// The name of the ConfigMap that records which settings are in force
-    #[arg(long, global = true, env = "WORKSPACE_FLEET_NAME",
-          default_value = "workspace-fleet", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "WORKSPACE_FLEET_NAME",
+        default_value = "workspace-fleet",
+        hide_env_values = true
+    )]
     fleet_name: String,
 }
 
@@ -124,7 +134,10 @@ enum Answer {
     /// 1
     No,
     /// 2
-    #[expect(dead_code, reason = "who looks into a registry answers so, and nobody does yet")]
+    #[expect(
+        dead_code,
+        reason = "who looks into a registry answers so, and nobody does yet"
+    )]
     Unknown,
 }
 

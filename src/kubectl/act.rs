@@ -17,7 +17,7 @@ use super::look::{self, Watching};
 use super::output;
 use super::pace::{Budget, Stage, Target, next};
 use super::progress::Progress;
-use super::{Answer, PLUGIN, Session, patience, survey};
+use super::{Answer, PLUGIN, Refused, Session, patience, survey};
 use crate::index::Index;
 use crate::names;
 use crate::seen::{Key, Packed, Seen};
@@ -190,7 +190,9 @@ async fn run(mut session: Session, which: Which, act: Act) -> anyhow::Result<Ans
     // What was done, and what was not, is to be known however it ended.
     output::answer(session.common.output, &told, || work.text(&told))?;
     ended?;
-    Ok(Answer::from(told.under_way.is_empty() && told.untouched.is_empty()))
+    Ok(Answer::from(
+        told.under_way.is_empty() && told.untouched.is_empty(),
+    ))
 }
 
 /// The Workspaces, and how far each has come.
@@ -221,7 +223,8 @@ impl Work {
                 continue;
             }
             let revision = seen.workspace.map(|it| it.revision.clone());
-            work.before.insert(key.clone(), revision.unwrap_or_default());
+            work.before
+                .insert(key.clone(), revision.unwrap_or_default());
             work.stages.insert(key.clone(), Stage::Waits);
         }
         Ok(work)
@@ -255,7 +258,10 @@ impl Work {
             let done = self.count(Stage::Done);
             let (all, act) = (self.stages.len(), self.act.done());
             let under_way = self.count(Stage::UnderWay);
-            progress.set(done, &format!("{act}: {done} of {all} (under way: {under_way})"));
+            progress.set(
+                done,
+                &format!("{act}: {done} of {all} (under way: {under_way})"),
+            );
             if done == all {
                 return Ok(());
             }
@@ -299,12 +305,7 @@ impl Work {
     }
 
     /// Asks for it, of the Workspace as it was seen: what changed since is looked at again first.
-    async fn patch(
-        &mut self,
-        client: &Client,
-        index: &Index,
-        key: &Key,
-    ) -> anyhow::Result<()> {
+    async fn patch(&mut self, client: &Client, index: &Index, key: &Key) -> anyhow::Result<()> {
         let Some(workspace) = index.seen(key).and_then(|it| it.workspace) else {
             return Ok(());
         };
@@ -321,7 +322,15 @@ impl Work {
                 Ok(())
             }
             Err(Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(anyhow!("{}", explain(&format!("patch workspace {key}"), &error))),
+            Err(error) => {
+                let why = explain(&format!("patch workspace {key}"), &error);
+                Err(match &error {
+                    Error::Api(status) if status.code < 500 && status.code != 429 => {
+                        Refused(why).into()
+                    }
+                    _ => anyhow!(why),
+                })
+            }
         }
     }
 

@@ -38,7 +38,10 @@ impl Stored {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
         let map = within(maps.get_opt(name)).await;
         let map = map.map_err(|error| {
-            anyhow!("{}", explain(&format!("get configmap {namespace}/{name}"), &error))
+            anyhow!(
+                "{}",
+                explain(&format!("get configmap {namespace}/{name}"), &error)
+            )
         })?;
         Ok(Self {
             map,

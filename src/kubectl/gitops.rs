@@ -42,7 +42,8 @@ pub(super) fn keeper(object: &ObjectMeta) -> Option<Keeper> {
     let labels = labels.map(|(key, value)| (key, format!("the label {key}={value}")));
     let by_label = first(labels, &LABELS, |key, known| key == known);
     let annotations = object.annotations.iter().flatten();
-    let annotations = annotations.map(|(key, value)| (key, format!("the annotation {key}={value}")));
+    let annotations =
+        annotations.map(|(key, value)| (key, format!("the annotation {key}={value}")));
     let by_annotation = first(annotations, &ANNOTATIONS, |key, known| key == known);
     let managers = object.managed_fields.iter().flatten();
     let managers = managers.filter_map(|it| it.manager.as_ref());
@@ -86,9 +87,8 @@ mod tests {
     fn flux_and_argo_are_known_by_what_they_leave_on_an_object() {
         let label = |key: &str| json!({"labels": {"app": "x", key: "apps"}});
         let annotation = |key: &str| json!({"annotations": {"note": "x", key: "apps"}});
-        let manager = |name: &str| {
-            json!({"managedFields": [{"manager": "kubectl-edit"}, {"manager": name}]})
-        };
+        let manager =
+            |name: &str| json!({"managedFields": [{"manager": "kubectl-edit"}, {"manager": name}]});
         for (metadata, expected) in [
             (json!({}), None),
             (label("app.kubernetes.io/instance"), None),

@@ -128,7 +128,10 @@ async fn config_map(client: &Client, namespace: &str, name: &str) -> Source {
     match within(maps.get_opt(name)).await {
         Ok(Some(map)) => Source::Present(map.seen()),
         Ok(None) => Source::Absent,
-        Err(error) => Source::Unreadable(explain(&format!("get configmap {namespace}/{name}"), &error)),
+        Err(error) => Source::Unreadable(explain(
+            &format!("get configmap {namespace}/{name}"),
+            &error,
+        )),
     }
 }
 
@@ -155,10 +158,24 @@ impl Watching {
         let pods = format!("{}={}", names::LABEL_NAME, names::NAME);
         let config = watcher::Config::default();
         let mut events = SelectAll::new();
-        events.push(many::<wire::Workspace>(client, scope, config.clone(), Told::Workspace));
-        events.push(many::<wire::Pod>(client, scope, config.labels(&pods), Told::Pod));
+        events.push(many::<wire::Workspace>(
+            client,
+            scope,
+            config.clone(),
+            Told::Workspace,
+        ));
+        events.push(many::<wire::Pod>(
+            client,
+            scope,
+            config.labels(&pods),
+            Told::Pod,
+        ));
         let maps = [
-            (&view.settings, &scope.settings_name, Told::Settings as fn(Source) -> Told),
+            (
+                &view.settings,
+                &scope.settings_name,
+                Told::Settings as fn(Source) -> Told,
+            ),
             (&view.fleet, &scope.fleet_name, Told::Fleet),
         ];
         for (source, name, told) in maps {

@@ -113,7 +113,11 @@ mod tests {
 
     #[test]
     fn a_table_is_aligned_and_has_no_spaces_at_its_ends() {
-        let rows = [row(["NAME", "STATE"]), row(["a", "Ready"]), row(["long-name", ""])];
+        let rows = [
+            row(["NAME", "STATE"]),
+            row(["a", "Ready"]),
+            row(["long-name", ""]),
+        ];
         assert_eq!(
             table(&rows),
             "NAME        STATE\na           Ready\nlong-name\n"

@@ -113,7 +113,11 @@ mod tests {
         assert_eq!(next(&[under_way, waits], 1), [0; 0]);
         assert_eq!(next(&[under_way, waits], 2), [1]);
         let lost = target(Stage::Done, false);
-        assert_eq!(next(&[lost, waits], 1), [0; 0], "one that went down again counts");
+        assert_eq!(
+            next(&[lost, waits], 1),
+            [0; 0],
+            "one that went down again counts"
+        );
         assert_eq!(next(&[target(Stage::Done, true), waits], 1), [1]);
     }
 

@@ -69,7 +69,10 @@ pub(super) async fn run(mut session: Session, asked: Status) -> anyhow::Result<A
     if asked.watch {
         return watch(&mut session, watching, &asked).await;
     }
-    let waiting = asked.patience.deadline().within(wait(&mut watching, &asked));
+    let waiting = asked
+        .patience
+        .deadline()
+        .within(wait(&mut watching, &asked));
     session.interrupt.may_end(waiting, String::new).await?;
     tell(&watching.view, &asked, format)
 }
@@ -94,7 +97,9 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(survey: &'a Survey, asked: &Status) -> Self {
-        let named = asked.outdated.then_some(survey.outdated_workspaces.as_deref());
+        let named = asked
+            .outdated
+            .then_some(survey.outdated_workspaces.as_deref());
         Self {
             survey,
             outdated_workspaces: named.flatten(),
@@ -161,7 +166,11 @@ async fn watch(
             if repaints {
                 output::print("\x1b[H\x1b[2J")?;
             } else if shown.is_some() && format != Format::Json {
-                output::print(if format == Format::Yaml { "---\n" } else { "\n" })?;
+                output::print(if format == Format::Yaml {
+                    "---\n"
+                } else {
+                    "\n"
+                })?;
             }
             tell(&watching.view, asked, format)?;
             shown = Some(survey);
@@ -192,7 +201,11 @@ fn text(survey: &Survey, asked: &Status) -> String {
         text.push_str(&format!("\n{}", table(&rows)));
     }
     for failure in &survey.overview.pull_failures {
-        let outage = if failure.outage { "an outage" } else { "not an outage yet" };
+        let outage = if failure.outage {
+            "an outage"
+        } else {
+            "not an outage yet"
+        };
         let line = format!(
             "{} {}: {outage}, since {}; stuck on it: {}",
             failure.registry, failure.cause, failure.since, failure.workspaces
@@ -234,11 +247,16 @@ fn settings(survey: &Survey, paint: Paint) -> String {
 
 fn counts(survey: &Survey, paint: Paint) -> String {
     let overview = &survey.overview;
-    let under_way: usize = overview.progressing.values().sum::<usize>()
-        + overview.stalled.values().sum::<usize>()
-        - survey.stuck;
+    let not_ready: usize = (overview.progressing.values())
+        .chain(overview.stalled.values())
+        .sum();
+    let under_way = not_ready.saturating_sub(survey.stuck);
     let stuck = format!("stuck: {}", survey.stuck);
-    let stuck = if survey.stuck > 0 { paint.bad(&stuck) } else { paint.good(&stuck) };
+    let stuck = if survey.stuck > 0 {
+        paint.bad(&stuck)
+    } else {
+        paint.good(&stuck)
+    };
     let mut text = format!(
         "Workspaces: {}; Ready: {}, {stuck}, under way: {under_way}, suspended: {}",
         overview.workspaces, overview.ready, overview.suspended
@@ -267,13 +285,21 @@ fn stuck(survey: &Survey) -> String {
 }
 
 fn outdated(survey: &Survey, asked: &Status) -> String {
-    let Some(named) = survey.outdated_workspaces.as_ref().filter(|_| asked.outdated) else {
+    let Some(named) = survey
+        .outdated_workspaces
+        .as_ref()
+        .filter(|_| asked.outdated)
+    else {
         return String::new();
     };
     if named.is_empty() {
         return "\nNone is outdated.\n".to_owned();
     }
     let mut rows = vec![row(["NAMESPACE", "OUTDATED", "RUNS", "NEXT"])];
-    rows.extend(named.iter().map(|it| row([&it.namespace, &it.name, &it.image, &it.next])));
+    rows.extend(
+        named
+            .iter()
+            .map(|it| row([&it.namespace, &it.name, &it.image, &it.next])),
+    );
     format!("\n{}", table(&rows))
 }

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::look::View;
-use crate::fleet::{
-    self, FLEET_ERROR, FLEET_SINCE, InForce, Source,
-};
+use crate::fleet::{self, FLEET_ERROR, FLEET_SINCE, InForce, Source};
 use crate::overview::{FLEET_STATUS, Overview, overview};
 use crate::pod;
 use crate::resolver::registry_host;
@@ -129,14 +127,20 @@ pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
 
 /// What the operator has recorded of all, or the one of this namespace.
 fn earlier(view: &View) -> Overview {
-    let own = view.namespace.as_ref().map(|it| format!("{FLEET_STATUS}.{it}"));
+    let own = view
+        .namespace
+        .as_ref()
+        .map(|it| format!("{FLEET_STATUS}.{it}"));
     let own = own.and_then(|it| stored(&view.fleet, &it));
     let text = own.or_else(|| stored(&view.fleet, FLEET_STATUS));
     text.and_then(Overview::from_text).unwrap_or_default()
 }
 
 fn registered(view: &View, in_force: &InForce) -> Registered {
-    let registry = in_force.settings.as_ref().map(|it| it.registry().to_string());
+    let registry = in_force
+        .settings
+        .as_ref()
+        .map(|it| it.registry().to_string());
     let asked = match &view.settings {
         Source::Present(data) => data.get(REGISTRY_KEY).filter(|it| !it.is_empty()).cloned(),
         _ => None,
@@ -155,7 +159,10 @@ fn registered(view: &View, in_force: &InForce) -> Registered {
 /// What the record says under a key, if anything.
 pub(super) fn stored<'a>(fleet: &'a Source, key: &str) -> Option<&'a str> {
     match fleet {
-        Source::Present(data) => data.get(key).map(String::as_str).filter(|it| !it.is_empty()),
+        Source::Present(data) => data
+            .get(key)
+            .map(String::as_str)
+            .filter(|it| !it.is_empty()),
         _ => None,
     }
 }
@@ -181,7 +188,9 @@ fn stuck(seen: &Seen<'_>) -> Option<Stuck> {
 pub(super) fn message(workspace: &Workspace) -> String {
     let conditions = &workspace.status.conditions;
     let of = |type_: &str| conditions.iter().find(|it| it.type_ == type_);
-    let found = [STALLED, READY, RECONCILING, SUSPENDED].into_iter().find_map(of);
+    let found = [STALLED, READY, RECONCILING, SUSPENDED]
+        .into_iter()
+        .find_map(of);
     found.map_or_else(String::new, |it| it.message.clone())
 }
 

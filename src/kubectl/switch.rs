@@ -97,7 +97,10 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
     let scope = session.common.scope(namespace);
     let client = session.access.client.clone();
     let preparing = prepare(&client, scope, &asked);
-    let intent = session.interrupt.may_end(preparing, nothing_written).await?;
+    let intent = session
+        .interrupt
+        .may_end(preparing, nothing_written)
+        .await?;
     let checking = check::check(&client, &intent);
     let checked = session.interrupt.may_end(checking, nothing_written).await?;
     output::say(&announce(&intent));
@@ -116,7 +119,9 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         }
         // Not to be left half-way: Ctrl-C is heard when it is known what became of it.
         let force = asked.force_conflicts;
-        let edited = intent.stored.set(&client, edit::SWITCH, &intent.edit, force);
+        let edited = intent
+            .stored
+            .set(&client, edit::SWITCH, &intent.edit, force);
         edited.await?;
         output::say(&format!("{REGISTRY_KEY} is now {}.", intent.to));
     }
@@ -134,11 +139,7 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
     Ok(Answer::from(followed.left.is_empty()))
 }
 
-async fn prepare(
-    client: &kube::Client,
-    scope: Scope,
-    asked: &Switch,
-) -> anyhow::Result<Intent> {
+async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow::Result<Intent> {
     let view = look::once(client, &scope).await?;
     let stored = Stored::read(client, &scope).await?;
     let to = match &asked.prefix {
@@ -151,7 +152,9 @@ async fn prepare(
     data.extend(edit.clone());
     let parsed = Settings::parse(&data, &Environment::default());
     let parsed = parsed.map_err(|invalid| {
-        Refused(format!("the settings would be invalid, and change nothing: {invalid}"))
+        Refused(format!(
+            "the settings would be invalid, and change nothing: {invalid}"
+        ))
     })?;
     let now = survey::in_force(&view);
     let next = InForce {
@@ -185,7 +188,9 @@ fn previous(view: &View) -> anyhow::Result<Prefix> {
                 .to_owned(),
         )
     })?;
-    let parsed = previous.parse::<Prefix>().map_err(|fault| anyhow!("{fault}"));
+    let parsed = previous
+        .parse::<Prefix>()
+        .map_err(|fault| anyhow!("{fault}"));
     parsed.with_context(|| format!("the record names {previous:?} as the registry before"))
 }
 
@@ -193,11 +198,13 @@ fn previous(view: &View) -> anyhow::Result<Prefix> {
 fn announce(intent: &Intent) -> String {
     let Intent { to, forecast, .. } = intent;
     let from = intent.from.as_deref().unwrap_or("none");
-    let mut text = if intent.done {
-        format!("The settings name {to} already; in force: {from}.")
-    } else {
-        format!("Switch from {from} to {to}:")
-    };
+    if intent.done {
+        return format!(
+            "The settings name {to} already; in force: {from}.\n  waiting for their image: {}",
+            forecast.waiting.len()
+        );
+    }
+    let mut text = format!("Switch from {from} to {to}:");
     let touched = match forecast.touched.len() {
         0 => "none of them is touched".to_owned(),
         touched => format!("OF THEM STOPPED: {touched}"),
@@ -214,11 +221,7 @@ fn announce(intent: &Intent) -> String {
 }
 
 /// Where the answer is no before anybody is asked.
-fn refuse(
-    intent: &Intent,
-    checked: Option<&check::Checked>,
-    asked: &Switch,
-) -> anyhow::Result<()> {
+fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> anyhow::Result<()> {
     if let Some(keeper) = intent.stored.keeper() {
         let again = format!("kubectl workspace switch {} --dry-run", intent.to);
         return Err(Refused(format!(

@@ -33,7 +33,10 @@ impl Eye {
         let over = Arc::clone(&eye.over);
         tokio::spawn(async move {
             while !over.load(Ordering::Relaxed) {
-                let listed = pods.list(&ListParams::default()).await.expect("Pods are listed");
+                let listed = pods
+                    .list(&ListParams::default())
+                    .await
+                    .expect("Pods are listed");
                 let ready = listed.items.iter().filter(|it| is_ready(it)).count();
                 worst.fetch_max(all - ready, Ordering::Relaxed);
                 looks.fetch_add(1, Ordering::Relaxed);
@@ -45,14 +48,22 @@ impl Eye {
 
     fn worst(self) -> usize {
         self.over.store(true, Ordering::Relaxed);
-        assert!(self.looks.load(Ordering::Relaxed) > 20, "it looked too seldom");
+        assert!(
+            self.looks.load(Ordering::Relaxed) > 20,
+            "it looked too seldom"
+        );
         self.worst.load(Ordering::Relaxed)
     }
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|it| it.conditions.iter().flatten());
-    let ready = conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True");
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    let ready = conditions
+        .into_iter()
+        .any(|it| it.type_ == "Ready" && it.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
 }
 
@@ -68,13 +79,19 @@ async fn a_restart_is_paced_and_gives_each_another_pod() {
         let ended = restart.wait(PATIENCE).await.expect("it ends");
         let worst = eye.worst();
         assert_eq!(ended.code(), Some(0), "{:?}", restart.lines());
-        assert!((1..=most).contains(&worst), "{budget}: {worst} were unavailable at once");
+        assert!(
+            (1..=most).contains(&worst),
+            "{budget}: {worst} were unavailable at once"
+        );
         let said = restart.lines().join("\n");
-        assert_says(&said, &[
-            "A restart does not fetch a new build under an old tag. For that: kubectl workspace \
+        assert_says(
+            &said,
+            &[
+                "A restart does not fetch a new build under an old tag. For that: kubectl workspace \
              pin codex",
-            &format!("{}/f restarted", world.namespace),
-        ]);
+                &format!("{}/f restarted", world.namespace),
+            ],
+        );
     }
     for pod in before {
         let name = pod["metadata"]["name"].as_str().expect("it has a name");
@@ -90,15 +107,24 @@ async fn one_that_is_down_counts_and_keeps_the_others_up() {
     let before = world.get("pod", "a");
     let restart = world.plugin(&["restart", "a", "b", "--timeout", "8s"]);
     assert_eq!(restart.code, 1, "{restart:?}");
-    let (a, b) = (format!("{}/a", world.namespace), format!("{}/b", world.namespace));
-    assert_says(&restart.stdout, &[
-        &format!("{a} untouched\n"),
-        &format!("{b} not yet restarted ("),
-    ]);
+    let (a, b) = (
+        format!("{}/a", world.namespace),
+        format!("{}/b", world.namespace),
+    );
+    assert_says(
+        &restart.stdout,
+        &[
+            &format!("{a} untouched\n"),
+            &format!("{b} not yet restarted ("),
+        ],
+    );
     assert_eq!(uid(&world.get("pod", "a")), uid(&before));
 
     let told = world.plugin_json(1, &["restart", "a", "b", "--timeout", "8s"]);
-    assert_eq!((&told["done"], &told["untouched"]), (&json!([]), &json!([a])));
+    assert_eq!(
+        (&told["done"], &told["untouched"]),
+        (&json!([]), &json!([a]))
+    );
     assert!(told["underWay"][&b].is_string(), "{told}");
 
     world.turn(&first, State::Up).await;
@@ -118,7 +144,10 @@ async fn a_restart_that_is_interrupted_says_who_is_left() {
     let ended = restart.wait(PATIENCE).await.expect("it ends");
     let said = restart.lines().join("\n");
     assert_eq!(ended.code(), Some(130), "{said}");
-    assert_says(&said, &["error: interrupted", "not yet restarted", "untouched"]);
+    assert_says(
+        &said,
+        &["error: interrupted", "not yet restarted", "untouched"],
+    );
     let touched = |name: &str| {
         let annotation = "/metadata/annotations/molecule.ai~1restartedAt";
         world.get("workspace", name).pointer(annotation).is_some()
@@ -140,13 +169,19 @@ async fn who_is_meant_is_found_by_name_by_label_or_is_all() {
     };
     assert_eq!(done(&["restart", "c", "a"]), ["a", "c"]);
     assert_eq!(done(&["restart", "-l", "team=x"]), ["b"]);
-    assert_eq!(done(&["restart", "-l", "team!=x", "--max-unavailable", "2"]), ["a", "c"]);
+    assert_eq!(
+        done(&["restart", "-l", "team!=x", "--max-unavailable", "2"]),
+        ["a", "c"]
+    );
     assert_eq!(done(&["restart", "-l", "team=y"]), [""; 0]);
 
     let before = world.versions(&["a"]);
     let missing = world.plugin(&["restart", "a", "nobody"]);
     assert_eq!(missing.code, 1, "{missing:?}");
-    assert_says(&missing.stderr, &["there is no Workspace nobody in the namespace"]);
+    assert_says(
+        &missing.stderr,
+        &["there is no Workspace nobody in the namespace"],
+    );
     for wrong in [
         &["restart"][..],
         &["restart", "a", "--all"],
@@ -167,16 +202,25 @@ async fn suspended_workspaces_have_no_pod_until_they_are_resumed() {
     world.running(&["a", "b"]).await;
     let suspend = world.plugin(&["suspend", "--all"]);
     assert_eq!(suspend.code, 0, "{suspend:?}");
-    assert_says(&suspend.stdout, &[&format!("{}/b suspended\n", world.namespace)]);
+    assert_says(
+        &suspend.stdout,
+        &[&format!("{}/b suspended\n", world.namespace)],
+    );
     let states = |it: &str| world.get("workspace", it)["status"]["state"].clone();
-    assert_eq!((states("a"), states("b")), (json!("Suspended"), json!("Suspended")));
+    assert_eq!(
+        (states("a"), states("b")),
+        (json!("Suspended"), json!("Suspended"))
+    );
     assert_eq!(world.get("pod", "a"), Value::Null);
 
     let again = world.plugin(&["suspend", "a"]);
     assert_eq!(again.code, 0, "{again:?}");
     assert_says(&again.stderr, &["/a is suspended already."]);
     let restart = world.plugin(&["restart", "a"]);
-    assert_says(&restart.stderr, &["/a is suspended, and starts anew when it is resumed."]);
+    assert_says(
+        &restart.stderr,
+        &["/a is suspended, and starts anew when it is resumed."],
+    );
 
     let second = world.prefix("second");
     world.registry(&second);

@@ -80,7 +80,9 @@ impl World {
     pub async fn recorded(&self, words: &str) {
         let key = format!("status.{}", self.namespace);
         self.until("configmap", "workspace-fleet", |it| {
-            it["data"][&key].as_str().is_some_and(|it| it.contains(words))
+            it["data"][&key]
+                .as_str()
+                .is_some_and(|it| it.contains(words))
         })
         .await;
     }
@@ -88,7 +90,10 @@ impl World {
     /// The prefix that the settings name, empty where they name none.
     pub fn named(&self) -> String {
         let settings = self.get("configmap", "workspace-settings");
-        settings["data"][REGISTRY].as_str().unwrap_or_default().to_owned()
+        settings["data"][REGISTRY]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A registry that works, in force, and so many Workspaces that are Ready on it.

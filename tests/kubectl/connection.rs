@@ -9,7 +9,10 @@ use crate::fixture::World;
 
 /// The cluster's kubeconfig in a file of its own, with a context more that has this namespace.
 fn kubeconfig(world: &World) -> PathBuf {
-    let file = world.cluster.folder().join(format!("{}.kubeconfig", world.namespace));
+    let file = world
+        .cluster
+        .folder()
+        .join(format!("{}.kubeconfig", world.namespace));
     std::fs::copy(world.cluster.kubeconfig(), &file).expect("it is copied");
     let path = file.display().to_string();
     let view = world.kubectl(&["config", "view", "-o", "json"]);
@@ -18,7 +21,13 @@ fn kubeconfig(world: &World) -> PathBuf {
     let part = |name: &str| format!("--{name}={}", context[name].as_str().unwrap_or_default());
     let namespace = format!("--namespace={}", world.namespace);
     world.kubectl(&[
-        "--kubeconfig", &path, "config", "set-context", "here", &part("cluster"), &part("user"),
+        "--kubeconfig",
+        &path,
+        "config",
+        "set-context",
+        "here",
+        &part("cluster"),
+        &part("user"),
         &namespace,
     ]);
     file
@@ -39,13 +48,24 @@ async fn the_flags_and_the_environment_say_which_cluster_and_namespace() {
     let admin = world.cluster.kubeconfig().display().to_string();
     let missing = "/nowhere/kubeconfig";
     let one = json!(1);
-    assert_eq!(status(&[], &admin).0, json!(0), "the namespace default has none");
+    assert_eq!(
+        status(&[], &admin).0,
+        json!(0),
+        "the namespace default has none"
+    );
     assert_eq!(status(&["--namespace", &world.namespace], &admin).0, one);
-    assert_eq!(status(&["--kubeconfig", &file, "--context", "here"], missing).0, one);
+    assert_eq!(
+        status(&["--kubeconfig", &file, "--context", "here"], missing).0,
+        one
+    );
     assert_eq!(status(&["--kubeconfig", &file], missing).0, json!(0));
     assert_eq!(status(&["--context", "here"], &file).0, one);
     let both = format!("{missing}:{admin}:{file}");
-    assert_eq!(status(&["--context", "here"], &both).0, one, "files that are missing are left out");
+    assert_eq!(
+        status(&["--context", "here"], &both).0,
+        one,
+        "files that are missing are left out"
+    );
 
     for (args, kubeconfig, words) in [
         (&["--context", "nowhere"][..], file.as_str(), "nowhere"),

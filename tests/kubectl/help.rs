@@ -17,14 +17,26 @@ fn every_command_has_an_example_and_says_its_exit_codes() {
     let help = plugin(&["--help"]);
     assert_eq!(help.code, 0, "{help:?}");
     assert_says(&help.stdout, &COMMANDS);
-    assert_says(&help.stdout, &["Usage: kubectl workspace", "Examples:", "Exit codes:"]);
+    assert_says(
+        &help.stdout,
+        &["Usage: kubectl workspace", "Examples:", "Exit codes:"],
+    );
     for command in COMMANDS {
         let help = plugin(&[command, "--help"]);
         assert_eq!(help.code, 0, "{help:?}");
         let usage = format!("Usage: kubectl workspace {command}");
         let example = format!("kubectl workspace {command} ");
-        let flags = ["--kubeconfig", "--context", "--namespace", "--output", "table, json, yaml"];
-        assert_says(&help.stdout, &[&usage, &example, "Examples:", "Exit codes:"]);
+        let flags = [
+            "--kubeconfig",
+            "--context",
+            "--namespace",
+            "--output",
+            "table, json, yaml",
+        ];
+        assert_says(
+            &help.stdout,
+            &[&usage, &example, "Examples:", "Exit codes:"],
+        );
         assert_says(&help.stdout, &flags);
         let short = plugin(&[command, "-h"]);
         assert_says(&short.stdout, &["Examples:"]);
@@ -45,7 +57,11 @@ fn the_operator_is_the_plugin_under_a_command_too() {
 fn candidates(words: &[&str]) -> Vec<String> {
     let output = run(Command::new(plugins().join("kubectl_complete-workspace")).args(words));
     assert_eq!(output.code, 0, "{output:?}");
-    let (candidates, sign) = output.stdout.trim_end().rsplit_once('\n').unwrap_or_default();
+    let (candidates, sign) = output
+        .stdout
+        .trim_end()
+        .rsplit_once('\n')
+        .unwrap_or_default();
     assert_eq!(sign, ":4", "{output:?}");
     let word = |it: &str| it.split('\t').next().unwrap_or_default().to_owned();
     candidates.lines().map(word).collect()

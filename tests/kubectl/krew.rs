@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::bed::{assert_says, run};
+use crate::bed::{assert_says, plugins, run};
 use crate::fixture::World;
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
@@ -16,30 +16,51 @@ fn manifest(text: &str) -> Value {
 }
 
 fn platforms(manifest: &Value) -> Vec<Value> {
-    manifest["spec"]["platforms"].as_array().cloned().expect("it has platforms")
+    manifest["spec"]["platforms"]
+        .as_array()
+        .cloned()
+        .expect("it has platforms")
 }
 
 #[test]
 fn the_manifest_is_of_this_version_and_of_the_platforms_that_kubectl_users_have() {
     let manifest = manifest(MANIFEST);
-    assert_eq!(manifest["apiVersion"], "krew.googlecontainertools.github.com/v1alpha2");
-    assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&"Plugin".into(), &"workspace".into()));
+    assert_eq!(
+        manifest["apiVersion"],
+        "krew.googlecontainertools.github.com/v1alpha2"
+    );
+    assert_eq!(
+        (&manifest["kind"], &manifest["metadata"]["name"]),
+        (&"Plugin".into(), &"workspace".into())
+    );
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     assert_eq!(manifest["spec"]["version"], Value::from(version.clone()));
-    let help = run(Command::new(env!("CARGO_BIN_EXE_workspace-operator")).args(["kubectl", "-h"]));
+    let help = run(Command::new(plugins().join("kubectl-workspace")).arg("-h"));
     let about = help.stdout.lines().next().unwrap_or_default();
-    let short = manifest["spec"]["shortDescription"].as_str().unwrap_or_default();
+    let short = manifest["spec"]["shortDescription"]
+        .as_str()
+        .unwrap_or_default();
     assert_eq!(about, short, "it says of itself what the manifest says");
     let platforms = platforms(&manifest);
     let of = |it: &Value| {
         let labels = &it["selector"]["matchLabels"];
-        format!("{}-{}", labels["os"].as_str().unwrap_or(""), labels["arch"].as_str().unwrap_or(""))
+        format!(
+            "{}-{}",
+            labels["os"].as_str().unwrap_or(""),
+            labels["arch"].as_str().unwrap_or("")
+        )
     };
     let names: Vec<_> = platforms.iter().map(of).collect();
-    assert_eq!(names, ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"]);
+    assert_eq!(
+        names,
+        ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"]
+    );
     for (platform, name) in platforms.iter().zip(names) {
         let uri = platform["uri"].as_str().unwrap_or_default();
-        assert!(uri.ends_with(&format!("/{version}/workspace-operator-{name}.tar.gz")), "{uri}");
+        assert!(
+            uri.ends_with(&format!("/{version}/workspace-operator-{name}.tar.gz")),
+            "{uri}"
+        );
         assert_eq!(platform["bin"], "workspace-operator");
     }
 }
@@ -70,7 +91,10 @@ async fn krew_installs_it_and_kubectl_finds_it() {
         .expect("there is an archive");
     let installed = run(Command::new(&krew)
         .arg("install")
-        .arg(format!("--manifest={}", folder.join("workspace.yaml").display()))
+        .arg(format!(
+            "--manifest={}",
+            folder.join("workspace.yaml").display()
+        ))
         .arg(format!("--archive={}", archive.display()))
         .env("KREW_ROOT", &root)
         .env("KREW_NO_UPGRADE_CHECK", "1"));

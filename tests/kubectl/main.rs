@@ -15,7 +15,6 @@ mod fixture;
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod link;
 #[path = "../e2e/objects.rs"]
-#[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod objects;
 #[path = "../e2e/waits.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]

@@ -28,7 +28,15 @@ async fn guard(world: &World) {
 /// Sets a mark on the settings as a GitOps tool does.
 fn mark(world: &World, patch: &Value, manager: &str) {
     let (patch, manager) = (patch.to_string(), format!("--field-manager={manager}"));
-    let args = ["patch", "configmap", "workspace-settings", "--type=merge", "-p", &patch, &manager];
+    let args = [
+        "patch",
+        "configmap",
+        "workspace-settings",
+        "--type=merge",
+        "-p",
+        &patch,
+        &manager,
+    ];
     world.kubectl(&args);
 }
 
@@ -54,18 +62,34 @@ async fn what_flux_or_argo_cd_keep_is_not_edited_but_printed() {
         mark(&world, &set, "kubectl-patch");
         let refused = world.plugin(&["switch", &second, "--yes"]);
         assert_eq!(refused.code, 1, "{refused:?}");
-        assert_says(&refused.stderr, &[
-            &format!("error: {tool} keeps configmap {}/workspace-settings", world.namespace),
-            &format!("kubectl workspace switch {second} --dry-run"),
-        ]);
-        assert_eq!((world.named(), refused.stdout.as_str()), (first.clone(), ""));
+        assert_says(
+            &refused.stderr,
+            &[
+                &format!(
+                    "error: {tool} keeps configmap {}/workspace-settings",
+                    world.namespace
+                ),
+                &format!("kubectl workspace switch {second} --dry-run"),
+            ],
+        );
+        assert_eq!(
+            (world.named(), refused.stdout.as_str()),
+            (first.clone(), "")
+        );
         let printed = world.plugin(&["switch", &second, "--dry-run"]);
         assert_eq!(printed.code, 0, "{printed:?}");
         mark(&world, &unset, "kubectl-patch");
     }
-    mark(&world, &json!({"data": {"PLATFORM_URL": "http://p.example.com"}}), "argocd-controller");
+    mark(
+        &world,
+        &json!({"data": {"PLATFORM_URL": "http://p.example.com"}}),
+        "argocd-controller",
+    );
     let refused = world.plugin(&["switch", &second, "--yes"]);
-    assert_says(&refused.stderr, &["Argo CD keeps", "the field manager argocd-controller"]);
+    assert_says(
+        &refused.stderr,
+        &["Argo CD keeps", "the field manager argocd-controller"],
+    );
     assert_eq!((refused.code, world.named()), (1, first));
 }
 
@@ -84,15 +108,24 @@ async fn what_is_printed_is_applied_by_kubectl_and_passes_the_guard() {
     let before = world.get("configmap", "workspace-settings");
     let printed = world.plugin(&["switch", &second, "--dry-run"]);
     assert_eq!(printed.code, 0, "{printed:?}");
-    assert_says(&printed.stderr, &[&format!("Switch from {first} to {second}:")]);
-    assert_eq!(world.get("configmap", "workspace-settings"), before, "nothing was edited");
+    assert_says(
+        &printed.stderr,
+        &[&format!("Switch from {first} to {second}:")],
+    );
+    assert_eq!(
+        world.get("configmap", "workspace-settings"),
+        before,
+        "nothing was edited"
+    );
 
     let json = world.plugin(&["switch", &second, "--dry-run", "-o", "json"]);
     let json: Value = serde_json::from_str(&json.stdout).expect("it is JSON");
     let yaml: Value = serde_saphyr::from_str(&printed.stdout).expect("it is YAML");
     assert_eq!(json, yaml);
 
-    let said = world.try_apply(&printed.stdout).expect("kubectl applies it");
+    let said = world
+        .try_apply(&printed.stdout)
+        .expect("kubectl applies it");
     assert_eq!(said, "configmap/workspace-settings configured\n");
     world.in_force(&second).await;
     let data = world.get("configmap", "workspace-settings")["data"].clone();
@@ -131,7 +164,10 @@ async fn what_cannot_be_right_is_not_even_asked_for() {
     world.settings(&[(REGISTRY, &first), ("PROVISION_TIMEOUT_SECONDS", "soon")]);
     let invalid = world.plugin(&["switch", "mirror.example.com/x", "--yes"]);
     assert_eq!(invalid.code, 1, "{invalid:?}");
-    assert_says(&invalid.stderr, &["the settings would be invalid", "PROVISION_TIMEOUT_SECONDS"]);
+    assert_says(
+        &invalid.stderr,
+        &["the settings would be invalid", "PROVISION_TIMEOUT_SECONDS"],
+    );
     assert_eq!(world.named(), first);
 }
 
@@ -143,7 +179,10 @@ async fn nobody_is_asked_where_nobody_can_answer() {
     let mut command = world.plugin_command(&["switch", &second]);
     let refused: Output = run(command.stdin(Stdio::null()));
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert_says(&refused.stderr, &["there is no terminal to ask on; say --yes"]);
+    assert_says(
+        &refused.stderr,
+        &["there is no terminal to ask on; say --yes"],
+    );
     assert_eq!(world.named(), first);
 }
 
@@ -155,15 +194,27 @@ async fn a_key_that_a_tool_keeps_is_taken_over_only_when_that_is_said() {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workspace-settings"},
         "data": {REGISTRY: first},
     });
-    let args = ["-n", &world.namespace, "apply", "--server-side", "--field-manager=terraform"];
+    let args = [
+        "-n",
+        &world.namespace,
+        "apply",
+        "--server-side",
+        "--field-manager=terraform",
+    ];
     let args = [&args[..], &["-f", "-"]].concat();
-    let applied = world.admin().run_with_input(&args, &map.to_string()).expect("kubectl runs");
+    let applied = world
+        .admin()
+        .run_with_input(&args, &map.to_string())
+        .expect("kubectl runs");
     assert!(applied.ok(), "{applied:?}");
     world.in_force(&first).await;
     let second = world.prefix("second");
     let refused = world.plugin(&["switch", &second, "--yes"]);
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert_says(&refused.stderr, &["is kept by terraform", "--force-conflicts"]);
+    assert_says(
+        &refused.stderr,
+        &["is kept by terraform", "--force-conflicts"],
+    );
     assert_eq!(world.named(), first);
     let forced = world.plugin(&["switch", &second, "--yes", "--force-conflicts"]);
     assert_eq!(forced.code, 0, "{forced:?}");

@@ -14,10 +14,13 @@ async fn a_fleet_that_is_well_is_yes_and_one_that_is_stuck_is_no() {
     let first = world.running(&["a", "b", "c"]).await;
     let well = world.plugin(&["status"]);
     assert_eq!(well.code, 0, "{well:?}");
-    assert_says(&well.stdout, &[
-        &format!("Registry in force: {first}, since 20"),
-        "Workspaces: 3; Ready: 3, stuck: 0, under way: 0, suspended: 0\n",
-    ]);
+    assert_says(
+        &well.stdout,
+        &[
+            &format!("Registry in force: {first}, since 20"),
+            "Workspaces: 3; Ready: 3, stuck: 0, under way: 0, suspended: 0\n",
+        ],
+    );
     assert_eq!(well.stderr, "");
 
     world.get_stuck(&first, &["b", "c"]).await;
@@ -25,17 +28,27 @@ async fn a_fleet_that_is_well_is_yes_and_one_that_is_stuck_is_no() {
     let stuck = world.plugin(&["status"]);
     assert_eq!(stuck.code, 1, "{stuck:?}");
     let refused = format!("{} answered 401 Unauthorized", host(&first));
-    assert_says(&stuck.stdout, &[
-        "Workspaces: 3; Ready: 1, stuck: 2, under way: 0, suspended: 0\n",
-        &format!("{refused}: an outage, since 20"),
-        &format!("would not survive the loss of their Pod: 1, because {refused}"),
-        "ImagePullFailed",
-    ]);
+    assert_says(
+        &stuck.stdout,
+        &[
+            "Workspaces: 3; Ready: 1, stuck: 2, under way: 0, suspended: 0\n",
+            &format!("{refused}: an outage, since 20"),
+            &format!("would not survive the loss of their Pod: 1, because {refused}"),
+            "ImagePullFailed",
+        ],
+    );
     let row = |name: &str, cells: &[&str]| {
         let words: Vec<_> = cells.iter().map(ToString::to_string).collect();
-        let found = stuck.stdout.lines().find(|it| it.split_whitespace().next() == Some(name));
+        let found = stuck
+            .stdout
+            .lines()
+            .find(|it| it.split_whitespace().next() == Some(name));
         let found = found.unwrap_or_else(|| panic!("no row of {name}:\n{}", stuck.stdout));
-        let cells: Vec<_> = found.split_whitespace().skip(1).map(str::to_owned).collect();
+        let cells: Vec<_> = found
+            .split_whitespace()
+            .skip(1)
+            .map(str::to_owned)
+            .collect();
         assert_eq!(cells[..words.len()], words, "{found}");
     };
     row("REGISTRY", &["RUNNING", "STUCK", "AT", "RISK"]);
@@ -43,14 +56,20 @@ async fn a_fleet_that_is_well_is_yes_and_one_that_is_stuck_is_no() {
 
     let told = world.plugin_json(1, &["status"]);
     assert_eq!(told["settings"]["registry"], json!(first));
-    assert_eq!((&told["workspaces"], &told["ready"], &told["stuck"]), (&json!(3), &json!(1), &json!(2)));
+    assert_eq!(
+        (&told["workspaces"], &told["ready"], &told["stuck"]),
+        (&json!(3), &json!(1), &json!(2))
+    );
     let registries = json!([{"registry": host(&first), "running": 1, "stuck": 2, "atRisk": 1}]);
     assert_eq!(told["registries"], registries);
     let names = told["stuckWorkspaces"].as_array().expect("they are named");
     let names: Vec<_> = names.iter().map(|it| &it["name"]).collect();
     assert_eq!(names, ["b", "c"]);
     let since = &told["pullFailures"][0]["since"];
-    assert_eq!(*since, world.plugin_json(1, &["status"])["pullFailures"][0]["since"]);
+    assert_eq!(
+        *since,
+        world.plugin_json(1, &["status"])["pullFailures"][0]["since"]
+    );
 
     let yaml = world.plugin(&["status", "-o", "yaml"]);
     let yaml: serde_json::Value = serde_saphyr::from_str(&yaml.stdout).expect("it is YAML");
@@ -71,10 +90,17 @@ async fn the_outdated_are_named_and_count_when_that_is_asked() {
     let after = world.plugin(&["status", "--outdated"]);
     assert_eq!(after.code, 0, "what runs is not stuck: {after:?}");
     let image = |prefix: &str| format!("{prefix}/workspace-template-codex:latest");
-    assert_says(&after.stdout, &["; outdated: 2\n", &image(&first), &image(&second)]);
+    assert_says(
+        &after.stdout,
+        &["; outdated: 2\n", &image(&first), &image(&second)],
+    );
     let all = world.plugin(&["status", "--all"]);
     assert_eq!(all.code, 1, "{all:?}");
-    assert!(!all.stdout.contains(&image(&first)), "not named unless asked: {}", all.stdout);
+    assert!(
+        !all.stdout.contains(&image(&first)),
+        "not named unless asked: {}",
+        all.stdout
+    );
     let told = world.plugin_json(1, &["status", "--all", "--outdated"]);
     assert_eq!(told["outdated"], json!(2));
     let expected = json!({
@@ -106,7 +132,10 @@ async fn waiting_ends_when_nothing_is_stuck_and_with_its_timeout() {
     assert_eq!(ended.code(), Some(0), "{:?}", waiting.lines());
     world.ready("a").await;
     let lines = waiting.lines().join("\n");
-    assert!(!lines.contains('\x1b'), "no colour and no bar where it is piped: {lines}");
+    assert!(
+        !lines.contains('\x1b'),
+        "no colour and no bar where it is piped: {lines}"
+    );
 }
 
 #[tokio::test]
@@ -114,16 +143,30 @@ async fn watching_shows_each_change_until_it_is_interrupted() {
     let world = World::new().await;
     world.running(&["a"]).await;
     let mut watching = world.start_plugin(&["status", "--watch"]);
-    let first = watching.wait_for_line("Workspaces: 1; Ready: 1", PATIENCE).await;
+    let first = watching
+        .wait_for_line("Workspaces: 1; Ready: 1", PATIENCE)
+        .await;
     first.expect("it shows what there is");
     world.workspace("b", "{runtime: hermes}");
-    let next = watching.wait_for_line("Workspaces: 2; Ready: 2", PATIENCE).await;
+    let next = watching
+        .wait_for_line("Workspaces: 2; Ready: 2", PATIENCE)
+        .await;
     next.expect("it shows the change");
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let shown = |it: &Process| it.lines().iter().filter(|it| it.starts_with("Registry in force")).count();
+    let shown = |it: &Process| {
+        it.lines()
+            .iter()
+            .filter(|it| it.starts_with("Registry in force"))
+            .count()
+    };
     let before = shown(&watching);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(shown(&watching), before, "nothing changed: {:?}", watching.lines());
+    assert_eq!(
+        shown(&watching),
+        before,
+        "nothing changed: {:?}",
+        watching.lines()
+    );
     watching.signal(Signal::SIGINT).expect("it runs");
     let ended = watching.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(130), "{:?}", watching.lines());
@@ -137,21 +180,31 @@ async fn rejected_settings_and_an_edit_that_nobody_took_are_told() {
     world.settings_refused("has a scheme").await;
     let rejected = world.plugin(&["status"]);
     assert_eq!(rejected.code, 0, "{rejected:?}");
-    assert_says(&rejected.stdout, &[
-        &format!("Registry in force: {first}"),
-        "MOLECULE_IMAGE_REGISTRY is \"https://mistyped.example.com/x\", which has a scheme",
-    ]);
+    assert_says(
+        &rejected.stdout,
+        &[
+            &format!("Registry in force: {first}"),
+            "MOLECULE_IMAGE_REGISTRY is \"https://mistyped.example.com/x\", which has a scheme",
+        ],
+    );
 
     world.registry(&first);
-    world.until("configmap", "workspace-fleet", |it| it["data"]["error"].is_null()).await;
+    world
+        .until("configmap", "workspace-fleet", |it| {
+            it["data"]["error"].is_null()
+        })
+        .await;
     world.stop().await;
     let second = world.prefix("second");
     world.registry(&second);
     let awaited = world.plugin(&["status"]);
-    assert_says(&awaited.stdout, &[
-        &format!("Registry in force: {first}"),
-        &format!("The settings name {second}; the operator has not taken that yet."),
-    ]);
+    assert_says(
+        &awaited.stdout,
+        &[
+            &format!("Registry in force: {first}"),
+            &format!("The settings name {second}; the operator has not taken that yet."),
+        ],
+    );
 }
 
 #[tokio::test]

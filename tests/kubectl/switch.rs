@@ -8,14 +8,30 @@ use crate::fixture::{PATIENCE, World, image};
 
 /// Who owns which keys of the settings, by server-side apply or any other write.
 fn owners(world: &World) -> Vec<(String, String)> {
-    let args = ["get", "configmap", "workspace-settings", "--show-managed-fields", "-o", "json"];
+    let args = [
+        "get",
+        "configmap",
+        "workspace-settings",
+        "--show-managed-fields",
+        "-o",
+        "json",
+    ];
     let map: Value = serde_json::from_str(&world.kubectl(&args)).expect("kubectl prints JSON");
-    let managed = map["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let managed = map["metadata"]["managedFields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let mut owners = Vec::new();
     for entry in managed {
-        let data = entry["fieldsV1"]["f:data"].as_object().cloned().unwrap_or_default();
+        let data = entry["fieldsV1"]["f:data"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         let manager = entry["manager"].as_str().unwrap_or_default().to_owned();
-        let keys = data.keys().filter_map(|it| it.strip_prefix("f:")).filter(|it| *it != ".");
+        let keys = data
+            .keys()
+            .filter_map(|it| it.strip_prefix("f:"))
+            .filter(|it| *it != ".");
         owners.extend(keys.map(|it| (it.to_owned(), manager.clone())));
     }
     owners.sort();
@@ -33,13 +49,16 @@ async fn the_stuck_are_freed_and_what_runs_is_not_touched() {
 
     let switched = world.plugin(&["switch", &second, "--yes"]);
     assert_eq!(switched.code, 0, "{switched:?}");
-    assert_says(&switched.stderr, &[
-        &format!("Switch from {first} to {second}:"),
-        "Workspaces: 4; of them take an image from there at their next rollout: 4",
-        "stuck, and freed by it: 2",
-        "running: 2; none of them is touched",
-        "Ready: 2 of 2",
-    ]);
+    assert_says(
+        &switched.stderr,
+        &[
+            &format!("Switch from {first} to {second}:"),
+            "Workspaces: 4; of them take an image from there at their next rollout: 4",
+            "stuck, and freed by it: 2",
+            "running: 2; none of them is touched",
+            "Ready: 2 of 2",
+        ],
+    );
     let said = format!("In force: {second}. All that were stuck are Ready: 2.\n");
     assert_eq!(switched.stdout, said);
     assert_eq!(world.named(), second);
@@ -48,19 +67,28 @@ async fn the_stuck_are_freed_and_what_runs_is_not_touched() {
     for pod in pods {
         let name = pod["metadata"]["name"].as_str().expect("it has a name");
         let now = world.ready(name).await;
-        assert_eq!(now["metadata"]["uid"], pod["metadata"]["uid"], "healed in place");
+        assert_eq!(
+            now["metadata"]["uid"], pod["metadata"]["uid"],
+            "healed in place"
+        );
         assert!(image(&now).starts_with(&format!("{second}/")), "{now}");
     }
 
     // Again: there is nothing to do, and that is a yes.
     let again = world.plugin_json(0, &["switch", &second, "--yes"]);
-    assert_eq!((&again["edited"], &again["to"]), (&json!(false), &json!(second)));
+    assert_eq!(
+        (&again["edited"], &again["to"]),
+        (&json!(false), &json!(second))
+    );
 }
 
 #[tokio::test]
 async fn back_is_to_the_registry_before_and_back_again() {
-    let world = World::new().await;
-    let first = world.running(&["a"]).await;
+    let mut world = World::without_operator().await;
+    let first = world.prefix("first");
+    world.registry(&first);
+    world.start();
+    world.running(&["a"]).await;
     let none = world.plugin(&["switch", "--back", "--yes"]);
     assert_eq!(none.code, 1, "{none:?}");
     assert_says(&none.stderr, &["no registry was in force before this one"]);
@@ -74,7 +102,10 @@ async fn back_is_to_the_registry_before_and_back_again() {
         let told = world.plugin_json(0, &["switch", args[0], "--yes"]);
         assert_eq!((&told["from"], &told["to"]), (&json!(from), &json!(to)));
         assert_eq!(told["edited"], json!(true));
-        assert_eq!((world.named(), world.fleet("registry")), (to.clone(), to.clone()));
+        assert_eq!(
+            (world.named(), world.fleet("registry")),
+            (to.clone(), to.clone())
+        );
     }
 }
 
@@ -91,7 +122,10 @@ async fn other_keys_stay_with_those_who_wrote_them() {
     world.in_force(&first).await;
     let done = world.plugin(&["switch", &second, "--yes"]);
     assert_eq!(done.code, 0, "what kubectl created is a person's: {done:?}");
-    let expected = [(REGISTRY, "kubectl-workspace-switch"), ("PLATFORM_URL", "kubectl-create")];
+    let expected = [
+        (REGISTRY, "kubectl-workspace-switch"),
+        ("PLATFORM_URL", "kubectl-create"),
+    ];
     let mut expected = expected.map(|(key, by)| (key.to_owned(), by.to_owned()));
     expected.sort();
     assert_eq!(owners(&world), expected);
@@ -109,7 +143,10 @@ async fn settings_that_are_absent_are_created() {
     let done = world.plugin(&["switch", &prefix, "--yes"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_says(&done.stderr, &["Switch from ghcr.io/molecule-ai to "]);
-    assert_eq!((world.named(), world.fleet("registry")), (prefix.clone(), prefix));
+    assert_eq!(
+        (world.named(), world.fleet("registry")),
+        (prefix.clone(), prefix)
+    );
     assert_eq!(world.fleet("previousRegistry"), "ghcr.io/molecule-ai");
 }
 
@@ -122,11 +159,15 @@ async fn a_registry_that_fails_too_is_told_and_the_answer_is_no() {
     world.turn(&second, State::NotFound).await;
     let done = world.plugin(&["switch", &second, "--yes", "--timeout", "15s"]);
     assert_eq!(done.code, 1, "{done:?}");
-    assert_says(&done.stderr, &[
-        "answered 404 Not Found; to go back: kubectl workspace switch --back",
-    ]);
+    assert_says(
+        &done.stderr,
+        &["does not have it; to go back: kubectl workspace switch --back"],
+    );
     let left = format!("Ready: 0; not Ready: 1 ({}/b).", world.namespace);
-    assert_says(&done.stdout, &[&left, "Go back: kubectl workspace switch --back"]);
+    assert_says(
+        &done.stdout,
+        &[&left, "Go back: kubectl workspace switch --back"],
+    );
 
     world.turn(&first, State::Up).await;
     let back = world.plugin(&["switch", "--back", "--yes"]);
@@ -142,7 +183,10 @@ async fn without_an_operator_the_edit_is_made_and_the_answer_is_no() {
     let second = world.prefix("second");
     let done = world.plugin(&["switch", &second, "--yes", "--timeout", "2s"]);
     assert_eq!(done.code, 1, "{done:?}");
-    assert_says(&done.stderr, &["no operator has taken that: is one running?"]);
+    assert_says(
+        &done.stderr,
+        &["no operator has taken that: is one running?"],
+    );
     assert_eq!(world.named(), second);
     world.start();
     let again = world.plugin(&["switch", &second, "--yes"]);
@@ -163,16 +207,25 @@ async fn a_switch_that_was_interrupted_can_be_run_again() {
     let ended = switching.wait(PATIENCE).await.expect("it ends");
     assert_eq!(ended.code(), Some(130), "{:?}", switching.lines());
     let said = switching.lines().join("\n");
-    assert_says(&said, &["interrupted: the edit is made, and the operator goes on with it"]);
+    assert_says(
+        &said,
+        &["interrupted: the edit is made, and the operator goes on with it"],
+    );
     assert_eq!(world.named(), second);
 
     world.turn(&second, State::Up).await;
     let again = world.plugin(&["switch", &second, "--yes"]);
     assert_eq!(again.code, 0, "{again:?}");
-    assert_says(&again.stderr, &[&format!("The settings name {second} already")]);
+    assert_says(
+        &again.stderr,
+        &[&format!("The settings name {second} already")],
+    );
     let version = |it: &Value| it["metadata"]["resourceVersion"].clone();
     let settings = world.get("configmap", "workspace-settings");
     world.plugin_json(0, &["switch", &second, "--yes"]);
-    assert_eq!(version(&world.get("configmap", "workspace-settings")), version(&settings));
+    assert_eq!(
+        version(&world.get("configmap", "workspace-settings")),
+        version(&settings)
+    );
     world.ready("b").await;
 }

@@ -18,7 +18,10 @@ async fn a_switch_asks_and_goes_by_the_answer() {
         terminal.shows(question).await;
         terminal.press(answer);
         assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
-        assert_says(&terminal.text(), &["stuck, and freed by it: 1", "not switched"]);
+        assert_says(
+            &terminal.text(),
+            &["stuck, and freed by it: 1", "not switched"],
+        );
     }
     let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
     terminal.shows(question).await;
@@ -31,8 +34,25 @@ async fn a_switch_asks_and_goes_by_the_answer() {
     terminal.shows(question).await;
     terminal.press("y\r");
     assert_eq!(terminal.ends().await, 0, "{}", terminal.text());
-    assert_says(&terminal.text(), &["Ready: 1 of 1", "All that were stuck are Ready: 1."]);
+    assert_says(
+        &terminal.text(),
+        &["Ready: 1 of 1", "All that were stuck are Ready: 1."],
+    );
     assert_eq!(world.named(), second);
+}
+
+#[tokio::test]
+async fn an_edit_that_came_in_between_is_not_overwritten() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let (second, third) = (world.prefix("second"), world.prefix("third"));
+    let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
+    terminal.shows("Switch? [y/N]").await;
+    world.registry(&third);
+    terminal.press("y\r");
+    assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
+    assert_says(&terminal.text(), &["was edited meanwhile"]);
+    assert_eq!(world.named(), third);
 }
 
 #[tokio::test]
@@ -47,9 +67,15 @@ async fn ctrl_c_in_the_middle_of_a_switch_leaves_a_clean_terminal_and_a_way_on()
     terminal.interrupt();
     assert_eq!(terminal.ends().await, 130, "{}", terminal.text());
     let text = terminal.text();
-    assert_says(&text, &["interrupted: the edit is made", "run this again to follow"]);
+    assert_says(
+        &text,
+        &["interrupted: the edit is made", "run this again to follow"],
+    );
     let last = text.trim_end().lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: interrupted"), "it has a line of its own: {last:?}");
+    assert!(
+        last.starts_with("error: interrupted"),
+        "it has a line of its own: {last:?}"
+    );
     assert_eq!(world.named(), second);
 
     world.turn(&second, State::Up).await;
@@ -74,7 +100,10 @@ async fn colour_is_for_terminals_only_and_only_where_it_is_wanted() {
     assert!(!terminal.text().contains(COLOUR), "{}", terminal.text());
 
     let piped = world.plugin(&["status"]);
-    assert!(!piped.stdout.contains('\x1b') && !piped.stderr.contains('\x1b'), "{piped:?}");
+    assert!(
+        !piped.stdout.contains('\x1b') && !piped.stderr.contains('\x1b'),
+        "{piped:?}"
+    );
 }
 
 #[tokio::test]
@@ -86,8 +115,18 @@ async fn a_terminal_has_a_bar_and_a_pipe_has_lines() {
     assert!(terminal.text().contains('█'), "{}", terminal.text());
     let piped = world.plugin(&["restart", "--all"]);
     assert_eq!(piped.code, 0, "{piped:?}");
-    assert!(!piped.stderr.contains('█') && !piped.stderr.contains('\r'), "{piped:?}");
-    assert_says(&piped.stderr, &["restarted: 0 of 2", "restarted: 1 of 2", "restarted: 2 of 2"]);
+    assert!(
+        !piped.stderr.contains('█') && !piped.stderr.contains('\r'),
+        "{piped:?}"
+    );
+    assert_says(
+        &piped.stderr,
+        &[
+            "restarted: 0 of 2",
+            "restarted: 1 of 2",
+            "restarted: 2 of 2",
+        ],
+    );
 }
 
 #[tokio::test]

@@ -40,7 +40,12 @@ impl Followed {
             (0, 0) => text.push_str("Nothing was stuck.\n"),
             (ready, 0) => text.push_str(&format!("All that were stuck are Ready: {ready}.\n")),
             (ready, left) => {
-                let named: Vec<_> = self.left.iter().take(NAMES).map(ToString::to_string).collect();
+                let named: Vec<_> = self
+                    .left
+                    .iter()
+                    .take(NAMES)
+                    .map(ToString::to_string)
+                    .collect();
                 let more = if left > NAMES { ", …" } else { "" };
                 text.push_str(&format!(
                     "Ready: {ready}; not Ready: {left} ({}{more}).\nGo on waiting: run this again. \
@@ -102,7 +107,9 @@ async fn taken(
     let mut soon = Some(Instant::now() + TAKEN_SOON);
     loop {
         if let Source::Unreadable(why) = &watching.view.fleet {
-            progress.note(&format!("whether the operator has taken it cannot be told: {why}"));
+            progress.note(&format!(
+                "whether the operator has taken it cannot be told: {why}"
+            ));
             return Ok(());
         }
         let in_force = fleet::last_good(&watching.view.fleet).ok().flatten();
@@ -176,7 +183,10 @@ fn states(seen: &[Seen<'_>]) -> String {
         let state = state.map_or_else(|| "New".to_owned(), |it| it.to_string());
         *states.entry(state).or_default() += 1;
     }
-    let states: Vec<_> = states.iter().map(|(state, count)| format!("{state}: {count}")).collect();
+    let states: Vec<_> = states
+        .iter()
+        .map(|(state, count)| format!("{state}: {count}"))
+        .collect();
     match states.as_slice() {
         [] => String::new(),
         states => format!(" ({})", states.join(", ")),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,8 +20,13 @@ pub use nix::sys::signal::Signal;
 pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Each ends with the stream that it captures.
+    captures: Vec<JoinHandle<()>>,
     watchdog: Watchdog,
 }
+
+/// A program that has ended may have left another one that still has its output.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Process {
     /// Starts a command; its standard output and error are captured together.
@@ -38,15 +43,12 @@ impl Process {
             .spawn(command)
             .with_context(|| format!("starting {command:?}"))?;
         let lines = Arc::default();
-        if let Some(stdout) = child.stdout.take() {
-            capture(stdout, &lines);
-        }
-        if let Some(stderr) = child.stderr.take() {
-            capture(stderr, &lines);
-        }
+        let stdout = child.stdout.take().map(|it| capture(it, &lines));
+        let stderr = child.stderr.take().map(|it| capture(it, &lines));
         Ok(Self {
             child,
             lines,
+            captures: stdout.into_iter().chain(stderr).collect(),
             watchdog,
         })
     }
@@ -109,7 +111,7 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits for its end.
+    /// Waits for its end; then [`Process::lines`] has all that it said.
     ///
     /// # Errors
     /// When it has not ended in time.
@@ -117,6 +119,10 @@ impl Process {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.exited()? {
+                let until = Instant::now() + LAST_WORDS;
+                while !self.captures.iter().all(JoinHandle::is_finished) && Instant::now() < until {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 return Ok(status);
             }
             if Instant::now() > deadline {
@@ -133,7 +139,7 @@ impl Drop for Process {
     }
 }
 
-fn capture(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) {
+fn capture(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let lines = Arc::clone(lines);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -142,5 +148,5 @@ fn capture(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) 
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(line);
         }
-    });
+    })
 }

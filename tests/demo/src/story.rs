@@ -116,7 +116,9 @@ async fn get_stuck(world: &mut World, nine: &Versions) -> Result<Versions> {
         let message = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}";
         world.kubectl(&["get", "ws", name, "-o", message]).await?;
     }
-    let status = world.kubectl_ends(&["workspace", "status", "-A"], 1).await?;
+    let status = world
+        .kubectl_ends(&["workspace", "status", "-A"], 1)
+        .await?;
     let eight_run_and_two_do_not = "Workspaces: 10; Ready: 8, stuck: 2";
     ensure!(
         status.contains(eight_run_and_two_do_not) && status.contains("answered 401"),
@@ -166,7 +168,8 @@ async fn mistype(world: &mut World, before: &Versions) -> Result<()> {
 }
 
 async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
-    let heading = "5. One edit: the settings name the mirror. kubectl's plugin makes it, and follows.";
+    let heading =
+        "5. One edit: the settings name the mirror. kubectl's plugin makes it, and follows.";
     world.terminal.heading(heading);
     let earlier = world.look().await?;
     let (mark, logged) = (world.mark()?, world.log().len());
@@ -257,7 +260,10 @@ async fn leave_the_rest_alone(world: &mut World, before: &Versions, edit: &Edit)
     let status = ["workspace", "status", "-A", "--outdated"];
     let status = world.kubectl(&status).await?;
     let outdated = format!("outdated: {}\n", rest.len());
-    ensure!(status.contains(&outdated), "the status does not say {outdated:?}");
+    ensure!(
+        status.contains(&outdated),
+        "the status does not say {outdated:?}"
+    );
     world.terminal.holds(&format!(
         "{} Workspaces run on since before the outage, at no write since the edit.",
         rest.len()
