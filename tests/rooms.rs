@@ -111,8 +111,11 @@ fn the_core_knows_no_client_no_clock_and_no_log() {
         "Instant::now",
         "SystemTime",
     ];
+    // The plugin's judgements, in a room that does much else.
+    let judgements = ["forecast.rs", "gitops.rs", "pace.rs", "survey.rs"];
     for (room, path) in files() {
-        if pure.contains(&room.as_str()) {
+        let is_judgement = room == "kubectl" && judgements.iter().any(|it| path.ends_with(it));
+        if pure.contains(&room.as_str()) || is_judgement {
             let text = read(&path);
             for word in words {
                 assert!(!text.contains(word), "{} uses {word}", path.display());

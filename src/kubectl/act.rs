@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::access::{explain, within};
-use super::look::{self, Watching};
+use super::look::{self, View, Watching};
 use super::output;
 use super::pace::{Budget, Stage, Target, next};
 use super::progress::Progress;
@@ -176,7 +176,7 @@ async fn run(mut session: Session, which: Which, act: Act) -> anyhow::Result<Ans
     let is_named = !which.names.is_empty();
     let mut work = Work::new(act, &keys, is_named, &view.index)?;
     if act == Act::Restart {
-        work.offer_pin(&view.index);
+        work.offer_pin(&view);
     }
     let most = which.max_unavailable.of(work.stages.len());
     let mut watching = Watching::from(view, &client, &scope);
@@ -231,11 +231,18 @@ impl Work {
     }
 
     /// Of what has a tag, the node has a build, and keeps it.
-    fn offer_pin(&self, index: &Index) {
-        let spec = |key| Some(index.seen(key)?.workspace?.spec.as_ref().ok()?.unpack());
-        let tagged = self.stages.keys().filter_map(spec);
-        let tagged = tagged.filter(|it| it.digest.is_none());
-        let runtimes: BTreeSet<_> = tagged.map(|it| it.runtime).collect();
+    fn offer_pin(&self, view: &View) {
+        let settings = survey::in_force(view).settings;
+        let tagged = |key| {
+            let seen = view.index.seen(key)?;
+            let spec = seen.workspace?.spec.as_ref().ok()?.unpack();
+            let next = settings
+                .as_ref()
+                .and_then(|it| survey::next_image(&seen, it));
+            let is_pinned = next.is_some_and(|it| it.contains('@'));
+            (spec.digest.is_none() && !is_pinned).then_some(spec.runtime)
+        };
+        let runtimes: BTreeSet<_> = self.stages.keys().filter_map(tagged).collect();
         if !runtimes.is_empty() {
             let runtimes: Vec<_> = runtimes.into_iter().collect();
             output::say(&format!(
@@ -316,21 +323,20 @@ impl Work {
             ..PatchParams::default()
         };
         let api = Api::<wire::Workspace>::namespaced(client.clone(), &key.namespace);
-        match within(api.patch(&key.name, &params, &Patch::Merge(change))).await {
-            Ok(_) => {
-                self.stages.insert(key.clone(), Stage::UnderWay);
-                Ok(())
-            }
-            Err(Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => {
-                let why = explain(&format!("patch workspace {key}"), &error);
-                Err(match &error {
-                    Error::Api(status) if status.code < 500 && status.code != 429 => {
-                        Refused(why).into()
-                    }
-                    _ => anyhow!(why),
-                })
-            }
+        // Who interrupts this does not know what becomes of it.
+        self.stages.insert(key.clone(), Stage::UnderWay);
+        let Err(error) = within(api.patch(&key.name, &params, &Patch::Merge(change))).await else {
+            return Ok(());
+        };
+        let why = explain(&format!("patch workspace {key}"), &error);
+        let Error::Api(status) = &error else {
+            return Err(anyhow!(why));
+        };
+        self.stages.insert(key.clone(), Stage::Waits);
+        match status.code {
+            404 | 409 => Ok(()),
+            429 | 500.. => Err(anyhow!(why)),
+            _ => Err(Refused(why).into()),
         }
     }
 

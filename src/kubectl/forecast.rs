@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::survey::{next_image, own_pod, running};
 use crate::fleet::InForce;
@@ -24,7 +24,7 @@ pub(super) struct Forecast {
     /// How many agents run; an edit touches none of them.
     pub(super) running: usize,
     /// Those that are stuck, and get another image or Pod at once.
-    #[serde(skip)]
+    #[serde(serialize_with = "number")]
     pub(super) freed: BTreeSet<Key>,
     /// Those that wait for an image, whatever the edit does about them.
     #[serde(skip)]
@@ -32,6 +32,10 @@ pub(super) struct Forecast {
     /// Those that run, and would be stopped by the edit. There are none, or something is wrong.
     #[serde(skip)]
     pub(super) touched: BTreeSet<Key>,
+}
+
+fn number<S: Serializer>(keys: &BTreeSet<Key>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(keys.len() as u64)
 }
 
 /// What would change if these settings were in force, and no longer those.

@@ -54,7 +54,9 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            output::say(&self.said);
+            if !self.said.is_empty() {
+                output::say(&self.said);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::bed::assert_says;
+use crate::bed::{REGISTRY, assert_says};
 use crate::fixture::{PATIENCE, World, image, uid};
 
 /// Looks at the Pods of a namespace all the time, and remembers how many were missing or not Ready
@@ -97,6 +97,33 @@ async fn a_restart_is_paced_and_gives_each_another_pod() {
         let name = pod["metadata"]["name"].as_str().expect("it has a name");
         assert_ne!(uid(&world.ready(name).await), uid(&pod), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_pin_is_offered_for_what_has_a_tag() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let pinned = format!("sha256:{}", "0".repeat(64));
+    let offer = |spec: &str| {
+        world.workspace("b", spec);
+        let restart = world.plugin(&["restart", "b", "--timeout", "1s"]);
+        restart.stderr.contains("kubectl workspace pin")
+    };
+    assert!(offer("{runtime: hermes}"));
+    assert!(offer("{runtime: hermes, tag: v1}"));
+    assert!(!offer(&format!("{{runtime: hermes, digest: '{pinned}'}}")));
+    let first = world.fleet("registry");
+    world.settings(&[(REGISTRY, &first), ("PIN_codex", &pinned)]);
+    world
+        .until("configmap", "workspace-fleet", |it| {
+            it["data"]["lastGood"]
+                .as_str()
+                .is_some_and(|it| it.contains("PIN_codex"))
+        })
+        .await;
+    let restart = world.plugin(&["restart", "a"]);
+    assert_eq!(restart.code, 0, "{restart:?}");
+    assert!(!restart.stderr.contains("pin"), "{restart:?}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ fn every_command_has_an_example_and_says_its_exit_codes() {
             "--context",
             "--namespace",
             "--output",
-            "table, json, yaml",
+            "- json:",
         ];
         assert_says(
             &help.stdout,

@@ -43,6 +43,8 @@ async fn the_stuck_are_freed_and_what_runs_is_not_touched() {
     let world = World::new().await;
     let first = world.running(&["a", "b", "c", "d"]).await;
     world.get_stuck(&first, &["c", "d"]).await;
+    world.workspace("odd", "{runtime: zed}");
+    world.state("odd", "UnknownRuntime").await;
     let before = world.versions(&["a", "b"]);
     let pods = [world.get("pod", "c"), world.get("pod", "d")];
     let second = world.prefix("second");
@@ -53,7 +55,7 @@ async fn the_stuck_are_freed_and_what_runs_is_not_touched() {
         &switched.stderr,
         &[
             &format!("Switch from {first} to {second}:"),
-            "Workspaces: 4; of them take an image from there at their next rollout: 4",
+            "Workspaces: 5; of them take an image from there at their next rollout: 4",
             "stuck, and freed by it: 2",
             "running: 2; none of them is touched",
             "Ready: 2 of 2",
@@ -228,4 +230,35 @@ async fn a_switch_that_was_interrupted_can_be_run_again() {
         version(&settings)
     );
     world.ready("b").await;
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let yaml = |args: &[&str]| -> Value {
+        let output = world.plugin(&[args, &["-o", "yaml"]].concat());
+        assert_eq!(output.code, 0, "{args:?}: {output:?}");
+        serde_saphyr::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    let second = world.prefix("second");
+    let switched = yaml(&["switch", &second, "--yes"]);
+    assert_eq!(
+        (&switched["to"], &switched["edited"]),
+        (&json!(second), &json!(true))
+    );
+    let counts =
+        ["workspaces", "affected", "running", "freed", "ready"].map(|it| switched[it].clone());
+    assert_eq!(counts, [1, 1, 1, 0, 0].map(Value::from));
+    let a = json!([format!("{}/a", world.namespace)]);
+    for act in ["restart", "suspend", "resume"] {
+        let done = yaml(&[act, "a"]);
+        assert_eq!(
+            (&done["done"], &done["untouched"]),
+            (&a, &json!([])),
+            "{act}"
+        );
+    }
+    let again = world.plugin_json(0, &["switch", &second, "--yes"]);
+    assert_eq!(again, yaml(&["switch", &second, "--yes"]));
 }
