@@ -199,8 +199,9 @@ impl Watching {
         let Some(first) = self.events.next().await else {
             bail!("the watches ended");
         };
-        tokio::time::sleep(GATHER).await;
+        // Before the pause: whoever does not wait for its end has seen it all the same.
         let mut trouble = self.take_in(first);
+        tokio::time::sleep(GATHER).await;
         while let Some(Some(next)) = self.events.next().now_or_never() {
             trouble = self.take_in(next).or(trouble);
         }
