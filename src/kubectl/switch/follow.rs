@@ -171,7 +171,8 @@ fn has_arrived(seen: &Seen<'_>) -> bool {
     let Some(workspace) = seen.workspace else {
         return true;
     };
-    let ready = workspace.status.is_true(READY) && seen.pod.is_some_and(|it| it.ready);
+    // It was not when it was first looked at.
+    let ready = workspace.status.is_true(READY);
     ready || workspace.status.is_true(SUSPENDED)
 }
 

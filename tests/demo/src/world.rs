@@ -110,8 +110,9 @@ impl World {
     }
 
     fn answer(&self, args: &[&str], output: Output, code: i32) -> Result<String> {
-        self.terminal.output(&output.stdout);
+        // A command that says both says its answer last.
         self.terminal.output(&output.stderr);
+        self.terminal.output(&output.stdout);
         if output.code != code {
             bail!("{} ended with exit code {}", typed(args), output.code);
         }
