@@ -6,7 +6,8 @@
 //! | room | holds |
 //! |---|---|
 //! | [`cli`] | the command line: flags, logs |
-//! | [`kubectl`] | the kubectl plugin: what a person types, and is shown
+//! | [`kubectl`] | the kubectl plugin: what a person types, and is shown |
+//! | [`registry`] | what image registries are asked |
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
@@ -24,6 +25,7 @@
 //! | [`overview`] | what there is to say of all Workspaces together; pure |
 //! | [`plan`] | every decision; pure |
 //! | [`traffic`] | the requests, counted; which watches are alive |
+//! | [`credentials`] | which pull credentials a kubelet would use; pure |
 //! | [`volume`] | what has to change about a claim |
 //! | [`pod`] | the objects that a Workspace asks for |
 //! | [`seen`] | the small values that a decision rests on |
@@ -40,6 +42,7 @@ pub mod apply;
 pub mod cli;
 pub mod connection;
 pub mod controller;
+pub mod credentials;
 pub mod events;
 pub mod fleet;
 pub mod governor;
@@ -54,6 +57,7 @@ pub mod plan;
 pub mod pod;
 pub mod pull;
 pub mod queue;
+pub mod registry;
 pub mod resolver;
 pub mod revision;
 pub mod seen;

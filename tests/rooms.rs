@@ -97,8 +97,18 @@ fn imports_go_down_the_table_only() {
 #[test]
 fn the_core_knows_no_client_no_clock_and_no_log() {
     let pure = [
-        "overview", "plan", "volume", "pod", "seen", "revision", "pull", "resolver", "fleet",
-        "settings", "names",
+        "overview",
+        "plan",
+        "credentials",
+        "volume",
+        "pod",
+        "seen",
+        "revision",
+        "pull",
+        "resolver",
+        "fleet",
+        "settings",
+        "names",
     ];
     let words = [
         "kube::Client",

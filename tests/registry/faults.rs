@@ -1,0 +1,157 @@
+//! What can go wrong: refusals, silence, and floods.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use workspace_operator::registry::{Client, Kind, Options};
+
+use crate::front::{Fate, Front, status};
+use crate::registries::{client, look_up, options, reference};
+
+fn impatient() -> Client {
+    let options = Options {
+        deadline: Duration::from_secs(1),
+        ..options()
+    };
+    Client::new(&options).expect("a client")
+}
+
+#[tokio::test]
+async fn every_refusal_is_told_with_the_pause_that_is_asked_for() {
+    let own = r#"{"errors":[{"code":"DENIED","message":"the organisation is suspended"}]}"#;
+    for (code, kind, words) in [
+        (
+            401,
+            Kind::Denied,
+            "answered 401 Unauthorized (DENIED: the organisation is suspended)",
+        ),
+        (
+            403,
+            Kind::Denied,
+            "answered 403 Forbidden (DENIED: the organisation is suspended)",
+        ),
+        (404, Kind::Missing, "answered 404 Not Found"),
+        (429, Kind::Unreachable, "answered 429 Too Many Requests"),
+        (500, Kind::Unreachable, "answered 500 Internal Server Error"),
+        (503, Kind::Unreachable, "answered 503 Service Unavailable"),
+    ] {
+        let text = if code < 404 { own } else { "" };
+        let pause = [("retry-after", "30")];
+        let front = Front::alone(move |_| status(code, &pause, text)).await;
+        let image = reference(&front.host, "a/x:v1");
+        let refusal = look_up(&client(), &image, &[])
+            .await
+            .expect_err("it is refused");
+        assert_eq!((refusal.kind, refusal.words.as_str()), (kind, words));
+        assert_eq!(refusal.status.map(|it| it.as_u16()), Some(code));
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(30)));
+    }
+}
+
+#[tokio::test]
+async fn what_a_token_server_does_is_told_of_it() {
+    for (code, kind) in [
+        (403, Kind::Denied),
+        (404, Kind::Unreachable),
+        (429, Kind::Unreachable),
+    ] {
+        let server = Front::alone(move |_| status(code, &[("retry-after", "7")], "")).await;
+        let challenge = format!("Bearer realm=\"http://{}/token\"", server.host);
+        let challenge: &'static str = challenge.leak();
+        let front =
+            Front::alone(move |_| status(401, &[("www-authenticate", challenge)], "")).await;
+        let image = reference(&front.host, "a/x:v1");
+        let refusal = look_up(&client(), &image, &[])
+            .await
+            .expect_err("it is refused");
+        assert_eq!(refusal.kind, kind, "{code}");
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
+        let told = format!(
+            "sends to the token server {}, which answered {code}",
+            server.host
+        );
+        assert!(refusal.words.starts_with(&told), "{}", refusal.words);
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let hole_host = hole.local_addr().expect("an address").to_string();
+    let hangs = Front::alone(|_| Fate::Hang).await;
+    let drips = Front::alone(|_| Fate::Drip).await;
+    // Both hang up on TLS at once, and answer plain http; the hole does neither.
+    for host in [&hole_host, &hangs.host, &drips.host] {
+        let begun = Instant::now();
+        let image = reference(host, "a/x:v1");
+        let refusal = look_up(&impatient(), &image, &[])
+            .await
+            .expect_err("there is no answer");
+        assert_eq!(refusal.kind, Kind::Unreachable);
+        assert_eq!(refusal.words, "does not answer in time");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_and_what_is_no_name_is_told() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let host = gone.local_addr().expect("an address").to_string();
+    drop(gone);
+    for (host, words) in [
+        (host.as_str(), "refuses connections"),
+        ("registry.invalid", "does not resolve to an address"),
+    ] {
+        let image = reference(host, "a/x:v1");
+        let refusal = look_up(&client(), &image, &[])
+            .await
+            .expect_err("there is nobody");
+        assert_eq!(
+            (refusal.kind, refusal.words.as_str()),
+            (Kind::Unreachable, words)
+        );
+        assert!(refusal.is_of_registry());
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_off() {
+    let flood: &'static str = "x".repeat(5 << 20).leak();
+    let front = Front::alone(move |request| match request.method().as_str() {
+        "HEAD" => status(200, &[], ""),
+        _ => status(200, &[], flood),
+    })
+    .await;
+    let image = reference(&front.host, "a/x:v1");
+    let refusal = look_up(&client(), &image, &[])
+        .await
+        .expect_err("it is too much");
+    assert_eq!(refusal.kind, Kind::Unusable);
+    assert!(
+        refusal.words.starts_with("sends more than 4194304 bytes"),
+        "{}",
+        refusal.words
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_is_told() {
+    let server = Front::alone(|_| status(200, &[], "{}")).await;
+    let challenge = format!("Bearer realm=\"http://{}/token\"", server.host);
+    let challenge: &'static str = challenge.leak();
+    let front = Front::alone(move |_| status(401, &[("www-authenticate", challenge)], "")).await;
+    let image = reference(&front.host, "a/x:v1");
+    let refusal = look_up(&client(), &image, &[])
+        .await
+        .expect_err("there is no token");
+    assert_eq!(refusal.kind, Kind::Unreachable);
+    assert!(
+        refusal.words.ends_with("which gives no token"),
+        "{}",
+        refusal.words
+    );
+}
