@@ -14,6 +14,7 @@ mod look;
 mod output;
 mod pace;
 mod patience;
+mod preflight;
 mod progress;
 mod status;
 mod survey;
@@ -107,6 +108,11 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say whether every image that the Workspaces need is there
+    ///
+    /// Asks the registry for each image with the credentials that the Pods would use, and changes
+    /// nothing.
+    Preflight(preflight::Preflight),
     /// Show the fleet at a glance: what runs, what is stuck, what would not survive a restart
     Status(status::Status),
     /// Repoint every new rollout, and what is stuck, to another registry
@@ -134,10 +140,6 @@ enum Answer {
     /// 1
     No,
     /// 2
-    #[expect(
-        dead_code,
-        reason = "who looks into a registry answers so, and nobody does yet"
-    )]
     Unknown,
 }
 
@@ -204,6 +206,7 @@ fn start(plugin: Plugin) -> anyhow::Result<Answer> {
 
 async fn execute(session: Session, command: Command) -> anyhow::Result<Answer> {
     match command {
+        Command::Preflight(asked) => preflight::run(session, asked).await,
         Command::Status(asked) => status::run(session, asked).await,
         Command::Switch(asked) => switch::run(session, asked).await,
         Command::Restart(asked) => act::restart(session, asked).await,

@@ -7,6 +7,9 @@
 //! |---|---|
 //! | [`cli`] | the command line: flags, logs |
 //! | [`kubectl`] | the kubectl plugin: what a person types, and is shown |
+//! | [`preflight`] | whether every image is there that is needed |
+//! | [`probe`] | whether a node can pull an image, asked by a Pod |
+//! | [`secrets`] | the pull credentials of Pods, read |
 //! | [`registry`] | what image registries are asked |
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
@@ -55,11 +58,14 @@ pub mod names;
 pub mod overview;
 pub mod plan;
 pub mod pod;
+pub mod preflight;
+pub mod probe;
 pub mod pull;
 pub mod queue;
 pub mod registry;
 pub mod resolver;
 pub mod revision;
+pub mod secrets;
 pub mod seen;
 pub mod server;
 pub mod settings;

@@ -28,16 +28,21 @@ const PULL_IF_NOT_PRESENT: &str = "IfNotPresent";
 /// # Errors
 /// A runtime that the settings do not know has no image.
 pub fn ask(seen: &Seen, spec: &WorkspaceSpec, settings: &Settings) -> Result<Ask, UnknownRuntime> {
-    let version = match (&spec.digest, &spec.tag) {
+    Ok(Ask {
+        revision: seen.revision.clone(),
+        image: resolver::image(settings, &spec.runtime, version(spec))?,
+        settings: settings_hash(settings),
+    })
+}
+
+/// Which image of its runtime a Workspace asks for.
+#[must_use]
+pub fn version(spec: &WorkspaceSpec) -> resolver::Version<'_> {
+    match (&spec.digest, &spec.tag) {
         (Some(digest), _) => resolver::Version::Digest(digest),
         (None, Some(tag)) => resolver::Version::Tag(tag),
         (None, None) => resolver::Version::Default,
-    };
-    Ok(Ask {
-        revision: seen.revision.clone(),
-        image: resolver::image(settings, &spec.runtime, version)?,
-        settings: settings_hash(settings),
-    })
+    }
 }
 
 /// The hash of all that a Pod takes from the settings besides its image.
@@ -158,8 +163,9 @@ fn filled<T>(items: Vec<T>) -> Option<Vec<T>> {
     Some(items).filter(|items| !items.is_empty())
 }
 
-/// The Workspace's own first, then the settings', each once.
-fn pull_secrets(spec: &WorkspaceSpec, settings: &Settings) -> Vec<LocalObjectReference> {
+/// The pull secrets that a Pod names: the Workspace's own first, then the settings', each once.
+#[must_use]
+pub fn pull_secrets(spec: &WorkspaceSpec, settings: &Settings) -> Vec<LocalObjectReference> {
     let mut secrets = spec.image_pull_secrets.clone();
     for name in settings.image_pull_secrets() {
         if !secrets.iter().any(|secret| secret.name == *name) {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::settings::{EXTRA_RUNTIMES_KEY, Settings};
 
 /// The tag of a runtime that is neither pinned nor given a version.
-const DEFAULT_TAG: &str = "latest";
+pub const DEFAULT_TAG: &str = "latest";
 
 /// Which image of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,193 @@
+//! What the cluster says: its Workspaces, its settings, its nodes, and the operator's own image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::{Api, Client, Error};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::fleet::{self, Source};
+use crate::names;
+use crate::seen::{Key, Workspace};
+use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
+use crate::watch::Scope;
+use crate::wire::{self, Wire};
+use crate::workspace::{WorkspaceSpec, WorkspaceStatus};
+
+/// So many objects are asked for at once.
+const PAGE: u32 = 500;
+/// No request to the API server may take longer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What was seen of the cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The settings' ConfigMap.
+    pub settings: Source,
+    /// The record of what is in force.
+    pub fleet: Source,
+    /// Every Workspace that is not being deleted.
+    pub workspaces: Vec<Known>,
+    /// What the nodes are, as in `linux/amd64`; nothing where they cannot be read.
+    pub nodes: BTreeSet<String>,
+    /// The images of the operator itself.
+    pub operators: BTreeSet<String>,
+}
+
+/// A Workspace.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it is.
+    pub key: Key,
+    /// What its user asked for, or why that cannot be read.
+    pub spec: Result<WorkspaceSpec, String>,
+    /// Where it stands.
+    pub status: WorkspaceStatus,
+}
+
+impl Known {
+    /// What is known of a Workspace, unless it is on its way out.
+    #[must_use]
+    pub fn of(key: Key, seen: Workspace) -> Option<Self> {
+        (!seen.deleting).then(|| Self {
+            key,
+            spec: seen.spec.map(|it| it.unpack()),
+            status: seen.status,
+        })
+    }
+}
+
+/// Looks at the cluster.
+///
+/// # Errors
+/// The Workspaces cannot be listed. What else cannot be read is left out, or a part of what is seen.
+pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
+    let client = || client.clone();
+    let all = match &scope.namespace {
+        Some(namespace) => Api::<wire::Workspace>::namespaced(client(), namespace),
+        None => Api::all(client()),
+    };
+    let home = &scope.settings_namespace;
+    let deployments = Api::<Deployment>::namespaced(client(), home);
+    let operators =
+        ListParams::default().labels(&format!("{}={}", names::LABEL_NAME, names::MANAGER));
+    let (workspaces, nodes, operators, settings, fleet) = futures::join!(
+        list(all, ListParams::default()),
+        list(Api::<Node>::all(client()), ListParams::default()),
+        list(deployments, operators),
+        config_map(client(), home, &scope.settings_name),
+        config_map(client(), home, &scope.fleet_name),
+    );
+    let workspaces = workspaces.context("cannot list the Workspaces")?;
+    let known = |it: wire::Workspace| Known::of(it.key(), it.seen());
+    Ok(Cluster {
+        settings,
+        fleet,
+        workspaces: workspaces.into_iter().filter_map(known).collect(),
+        nodes: nodes.iter().flatten().filter_map(platform).collect(),
+        operators: operators.iter().flatten().flat_map(images).collect(),
+    })
+}
+
+async fn list<K>(api: Api<K>, mut params: ListParams) -> anyhow::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    params = params.limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let page = timeout(DEADLINE, api.list(&params)).await;
+        let page = page.map_err(|_| anyhow!("the API server does not answer"))??;
+        found.extend(page.items);
+        params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+async fn config_map(client: Client, namespace: &str, name: &str) -> Source {
+    let maps = Api::<wire::ConfigMap>::namespaced(client, namespace);
+    match timeout(DEADLINE, maps.get_opt(name)).await {
+        Ok(Ok(Some(map))) => Source::Present(map.seen()),
+        Ok(Ok(None)) => Source::Absent,
+        Ok(Err(Error::Api(status))) => Source::Unreadable(status.message),
+        _ => Source::Unreadable("the API server does not answer".into()),
+    }
+}
+
+/// What a node is, if it takes Pods at all.
+fn platform(node: &Node) -> Option<String> {
+    let info = node.status.as_ref()?.node_info.as_ref()?;
+    (!info.architecture.is_empty())
+        .then(|| format!("{}/{}", info.operating_system, info.architecture))
+}
+
+fn images(deployment: &Deployment) -> Vec<String> {
+    let pod = deployment
+        .spec
+        .as_ref()
+        .and_then(|it| it.template.spec.as_ref());
+    let containers = pod.iter().flat_map(|it| &it.containers);
+    containers.filter_map(|it| it.image.clone()).collect()
+}
+
+impl Cluster {
+    /// The settings in force: those on record, for the operator's own environment is not seen from
+    /// here; where nothing is on record, those that the ConfigMap gives.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn in_force(&self) -> anyhow::Result<Settings> {
+        if let Ok(Some(settings)) = fleet::last_good(&self.fleet) {
+            return Ok(settings);
+        }
+        let environment = Environment::default();
+        let found = fleet::in_force(&self.settings, &self.fleet, None, &environment);
+        let why = found.error.unwrap_or_default();
+        found
+            .settings
+            .with_context(|| format!("no settings are in force: {why}"))
+    }
+
+    /// The settings as they stand in the ConfigMap, with the prefix in force where they name none.
+    ///
+    /// # Errors
+    /// They are invalid, or cannot be read.
+    pub fn as_written(&self) -> anyhow::Result<Settings> {
+        let registry = self.in_force().ok().map(|it| it.registry().to_string());
+        let parsed = Settings::parse(&self.data()?, &Environment { registry });
+        Ok(parsed.context("the settings are invalid")?.settings)
+    }
+
+    fn data(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        match &self.settings {
+            Source::Present(data) => Ok(data.clone()),
+            Source::Absent => Ok(BTreeMap::new()),
+            Source::Unreadable(why) => bail!("the settings cannot be read: {why}"),
+            Source::Unread => bail!("the settings were not read"),
+        }
+    }
+
+    /// The settings as they would be with this prefix; with none, those in force.
+    ///
+    /// # Errors
+    /// They would be invalid, or cannot be read.
+    pub fn settings_under(&self, prefix: Option<&Prefix>) -> anyhow::Result<Settings> {
+        let Some(prefix) = prefix else {
+            return self.in_force();
+        };
+        let mut data = self.data()?;
+        data.insert(REGISTRY_KEY.to_owned(), prefix.to_string());
+        let parsed = Settings::parse(&data, &Environment::default());
+        let parsed =
+            parsed.context("a switch would change nothing, as the settings are invalid")?;
+        Ok(parsed.settings)
+    }
+}

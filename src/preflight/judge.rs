@@ -1,0 +1,253 @@
+//! What the answers mean; pure.
+
+use std::collections::BTreeSet;
+
+use super::Request;
+use super::cluster::Cluster;
+use super::compare::{content, runs};
+use super::needs::{Need, User};
+use super::report::{Content, Finding, Report, Row, Verdict};
+use crate::credentials::gives_nodes_credentials;
+use crate::probe::Answer;
+use crate::pull::About;
+use crate::registry::{Found, Kind, Refusal};
+use crate::resolver::registry_host;
+use crate::settings::Settings;
+
+/// What was asked.
+pub(super) struct Asked<'a> {
+    pub(super) need: &'a Need,
+    pub(super) users: &'a [&'a User],
+    /// What nodes there are.
+    pub(super) nodes: &'a BTreeSet<String>,
+    /// How many logins there were to show.
+    pub(super) logins: usize,
+    pub(super) credentials_on_nodes: bool,
+}
+
+impl Asked<'_> {
+    fn host(&self) -> &str {
+        registry_host(&self.need.image)
+    }
+
+    fn row(&self, finding: Finding, because: String) -> Row {
+        Row {
+            runtime: self.need.runtime.clone(),
+            image: self.need.image.clone(),
+            finding,
+            because,
+            retry_after_seconds: None,
+            digest: None,
+            size: None,
+            platforms: Vec::new(),
+            lacking: Vec::new(),
+            content: None,
+            workspaces: self.users.iter().map(|it| it.key.to_string()).collect(),
+        }
+    }
+}
+
+/// It could not even be asked for.
+pub(super) fn unasked(asked: &Asked<'_>, why: &str) -> Row {
+    asked.row(Finding::CannotTell, why.to_owned())
+}
+
+/// The registry gave no image.
+pub(super) fn refused(asked: &Asked<'_>, refusal: &Refusal) -> Row {
+    let host = asked.host();
+    let words = format!("{host} {}", refusal.words);
+    let anybody = asked.logins == 0;
+    let (finding, because) = match refusal.kind {
+        Kind::Missing => (Finding::Missing, words),
+        Kind::Unreachable => (Finding::Unreachable, words),
+        Kind::Unusable => (Finding::Unusable, words),
+        Kind::Denied if asked.credentials_on_nodes => (
+            Finding::CannotTell,
+            format!("{words}; the nodes have credentials of their own"),
+        ),
+        Kind::Denied if anybody && gives_nodes_credentials(host) => (
+            Finding::CannotTell,
+            format!("{words} without credentials, which nodes have for such registries"),
+        ),
+        Kind::Denied if anybody => (
+            Finding::Denied,
+            format!("{words} without credentials, and no pull secret is for it"),
+        ),
+        Kind::Denied => (Finding::Denied, words),
+    };
+    let pause = refusal.retry_after.map(|it| it.as_secs());
+    Row {
+        retry_after_seconds: pause,
+        ..asked.row(finding, because)
+    }
+}
+
+/// What a node says, in place of what was found from here.
+pub(super) fn by_node(row: Row, answer: Answer) -> Row {
+    let host = registry_host(&row.image);
+    let (finding, because, digest) = match answer {
+        Answer::Pulled(digest) => (Finding::Present, "a node has pulled it".to_owned(), digest),
+        Answer::Failed(cause) => {
+            let finding = match cause.about {
+                About::Image => Finding::Missing,
+                About::Unclear => Finding::Denied,
+                About::Registry => Finding::Unreachable,
+            };
+            (
+                finding,
+                format!("{host} {}, asked by a node", cause.words),
+                None,
+            )
+        }
+        Answer::Open(why) => (Finding::CannotTell, format!("{}; {why}", row.because), None),
+    };
+    Row {
+        finding,
+        because,
+        digest,
+        ..row
+    }
+}
+
+/// The registry has it.
+pub(super) fn found(asked: &Asked<'_>, found: &Found, content: Option<Content>) -> Row {
+    let (finding, because) = usable(asked, found, content);
+    let platforms = found.images.iter().filter_map(|it| it.platform.as_ref());
+    let short: BTreeSet<_> = platforms.clone().map(|it| it.short()).collect();
+    let lacking = asked.nodes.iter().filter(|it| !short.contains(*it));
+    let of_nodes = found.images.iter().filter(|it| runs(it, asked.nodes));
+    Row {
+        digest: Some(found.digest.clone()),
+        size: of_nodes.filter_map(|it| Some(self::content(it)?.1)).max(),
+        platforms: platforms.map(ToString::to_string).collect(),
+        lacking: if short.is_empty() {
+            Vec::new()
+        } else {
+            lacking.cloned().collect()
+        },
+        content,
+        ..asked.row(finding, because)
+    }
+}
+
+fn usable(asked: &Asked<'_>, found: &Found, content: Option<Content>) -> (Finding, String) {
+    let host = asked.host();
+    let mut of_nodes = found.images.iter().filter(|it| runs(it, asked.nodes));
+    if of_nodes.clone().next().is_none() {
+        let built = found.images.iter().filter_map(|it| it.platform.as_ref());
+        let built: Vec<_> = built.map(ToString::to_string).collect();
+        let nodes: Vec<_> = asked.nodes.iter().map(String::as_str).collect();
+        let because = match built.is_empty() {
+            true => "it is an index without images".to_owned(),
+            false => format!(
+                "it is built for {}, and the nodes are {}",
+                built.join(", "),
+                nodes.join(", ")
+            ),
+        };
+        return (Finding::Unusable, because);
+    }
+    let broken = of_nodes.find_map(|it| match &it.content {
+        Some(Err(refusal)) => Some((it, refusal)),
+        _ => None,
+    });
+    if let Some((image, refusal)) = broken {
+        let part = image
+            .platform
+            .as_ref()
+            .map_or_else(String::new, |it| format!(" {it}"));
+        let because = format!("of its part for{part}, {host} {}", refusal.words);
+        let finding = match refusal.kind {
+            Kind::Unreachable => Finding::Unreachable,
+            _ => Finding::Unusable,
+        };
+        return (finding, because);
+    }
+    match content {
+        Some(Content::Different) => (
+            Finding::Different,
+            "under this tag is another build than the one that runs".to_owned(),
+        ),
+        _ => (Finding::Present, String::new()),
+    }
+}
+
+/// All together.
+pub(super) fn report(
+    cluster: &Cluster,
+    settings: &Settings,
+    without: Vec<String>,
+    rows: Vec<Row>,
+    request: &Request,
+) -> Report {
+    let of_row = |row: &Row| match row.content {
+        Some(Content::Different) if request.strict => Verdict::No,
+        Some(Content::CannotTell) if request.strict => row.finding.verdict().max(Verdict::Unknown),
+        _ => row.finding.verdict(),
+    };
+    let in_force = cluster.in_force().ok().map(|it| it.registry().to_string());
+    let in_force = in_force.filter(|it| it != settings.registry().as_str());
+    let mut warnings = without;
+    warnings.extend(operators(cluster, settings, in_force.as_deref()));
+    warnings.extend(platforms(cluster, &rows));
+    if rows.is_empty() {
+        warnings.push("No Workspace needs an image; --all asks for every runtime's.".to_owned());
+    }
+    Report {
+        verdict: rows.iter().map(of_row).max().unwrap_or(Verdict::Yes),
+        registry: settings.registry().to_string(),
+        in_force,
+        images: rows,
+        warnings,
+    }
+}
+
+/// The operator has to survive the outage that it cures.
+fn operators(cluster: &Cluster, settings: &Settings, left: Option<&str>) -> Vec<String> {
+    let target = settings.registry().host();
+    let left = left.map(registry_host).filter(|it| *it != target);
+    let warning = |image: &String| {
+        let host = registry_host(image);
+        if left == Some(host) {
+            Some(format!(
+                "The operator's own image, {image}, is on {host}, which is being left: a node that \
+                 has not run it before may not be able to start it. Keep it elsewhere."
+            ))
+        } else if host == target {
+            Some(format!(
+                "The operator's own image, {image}, is on {host} with the Workspaces': what takes \
+                 these away may take it too. Keep it elsewhere."
+            ))
+        } else {
+            None
+        }
+    };
+    cluster.operators.iter().filter_map(warning).collect()
+}
+
+fn platforms(cluster: &Cluster, rows: &[Row]) -> Vec<String> {
+    if cluster.nodes.is_empty() {
+        return vec![
+            "The nodes cannot be read, so it is not known for which platforms an image has to be."
+                .to_owned(),
+        ];
+    }
+    let there = rows
+        .iter()
+        .filter(|it| it.finding.verdict() == Verdict::Yes);
+    let lacking: BTreeSet<&str> = there
+        .flat_map(|it| &it.lacking)
+        .map(String::as_str)
+        .collect();
+    let warning = |platform: &str| {
+        let rows = rows
+            .iter()
+            .filter(|it| it.lacking.iter().any(|it| it == platform));
+        let images: Vec<_> = rows.map(|it| it.runtime.as_str()).collect();
+        format!(
+            "There are nodes of {platform}, for which these are not built: {}.",
+            images.join(", ")
+        )
+    };
+    lacking.into_iter().map(warning).collect()
+}

@@ -1,0 +1,428 @@
+//! What is needed, and what the answers mean.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::judge::{self, Asked};
+use super::needs::sources;
+use super::*;
+use crate::fleet::Source;
+use crate::registry::{Content as Stored, Found, Image, Kind, Platform, Refusal};
+use crate::seen::Key;
+use crate::settings::{Environment, Settings};
+use crate::workspace::WorkspaceStatus;
+
+const A: &str = "a.example.com/agents";
+const B: &str = "b.example.com/agents";
+
+fn digest(c: char) -> String {
+    format!("sha256:{}", c.to_string().repeat(64))
+}
+
+fn settings(data: &[(&str, &str)]) -> Settings {
+    let data = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let parsed = Settings::parse(&data.collect(), &Environment::default());
+    parsed.expect("they are valid").settings
+}
+
+fn known(name: &str, spec: Value) -> Known {
+    Known {
+        key: Key::new("team", name),
+        spec: Ok(serde_json::from_value(spec).expect("a spec")),
+        status: WorkspaceStatus::default(),
+    }
+}
+
+fn images(needs: &Needs) -> Vec<(&str, Vec<&str>)> {
+    needs
+        .images
+        .iter()
+        .map(|it| {
+            let users = it.users.iter().map(|it| &*it.key.name);
+            (it.image.as_str(), users.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn each_image_is_needed_once_by_all_who_would_pull_it() {
+    let pin = digest('a');
+    let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", A), ("PIN_codex", &pin)]);
+    let all = [
+        known("a", json!({"runtime": "codex"})),
+        known("b", json!({"runtime": "codex"})),
+        known("c", json!({"runtime": "codex", "tag": "v2"})),
+        known("d", json!({"runtime": "codex", "digest": digest('b')})),
+        known("e", json!({})),
+    ];
+    let needs = needs(&all, &settings, false);
+    let of = |rest: String| format!("{A}/workspace-template-{rest}");
+    let expected = [
+        (of("codex:v2".into()), vec!["c"]),
+        (of(format!("codex@{pin}")), vec!["a", "b"]),
+        (of(format!("codex@{}", digest('b'))), vec!["d"]),
+        (of("langgraph:latest".into()), vec!["e"]),
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(it, users)| (it.as_str(), users.clone()))
+        .collect();
+    assert_eq!(images(&needs), expected);
+    assert!(needs.without.is_empty());
+}
+
+#[test]
+fn with_all_every_default_image_is_needed_and_those_in_use_once() {
+    let all = [known("a", json!({"runtime": "codex"}))];
+    let needs = needs(&all, &settings(&[("EXTRA_RUNTIMES", "mine")]), true);
+    assert_eq!(needs.images.len(), 10);
+    let codex: Vec<_> = needs
+        .images
+        .iter()
+        .filter(|it| it.runtime == "codex")
+        .collect();
+    assert_eq!(codex.len(), 1);
+    assert_eq!(codex[0].users.len(), 1);
+}
+
+#[test]
+fn who_has_no_image_is_named() {
+    let broken = Known {
+        spec: Err("no spec".into()),
+        ..known("b", json!({}))
+    };
+    let needs = needs(
+        &[known("a", json!({"runtime": "nope"})), broken],
+        &settings(&[]),
+        false,
+    );
+    assert!(needs.images.is_empty());
+    assert!(needs.without[0].starts_with("team/a has no image: The runtime \"nope\""));
+    assert_eq!(needs.without[1], "team/b does not decode: no spec");
+}
+
+#[test]
+fn credentials_come_from_the_secrets_of_workspace_and_settings_else_from_the_account() {
+    let settings = settings(&[("IMAGE_PULL_SECRETS", "mirror")]);
+    let own =
+        json!({"imagePullSecrets": [{"name": "own"}, {"name": ""}], "serviceAccountName": "robot"});
+    let of = |spec: Value, settings: &Settings| {
+        let sources = sources(&[known("a", spec)], settings);
+        let source = sources.first().expect("there is one").clone();
+        (
+            source.namespace,
+            source.secrets.join(","),
+            source.service_account,
+        )
+    };
+    let names = |it: (&str, &str, &str)| (it.0.to_owned(), it.1.to_owned(), it.2.to_owned());
+    assert_eq!(of(own, &settings), names(("team", "own,mirror", "robot")));
+    assert_eq!(
+        of(json!({}), &settings),
+        names(("team", "mirror", "default"))
+    );
+    assert_eq!(
+        of(json!({}), &Settings::default()),
+        names(("team", "", "default"))
+    );
+}
+
+fn cluster(data: Option<&[(&str, &str)]>, last_good: Option<&str>) -> Cluster {
+    let map = |data: &[(&str, &str)]| {
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Source::Present(data.collect())
+    };
+    let record = last_good.map(|registry| json!({"MOLECULE_IMAGE_REGISTRY": registry}).to_string());
+    Cluster {
+        settings: data.map_or(Source::Absent, map),
+        fleet: record.map_or(Source::Absent, |text| map(&[("lastGood", &text)])),
+        workspaces: Vec::new(),
+        nodes: ["linux/amd64".to_owned()].into(),
+        operators: BTreeSet::new(),
+    }
+}
+
+#[test]
+fn a_prefix_is_put_into_the_settings_as_they_stand() {
+    let pin = digest('a');
+    let to: Prefix = B.parse().expect("a prefix");
+    let seen = cluster(Some(&[("PIN_codex", &pin)]), Some(A));
+    assert_eq!(
+        seen.settings_under(None)
+            .expect("in force")
+            .registry()
+            .as_str(),
+        A
+    );
+    let under = seen.settings_under(Some(&to)).expect("they are valid");
+    assert_eq!(under.registry().as_str(), B);
+    assert!(under.pin("codex").is_some());
+    let written = seen.as_written().expect("they are valid");
+    assert_eq!(
+        (written.registry().as_str(), written.pin("codex").is_some()),
+        (A, true)
+    );
+
+    // What is invalid stays so, and a switch would change nothing.
+    let broken = cluster(Some(&[("PLATFORM_URL", "nowhere")]), Some(A));
+    let error = format!(
+        "{:#}",
+        broken.settings_under(Some(&to)).expect_err("invalid")
+    );
+    assert!(error.contains("a switch would change nothing"), "{error}");
+    assert!(error.contains("PLATFORM_URL"), "{error}");
+    let error = format!("{:#}", broken.as_written().expect_err("invalid"));
+    assert!(error.contains("PLATFORM_URL"), "{error}");
+    assert_eq!(
+        broken
+            .settings_under(None)
+            .expect("the last good")
+            .registry()
+            .as_str(),
+        A
+    );
+    assert!(
+        cluster(Some(&[("PLATFORM_URL", "x")]), None)
+            .settings_under(None)
+            .is_err()
+    );
+    assert!(
+        cluster(None, None).settings_under(None).is_ok(),
+        "the defaults"
+    );
+}
+
+fn need(image: &str) -> Need {
+    Need {
+        image: image.into(),
+        runtime: "codex".into(),
+        users: Vec::new(),
+    }
+}
+
+fn refusal(kind: Kind) -> Refusal {
+    Refusal {
+        kind,
+        words: "answered 401 Unauthorized".into(),
+        status: None,
+        retry_after: Some(Duration::from_secs(30)),
+    }
+}
+
+#[test]
+fn a_refusal_is_a_no_unless_the_nodes_may_know_better() {
+    let ghcr = need("ghcr.io/a/codex:latest");
+    let ecr = need("1234.dkr.ecr.eu-central-1.amazonaws.com/a/codex:latest");
+    let nodes = BTreeSet::new();
+    for (need, logins, on_nodes, kind, finding) in [
+        (&ghcr, 0, false, Kind::Denied, Finding::Denied),
+        (&ghcr, 1, false, Kind::Denied, Finding::Denied),
+        (&ghcr, 0, true, Kind::Denied, Finding::CannotTell),
+        (&ghcr, 1, true, Kind::Denied, Finding::CannotTell),
+        (&ecr, 0, false, Kind::Denied, Finding::CannotTell),
+        (&ecr, 1, false, Kind::Denied, Finding::Denied),
+        (&ecr, 0, false, Kind::Missing, Finding::Missing),
+        (&ghcr, 0, true, Kind::Missing, Finding::Missing),
+        (&ghcr, 0, false, Kind::Unreachable, Finding::Unreachable),
+        (&ghcr, 0, false, Kind::Unusable, Finding::Unusable),
+    ] {
+        let asked = Asked {
+            need,
+            users: &[],
+            nodes: &nodes,
+            logins,
+            credentials_on_nodes: on_nodes,
+        };
+        let row = judge::refused(&asked, &refusal(kind));
+        assert_eq!(
+            row.finding, finding,
+            "{} {logins} {on_nodes} {kind:?}",
+            need.image
+        );
+        assert!(row.because.contains("answered 401"), "{}", row.because);
+        assert_eq!(row.retry_after_seconds, Some(30));
+    }
+}
+
+fn image(architecture: &str, content: Option<Result<Stored, Refusal>>) -> Image {
+    Image {
+        platform: Some(Platform {
+            os: "linux".into(),
+            architecture: architecture.into(),
+            variant: String::new(),
+        }),
+        digest: digest('1'),
+        content,
+    }
+}
+
+fn stored(size: u64) -> Option<Result<Stored, Refusal>> {
+    let config = digest('2');
+    Some(Ok(Stored { config, size }))
+}
+
+fn judged(images: Vec<Image>, nodes: &[&str], content: Option<Content>) -> Row {
+    let need = need("ghcr.io/a/codex:latest");
+    let nodes = nodes.iter().map(|it| (*it).to_owned()).collect();
+    let asked = Asked {
+        need: &need,
+        users: &[],
+        nodes: &nodes,
+        logins: 0,
+        credentials_on_nodes: false,
+    };
+    let digest = digest('0');
+    judge::found(&asked, &Found { digest, images }, content)
+}
+
+#[test]
+fn an_image_has_to_be_there_for_what_the_nodes_are() {
+    let both = || vec![image("amd64", stored(5)), image("arm64", stored(7))];
+    let row = judged(both(), &["linux/amd64", "linux/arm64"], None);
+    assert_eq!((row.finding, row.size), (Finding::Present, Some(7)));
+    let row = judged(both(), &["linux/amd64"], Some(Content::Same));
+    assert_eq!((row.finding, row.size), (Finding::Present, Some(5)));
+    assert!(row.lacking.is_empty());
+    let row = judged(both(), &["linux/amd64", "linux/s390x"], None);
+    assert_eq!(row.finding, Finding::Present);
+    assert_eq!(row.lacking, ["linux/s390x"]);
+    let row = judged(both(), &["linux/s390x"], None);
+    assert_eq!(row.finding, Finding::Unusable);
+    let because = "it is built for linux/amd64, linux/arm64, and the nodes are linux/s390x";
+    assert_eq!(row.because, because);
+    assert_eq!(judged(both(), &[], None).finding, Finding::Present);
+    assert_eq!(
+        judged(vec![], &["linux/amd64"], None).finding,
+        Finding::Unusable
+    );
+    let row = judged(both(), &["linux/amd64"], Some(Content::Different));
+    assert_eq!(row.finding, Finding::Different);
+}
+
+#[test]
+fn a_part_that_is_missing_counts_where_a_node_needs_it() {
+    let part = |kind| {
+        vec![
+            image("amd64", Some(Err(refusal(kind)))),
+            image("arm64", stored(1)),
+        ]
+    };
+    let row = judged(part(Kind::Missing), &["linux/amd64"], None);
+    assert_eq!(row.finding, Finding::Unusable);
+    let because = "of its part for linux/amd64, ghcr.io answered 401 Unauthorized";
+    assert_eq!(row.because, because);
+    let row = judged(part(Kind::Unreachable), &["linux/amd64"], None);
+    assert_eq!(row.finding, Finding::Unreachable);
+    let row = judged(part(Kind::Missing), &["linux/arm64"], None);
+    assert_eq!(row.finding, Finding::Present);
+}
+
+fn request(strict: bool) -> Request {
+    Request {
+        scope: Scope {
+            namespace: None,
+            settings_namespace: String::new(),
+            settings_name: String::new(),
+            fleet_name: String::new(),
+        },
+        to: None,
+        all: false,
+        strict,
+        access: Access::default(),
+    }
+}
+
+fn report(rows: Vec<Row>, strict: bool) -> Report {
+    let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", B)]);
+    let seen = cluster(None, Some(A));
+    judge::report(&seen, &settings, Vec::new(), rows, &request(strict))
+}
+
+fn row(finding: Finding, content: Option<Content>) -> Row {
+    let need = need("b.example.com/agents/codex:latest");
+    let nodes = BTreeSet::new();
+    let asked = Asked {
+        need: &need,
+        users: &[],
+        nodes: &nodes,
+        logins: 0,
+        credentials_on_nodes: false,
+    };
+    Row {
+        finding,
+        content,
+        ..judge::unasked(&asked, "")
+    }
+}
+
+#[test]
+fn one_no_is_a_no_and_one_doubt_a_doubt() {
+    use Finding::*;
+    for (findings, verdict) in [
+        (vec![], Verdict::Yes),
+        (vec![Present, Present], Verdict::Yes),
+        (vec![Present, Unreachable], Verdict::Unknown),
+        (vec![Present, CannotTell], Verdict::Unknown),
+        (vec![Missing, Unreachable, Present], Verdict::No),
+        (vec![Present, Denied], Verdict::No),
+        (vec![Unusable], Verdict::No),
+    ] {
+        let rows = findings.iter().map(|it| row(*it, None)).collect();
+        let report = report(rows, false);
+        assert_eq!(report.verdict(), verdict, "{findings:?}");
+        assert_eq!(report.in_force.as_deref(), Some(A));
+    }
+}
+
+#[test]
+fn other_content_is_told_and_only_strictly_a_no() {
+    let different = || row(Finding::Different, Some(Content::Different));
+    let unclear = || row(Finding::Present, Some(Content::CannotTell));
+    for (rows, lax, strict) in [
+        (vec![different()], Verdict::Yes, Verdict::No),
+        (vec![unclear()], Verdict::Yes, Verdict::Unknown),
+        (vec![unclear(), different()], Verdict::Yes, Verdict::No),
+        (
+            vec![row(Finding::Present, Some(Content::Same))],
+            Verdict::Yes,
+            Verdict::Yes,
+        ),
+    ] {
+        assert_eq!(report(rows.clone(), false).verdict(), lax);
+        assert_eq!(report(rows, true).verdict(), strict);
+    }
+}
+
+#[test]
+fn the_operator_has_to_survive_the_outage_that_it_cures() {
+    let warned = |registry: &str| {
+        let mut seen = cluster(None, Some(A));
+        seen.operators = ["a.example.com/platform/operator:1".to_owned()].into();
+        let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", registry)]);
+        let rows = vec![row(Finding::Present, None)];
+        let report = judge::report(&seen, &settings, Vec::new(), rows, &request(false));
+        report.warnings.join("\n")
+    };
+    assert!(
+        warned(B).contains("is on a.example.com, which is being left"),
+        "{}",
+        warned(B)
+    );
+    assert!(
+        warned(A).contains("is on a.example.com with the Workspaces'"),
+        "{}",
+        warned(A)
+    );
+    let mut elsewhere = cluster(None, Some(A));
+    elsewhere.operators = ["c.example.com/platform/operator:1".to_owned()].into();
+    let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", B)]);
+    let rows = vec![row(Finding::Present, None)];
+    let report = judge::report(&elsewhere, &settings, Vec::new(), rows, &request(false));
+    assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+}

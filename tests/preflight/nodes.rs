@@ -1,0 +1,166 @@
+//! What cannot be told from here, asked through a node.
+
+use cluster::{Mark, Process, Signal, State};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::bed::{image, only, prefix};
+use crate::fixture::{PATIENCE, World};
+use crate::registries::Registry;
+
+/// A Workspace whose registry lets nobody in from here, and that registry.
+async fn private() -> (World, Registry, Registry) {
+    let world = World::without_operator().await;
+    world.kubectl(&[
+        "label",
+        "namespace",
+        &world.namespace,
+        "pod-security.kubernetes.io/enforce=restricted",
+    ]);
+    let open = Registry::open().await;
+    image(&open, "codex", "latest", "a").await;
+    let private = open.with_password().await;
+    world.workspace(
+        "one",
+        "{runtime: codex, nodeSelector: {kubernetes.io/os: linux}}",
+    );
+    (world, open, private)
+}
+
+/// How many probes were started since.
+fn started(world: &World, since: Mark) -> usize {
+    let events = world
+        .cluster
+        .audit()
+        .events_since(since)
+        .expect("the log is there");
+    let pods = events.iter().filter(|it| {
+        it.resource == "pods" && it.verb == "create" && it.namespace == world.namespace
+    });
+    pods.filter(|it| it.user_agent.starts_with("kubectl-workspace"))
+        .count()
+}
+
+fn finding(report: &Value) -> (&str, &str) {
+    let image = only(report);
+    let text = |field: &str| image[field].as_str().unwrap_or_default();
+    (text("finding"), text("because"))
+}
+
+#[tokio::test]
+async fn a_node_is_asked_what_depends_on_its_credentials_and_nothing_is_left() {
+    let (world, _open, registry) = private().await;
+    let (host, to) = (registry.host.as_str(), prefix(&registry));
+    let since = world.cluster.audit().mark().expect("the log is there");
+    let ask = ["preflight", "--to", &to, "--from-cluster"];
+
+    world.told(1, &["preflight", "--to", &to]);
+    assert_eq!(started(&world, since), 0);
+
+    let report = world.told(0, &ask);
+    assert_eq!(finding(&report), ("present", "a node has pulled it"));
+    assert_eq!(started(&world, since), 1);
+
+    for (state, code, found, words) in [
+        (
+            State::Unauthorized,
+            1,
+            "denied",
+            "answered 401 Unauthorized",
+        ),
+        (State::NotFound, 1, "missing", "does not have it"),
+        (
+            State::Unavailable,
+            2,
+            "unreachable",
+            "answered 503 Service Unavailable",
+        ),
+    ] {
+        world.turn(&to, state).await;
+        let report = world.told(code, &ask);
+        let because = format!("{host} {words}, asked by a node");
+        assert_eq!(finding(&report), (found, because.as_str()));
+    }
+    assert!(world.list("pods").is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_says_nothing_is_not_waited_for_for_ever() {
+    let (world, _open, registry) = private().await;
+    let to = prefix(&registry);
+    world.turn(&to, State::Hangs).await;
+    let report = world.told(2, &["preflight", "--to", &to, "--from-cluster=3"]);
+    let (found, because) = finding(&report);
+    assert_eq!(found, "cannotTell");
+    let words = "; a node has begun to pull it and tells neither success nor failure";
+    assert!(because.ends_with(words), "{because}");
+    // Where no node can take it, that is why.
+    world.workspace("one", "{runtime: codex, nodeSelector: {no: such}}");
+    let report = world.told(2, &["preflight", "--to", &to, "--from-cluster=3"]);
+    let (_, because) = finding(&report);
+    assert!(
+        because.contains("; no node takes a probe: 0/2 nodes are available"),
+        "{because}"
+    );
+    assert!(world.list("pods").is_empty());
+}
+
+#[tokio::test]
+async fn no_node_is_sent_to_a_registry_that_hangs() {
+    let (world, _open, _registry) = private().await;
+    let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let to = format!("{}/agents", hole.local_addr().expect("an address"));
+    let since = world.cluster.audit().mark().expect("the log is there");
+    let args = [
+        "preflight",
+        "--to",
+        &to,
+        "--from-cluster",
+        "--registry-timeout",
+        "1",
+    ];
+    let report = world.told(2, &args);
+    assert_eq!(finding(&report).0, "unreachable");
+    // Nor where it is only not known whose credentials to show.
+    world.pull_secret("broken", "x", "y");
+    world.kubectl(&[
+        "patch",
+        "secret",
+        "broken",
+        "--type=merge",
+        "-p",
+        r#"{"stringData": {".dockerconfigjson": "{\"auths\": {\"x\": {\"auth\": \"x\"}}}"}}"#,
+    ]);
+    world.workspace(
+        "one",
+        "{runtime: codex, imagePullSecrets: [{name: broken}]}",
+    );
+    let report = world.told(2, &args);
+    assert_eq!(finding(&report).0, "cannotTell");
+    assert_eq!(started(&world, since), 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_no_probe_behind() {
+    let (world, _open, registry) = private().await;
+    let to = prefix(&registry);
+    world.turn(&to, State::Hangs).await;
+    let args = [
+        "preflight",
+        "--to",
+        &to,
+        "-n",
+        &world.namespace,
+        "--from-cluster=600",
+    ];
+    let mut asking = Process::spawn(&mut world.plugin_command(&args)).expect("it starts");
+    world
+        .holds("a probe", |world| !world.list("pods").is_empty())
+        .await;
+    asking.signal(Signal::SIGINT).expect("it runs");
+    let ended = asking.wait(PATIENCE).await.expect("it ends");
+    assert_eq!(ended.code(), Some(130), "{:?}", asking.lines());
+    world
+        .holds("no probe", |world| world.list("pods").is_empty())
+        .await;
+}
