@@ -14,6 +14,7 @@ mod look;
 mod output;
 mod pace;
 mod patience;
+mod pin;
 mod preflight;
 mod progress;
 mod status;
@@ -113,6 +114,12 @@ enum Command {
     /// Asks the registry for each image with the credentials that the Pods would use, and changes
     /// nothing.
     Preflight(preflight::Preflight),
+    /// Let the default tag of a runtime stand for one build, and stay so
+    Pin(pin::Pin),
+    /// Let the default tag of a runtime stand for whatever it is
+    Unpin(pin::Unpin),
+    /// List what is pinned, and whether the tags have moved since
+    Pins(pin::Pins),
     /// Show the fleet at a glance: what runs, what is stuck, what would not survive a restart
     Status(status::Status),
     /// Repoint every new rollout, and what is stuck, to another registry
@@ -207,6 +214,9 @@ fn start(plugin: Plugin) -> anyhow::Result<Answer> {
 async fn execute(session: Session, command: Command) -> anyhow::Result<Answer> {
     match command {
         Command::Preflight(asked) => preflight::run(session, asked).await,
+        Command::Pin(asked) => pin::pin(session, asked).await,
+        Command::Unpin(asked) => pin::unpin(session, asked).await,
+        Command::Pins(asked) => pin::list(session, asked).await,
         Command::Status(asked) => status::run(session, asked).await,
         Command::Switch(asked) => switch::run(session, asked).await,
         Command::Restart(asked) => act::restart(session, asked).await,

@@ -31,6 +31,10 @@ pub const TOLD_FAILURES: &str = "molecule.ai/failures";
 /// When the image was healed in place; absent = never.
 pub const TOLD_HEALED: &str = "molecule.ai/healedAt";
 
+/// What the annotation begins with that says, on the settings, who pinned a runtime, when and why;
+/// the runtime follows.
+pub const PINNED: &str = "molecule.ai/pin-";
+
 /// The port on which an agent answers, called `http`.
 pub const PORT: i32 = 8000;
 /// The headless Service of each namespace, and so the subdomain of each Pod.

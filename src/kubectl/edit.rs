@@ -21,6 +21,12 @@ pub(super) const SWITCH: &str = "kubectl-workspace-switch";
 /// What the managers begin with that are people's hands, and give a key up.
 const HANDS: [&str; 2] = ["kubectl", "helm"];
 
+/// All that one field manager has to say of the settings.
+pub(super) struct Edit {
+    pub(super) data: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
 /// The ConfigMap of the settings as it is stored, if there is one.
 pub(super) struct Stored {
     pub(super) map: Option<ConfigMap>,
@@ -87,21 +93,39 @@ impl Stored {
         data: &BTreeMap<String, String>,
         force: bool,
     ) -> anyhow::Result<()> {
-        let first = self.apply(client, manager, data, force).await;
+        let edit = Edit {
+            data: data.clone(),
+            annotations: BTreeMap::new(),
+        };
+        self.make(client, manager, &edit, force).await
+    }
+
+    /// Makes an edit, unless somebody has changed the ConfigMap since it was read.
+    ///
+    /// # Errors
+    /// As for [`Stored::set`].
+    pub(super) async fn make(
+        &self,
+        client: &Client,
+        manager: &str,
+        edit: &Edit,
+        force: bool,
+    ) -> anyhow::Result<()> {
+        let first = self.apply(client, manager, edit, force).await;
         let done = match &first {
             Err(Error::Api(status)) if status.code == 409 && gives_up(status) => {
-                self.apply(client, manager, data, true).await
+                self.apply(client, manager, edit, true).await
             }
             _ => first,
         };
-        done.map_err(|error| self.not_set(&error))
+        done.map_err(|error| self.not_made(&error))
     }
 
     async fn apply(
         &self,
         client: &Client,
         manager: &str,
-        data: &BTreeMap<String, String>,
+        edit: &Edit,
         force: bool,
     ) -> Result<(), Error> {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), &self.namespace);
@@ -113,8 +137,9 @@ impl Stored {
                 "name": self.name,
                 "uid": version.and_then(|it| it.uid.as_ref()),
                 "resourceVersion": version.and_then(|it| it.resource_version.as_ref()),
+                "annotations": Some(&edit.annotations).filter(|it| !it.is_empty()),
             },
-            "data": data,
+            "data": edit.data,
         });
         let params = PatchParams {
             force,
@@ -125,7 +150,8 @@ impl Stored {
         Ok(())
     }
 
-    fn not_set(&self, error: &Error) -> anyhow::Error {
+    /// Why an edit was not made, and what to do.
+    pub(super) fn not_made(&self, error: &Error) -> anyhow::Error {
         let place = format!("configmap {}/{}", self.namespace, self.name);
         match error {
             Error::Api(status) if status.code == 409 => {
@@ -160,6 +186,10 @@ fn owners(status: &Status) -> Vec<String> {
 /// Whether all of them are people's hands.
 fn gives_up(status: &Status) -> bool {
     let owners = owners(status);
-    let is_hand = |owner: &String| HANDS.iter().any(|it| owner.starts_with(it));
-    !owners.is_empty() && owners.iter().all(is_hand)
+    !owners.is_empty() && owners.iter().all(|it| is_hand(it))
+}
+
+/// Whether this field manager is a person's hand.
+pub(super) fn is_hand(manager: &str) -> bool {
+    HANDS.iter().any(|it| manager.starts_with(it))
 }

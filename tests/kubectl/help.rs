@@ -6,7 +6,17 @@ use cluster::Output;
 
 use crate::bed::{assert_says, plugins, run};
 
-const COMMANDS: [&str; 5] = ["status", "switch", "restart", "suspend", "resume"];
+const COMMANDS: [&str; 9] = [
+    "status",
+    "preflight",
+    "switch",
+    "restart",
+    "suspend",
+    "resume",
+    "pin",
+    "unpin",
+    "pins",
+];
 
 fn plugin(args: &[&str]) -> Output {
     run(Command::new(plugins().join("kubectl-workspace")).args(args))

@@ -34,4 +34,5 @@ mod content;
 mod credentials;
 mod docker;
 mod nodes;
+mod pins;
 mod preflight;

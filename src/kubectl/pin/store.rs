@@ -1,0 +1,198 @@
+//! The pins as they are kept: keys of the settings, and an annotation for each that says who, when
+//! and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::kubectl::Refused;
+use crate::kubectl::access::within;
+use crate::kubectl::edit::{Edit, Stored, is_hand};
+use crate::names::PINNED;
+use crate::settings::{Digest, PIN_KEY_PREFIX};
+use crate::watch::Scope;
+
+/// Our field manager for pins: of no other key of the settings.
+const MANAGER: &str = "kubectl-workspace-pin";
+
+/// Who pinned, when and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Note {
+    pub(super) by: String,
+    /// RFC 3339, UTC
+    pub(super) at: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) why: String,
+}
+
+/// The settings' ConfigMap as it was read.
+pub(super) struct Store {
+    client: Client,
+    stored: Stored,
+}
+
+/// The line of a pin in a ConfigMap's data.
+pub(super) fn line(runtime: &str, digest: &Digest) -> String {
+    format!("  {PIN_KEY_PREFIX}{runtime}: {digest}\n")
+}
+
+/// The key of a pin.
+fn key(runtime: &str) -> String {
+    format!("{PIN_KEY_PREFIX}{runtime}")
+}
+
+/// The annotation about a pin.
+fn annotation(runtime: &str) -> String {
+    format!("{PINNED}{runtime}")
+}
+
+/// Who asks, in the API server's words.
+pub(super) async fn who(client: &Client) -> String {
+    let reviews = Api::<SelfSubjectReview>::all(client.clone());
+    let (params, review) = (PostParams::default(), SelfSubjectReview::default());
+    let review = within(reviews.create(&params, &review)).await.ok();
+    let user = review.and_then(|it| it.status?.user_info?.username);
+    user.unwrap_or_else(|| "unknown".to_owned())
+}
+
+impl Store {
+    pub(super) async fn read(client: &Client, scope: &Scope) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: client.clone(),
+            stored: Stored::read(client, scope).await?,
+        })
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let map = self.stored.map.as_ref();
+        let annotations = map.and_then(|it| it.metadata.annotations.clone());
+        annotations.unwrap_or_default()
+    }
+
+    fn managers(&self) -> impl Iterator<Item = &ManagedFieldsEntry> {
+        let maps = self.stored.map.iter();
+        maps.flat_map(|it| &it.metadata.managed_fields).flatten()
+    }
+
+    /// Every runtime that a key pins, known or not.
+    pub(super) fn runtimes(&self) -> Vec<String> {
+        let data = self.stored.data();
+        let pins = data.iter().filter(|(_, value)| !value.is_empty());
+        pins.filter_map(|(key, _)| key.strip_prefix(PIN_KEY_PREFIX))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What is noted of a pin.
+    pub(super) fn note(&self, runtime: &str) -> Note {
+        let annotations = self.annotations();
+        let note = annotations.get(&annotation(runtime));
+        note.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    /// # Errors
+    /// The settings come from a repository, which would undo what is written here. `lines` say what
+    /// to do there.
+    pub(super) fn refuse_if_kept(&self, lines: &str) -> anyhow::Result<()> {
+        let Some(keeper) = self.stored.keeper() else {
+            return Ok(());
+        };
+        let (namespace, name) = (&self.stored.namespace, &self.stored.name);
+        Err(Refused(format!(
+            "{} keeps configmap {namespace}/{name} ({}) and would undo this; edit it in its \
+             repository:\ndata:\n{}",
+            keeper.tool,
+            keeper.sign,
+            lines.trim_end()
+        ))
+        .into())
+    }
+
+    /// Writes pins, beside those that we wrote before: what we would not name, we would remove.
+    pub(super) async fn write(
+        &self,
+        pins: &[(String, Digest)],
+        note: &Note,
+        force: bool,
+    ) -> anyhow::Result<()> {
+        let ours: BTreeSet<_> = self
+            .managers()
+            .filter(|it| is_ours(it))
+            .flat_map(fields)
+            .collect();
+        let mut edit = Edit {
+            data: self.stored.data(),
+            annotations: self.annotations(),
+        };
+        edit.data.retain(|key, _| ours.contains(key));
+        edit.annotations.retain(|key, _| ours.contains(key));
+        let note = serde_json::to_string(note)?;
+        for (runtime, digest) in pins {
+            edit.data.insert(key(runtime), digest.to_string());
+            edit.annotations.insert(annotation(runtime), note.clone());
+        }
+        self.stored.make(&self.client, MANAGER, &edit, force).await
+    }
+
+    /// Removes pins.
+    pub(super) async fn remove(&self, runtimes: &[String], force: bool) -> anyhow::Result<()> {
+        if !force && let Some((runtime, manager)) = self.of_tools(runtimes) {
+            let why = format!(
+                "the pin of {runtime} is kept by {manager}, which may write it again: remove it \
+                 there, or say --force-conflicts"
+            );
+            return Err(Refused(why).into());
+        }
+        let none = |name: fn(&str) -> String| -> Map<String, Value> {
+            runtimes.iter().map(|it| (name(it), Value::Null)).collect()
+        };
+        let map = self.stored.map.as_ref();
+        let version = map.and_then(|it| it.metadata.resource_version.as_ref());
+        let patch = json!({
+            "metadata": {"annotations": none(annotation), "resourceVersion": version},
+            "data": none(key),
+        });
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let namespace = &self.stored.namespace;
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        let done = within(maps.patch(&self.stored.name, &params, &Patch::Merge(patch))).await;
+        done.map(drop).map_err(|error| self.stored.not_made(&error))
+    }
+
+    /// A pin that is not kept by a person's hand, and by what.
+    fn of_tools(&self, runtimes: &[String]) -> Option<(String, String)> {
+        self.managers().find_map(|entry| {
+            let manager = entry.manager.clone().filter(|it| !is_hand(it))?;
+            let fields = fields(entry);
+            let runtime = runtimes.iter().find(|it| fields.contains(&key(it)))?;
+            Some((runtime.clone(), manager))
+        })
+    }
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER)
+}
+
+/// The keys of the data and of the annotations that somebody has written.
+fn fields(entry: &ManagedFieldsEntry) -> BTreeSet<String> {
+    let Some(all) = entry.fields_v1.as_ref().map(|it| &it.0) else {
+        return BTreeSet::new();
+    };
+    let of = |path: &str| all.pointer(path).and_then(Value::as_object);
+    let places = [of("/f:data"), of("/f:metadata/f:annotations")];
+    let keys = places.into_iter().flatten().flat_map(Map::keys);
+    keys.filter_map(|key| key.strip_prefix("f:").map(str::to_owned))
+        .collect()
+}
