@@ -15,6 +15,7 @@ use super::edit::{self, Stored};
 use super::forecast::{Forecast, forecast};
 use super::look::{self, View};
 use super::output::{self, Format};
+use super::preflight::{Asking, Nodes};
 use super::{Answer, Refused, Session, patience, survey};
 use crate::fleet::{self, InForce, Origin};
 use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
@@ -54,11 +55,18 @@ pub(super) struct Switch {
     /// Switch though images are missing there, or though that cannot be told
     #[arg(long)]
     force: bool,
+    /// Do not look for the images there, as from where the registry cannot be reached
+    #[arg(long)]
+    no_preflight: bool,
     /// Take the key over from a tool that keeps it
     #[arg(long)]
     force_conflicts: bool,
     #[command(flatten)]
     patience: patience::Patience,
+    #[command(flatten)]
+    nodes: Nodes,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 /// What is about to be done.
@@ -101,14 +109,18 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         .interrupt
         .may_end(preparing, nothing_written)
         .await?;
-    let checking = check::check(&client, &intent);
-    let checked = session.interrupt.may_end(checking, nothing_written).await?;
+    let asking = (&asked.asking, asked.nodes);
+    let checked = match asked.no_preflight {
+        true => None,
+        false => Some(check::check(&mut session, &intent, asking).await?),
+    };
     output::say(&announce(&intent));
     if let Some(checked) = &checked {
         output::say(&checked.text);
     }
     if asked.dry_run {
         print_map(&intent, session.common.output)?;
+        let checked = checked.filter(|_| !asked.force);
         return Ok(checked.map_or(Answer::Yes, |it| it.answer));
     }
     if !intent.done {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pty_process::Size;
@@ -15,6 +16,8 @@ pub struct Terminal {
     child: std::process::Child,
     keyboard: Arc<Pty>,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// Reads until nothing more can come.
+    reads: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -34,7 +37,7 @@ impl Terminal {
         let child = on_terminal.spawn(pts).expect("it starts");
         let (keyboard, screen) = (Arc::new(pty), Arc::new(Mutex::new(Vec::new())));
         let (reader, seen) = (Arc::clone(&keyboard), Arc::clone(&screen));
-        std::thread::spawn(move || {
+        let reads = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             // The terminal's end is an error once the program has ended.
             while let Ok(count @ 1..) = (&*reader).read(&mut bytes) {
@@ -46,6 +49,7 @@ impl Terminal {
             child,
             keyboard,
             screen,
+            reads: Some(reads),
         }
     }
 
@@ -80,11 +84,14 @@ impl Terminal {
         self.press("\x03");
     }
 
-    /// Waits for the program's end. Returns its exit code.
+    /// Waits for the program's end, and until all that it has shown is seen. Returns its exit code.
     pub async fn ends(&mut self) -> i32 {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
+                if let Some(reads) = self.reads.take() {
+                    reads.join().expect("it only reads");
+                }
                 return status.code().unwrap_or(-1);
             }
             assert!(start.elapsed() < PATIENCE, "it goes on:\n{}", self.text());

@@ -36,3 +36,4 @@ mod docker;
 mod nodes;
 mod pins;
 mod preflight;
+mod switch;

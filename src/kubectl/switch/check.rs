@@ -1,9 +1,9 @@
 //! Whether the registry to switch to has what the Workspaces need.
 
-use kube::Client;
-
 use super::Intent;
-use crate::kubectl::Answer;
+use crate::kubectl::preflight::{self, Asking, Nodes};
+use crate::kubectl::{Answer, Session};
+use crate::preflight::Request;
 
 /// What was found there.
 pub(super) struct Checked {
@@ -12,7 +12,23 @@ pub(super) struct Checked {
     pub(super) text: String,
 }
 
-/// Looks there; `None` = nobody can look.
-pub(super) async fn check(_client: &Client, _intent: &Intent) -> anyhow::Result<Option<Checked>> {
-    Ok(None)
+/// Looks there.
+pub(super) async fn check(
+    session: &mut Session,
+    intent: &Intent,
+    (asking, nodes): (&Asking, Nodes),
+) -> anyhow::Result<Checked> {
+    let request = Request {
+        scope: intent.scope.clone(),
+        to: Some(intent.to.clone()),
+        all: false,
+        strict: false,
+        access: asking.access(),
+    };
+    let left = || "nothing was edited".to_owned();
+    let report = preflight::ask(session, &request, nodes, left).await?;
+    Ok(Checked {
+        answer: report.verdict().into(),
+        text: preflight::table(&report),
+    })
 }

@@ -174,7 +174,7 @@ async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
     let earlier = world.look().await?;
     let (mark, logged) = (world.mark()?, world.log().len());
     world
-        .kubectl(&["workspace", "switch", MIRROR, "--yes"])
+        .kubectl(&["workspace", "switch", MIRROR, "--no-preflight", "--yes"])
         .await?;
     let are_free = |scene: &Scene| STUCK.iter().all(|it| scene.runs(it, MIRROR));
     let scene = world.until("the stuck ones are Ready", are_free).await?;
