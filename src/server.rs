@@ -1,7 +1,9 @@
 //! Metrics and health over HTTP. Every answer is the loop's own, so that one that hangs is told.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -31,8 +34,12 @@ pub enum Question {
 
 /// A loop that has not answered after this long is stuck: its longest pass takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// One that connects and says nothing must not keep others out.
-const HEADERS: Duration = Duration::from_secs(5);
+/// Who connects says at once what it wants.
+const HEADERS: Duration = Duration::from_secs(2);
+/// Nor does one that reads its answer slowly stay for longer.
+const CONVERSATION: Duration = Duration::from_secs(10);
+/// So many are served at once. The next one takes the place of the oldest that has said nothing, so
+/// that those who connect and say nothing, however many, keep nobody out.
 const CONNECTIONS: usize = 32;
 
 type Answer = (StatusCode, &'static str, String);
@@ -52,8 +59,8 @@ pub async fn serve(address: SocketAddr) -> anyhow::Result<mpsc::Receiver<Questio
 }
 
 async fn listen(listener: TcpListener, questions: mpsc::Sender<Question>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut guests = VecDeque::with_capacity(CONNECTIONS);
+    loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -63,16 +70,43 @@ async fn listen(listener: TcpListener, questions: mpsc::Sender<Question>) {
                 continue;
             }
         };
-        let questions = questions.clone();
-        tokio::spawn(async move {
-            converse(stream, &questions).await;
-            drop(place);
+        make_room(&mut guests);
+        let (questions, spoke) = (questions.clone(), Arc::new(AtomicBool::new(false)));
+        let heard = Arc::clone(&spoke);
+        let task = tokio::spawn(async move {
+            // Whoever asked has gone, or was too slow; that is their business.
+            let _ = timeout(CONVERSATION, converse(stream, &questions, &heard)).await;
         });
+        let task = task.abort_handle();
+        guests.push_back(Guest { task, spoke });
+        // It is heard before others that came at the same moment can take its place.
+        yield_now().await;
     }
 }
 
-async fn converse(stream: TcpStream, questions: &mpsc::Sender<Question>) {
+/// One that is connected.
+struct Guest {
+    task: AbortHandle,
+    spoke: Arc<AtomicBool>,
+}
+
+/// Makes a place where there is none.
+fn make_room(guests: &mut VecDeque<Guest>) {
+    guests.retain(|it| !it.task.is_finished());
+    if guests.len() < CONNECTIONS {
+        return;
+    }
+    let silent = guests
+        .iter()
+        .position(|it| !it.spoke.load(Ordering::Relaxed));
+    if let Some(guest) = guests.remove(silent.unwrap_or_default()) {
+        guest.task.abort();
+    }
+}
+
+async fn converse(stream: TcpStream, questions: &mpsc::Sender<Question>, spoke: &AtomicBool) {
     let respond = async |request: Request<Incoming>| {
+        spoke.store(true, Ordering::Relaxed);
         let (status, kind, text) = answer(&request, questions).await;
         let mut response = Response::new(text);
         *response.status_mut() = status;
@@ -88,7 +122,6 @@ async fn converse(stream: TcpStream, questions: &mpsc::Sender<Question>) {
         .header_read_timeout(HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service_fn(respond));
-    // Whoever asked has gone; that is their business.
     let _ = served.await;
 }
 

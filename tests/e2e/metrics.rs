@@ -1,8 +1,10 @@
 //! Metrics and health, as they are served.
 
+use std::collections::VecDeque;
 use std::io::Write;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::State;
 use workspace_operator::metrics::{DOCUMENTED, Kind};
@@ -13,7 +15,7 @@ use crate::scrape::{SERVING, Scrape, address, get};
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < PATIENCE, "{what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -162,6 +164,30 @@ async fn each_asker_gets_the_format_that_it_reads() {
     );
     assert!(!plain.text.contains("# EOF"));
     assert_eq!(get(at, "/", "*/*").status, 404);
+}
+
+/// The kubelet would restart an operator that others keep from answering it.
+#[tokio::test]
+async fn those_who_connect_and_say_nothing_keep_nobody_out() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    let mut half = TcpStream::connect(at).expect("it listens");
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: ")
+        .expect("it reads");
+    let mut silent = VecDeque::from([half]);
+    for _ in 0..10 {
+        for _ in 0..200 {
+            silent.push_back(TcpStream::connect(at).expect("it listens"));
+        }
+        // They come back as they are thrown out.
+        while silent.len() > 200 {
+            silent.pop_front();
+        }
+        let start = Instant::now();
+        assert_eq!(get(at, "/healthz", "*/*").status, 200);
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
 }
 
 #[tokio::test]
