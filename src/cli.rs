@@ -89,7 +89,7 @@ struct Run {
     /// The registry prefix where the settings name none [default: ghcr.io/molecule-ai]
     #[arg(long = "registry", env = REGISTRY_KEY, hide_env_values = true)]
     registry: Option<String>,
-    /// Serve /metrics, /healthz and /readyz here, as on 0.0.0.0:8080 [default: nowhere]
+    /// Serve /metrics, /healthz and /readyz here, as on [::]:8080 [default: nowhere]
     #[arg(long, env = "WORKSPACE_METRICS_ADDRESS")]
     metrics_address: Option<SocketAddr>,
     /// How log lines look

@@ -1,7 +1,8 @@
 //! Metrics and health over HTTP. Every answer is the loop's own, so that one that hangs is told.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,13 +50,29 @@ type Answer = (StatusCode, &'static str, String);
 /// # Errors
 /// When the address cannot be used.
 pub async fn serve(address: SocketAddr) -> anyhow::Result<mpsc::Receiver<Question>> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("metrics and health cannot be served on {address}"))?;
+    let bound = match TcpListener::bind(address).await {
+        Err(error) => match without_ipv6(address, &error) {
+            Some(address) => TcpListener::bind(address).await,
+            None => Err(error),
+        },
+        bound => bound,
+    };
+    let listener =
+        bound.with_context(|| format!("metrics and health cannot be served on {address}"))?;
     info!(address = %listener.local_addr()?, "serving metrics and health");
     let (sender, questions) = mpsc::channel(CONNECTIONS);
     tokio::spawn(listen(listener, sender));
     Ok(questions)
+}
+
+/// Where to listen instead, on a machine whose kernel knows no IPv6. Elsewhere `[::]` answers both.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let every = address.ip() == Ipv6Addr::UNSPECIFIED;
+    let taken = matches!(
+        error.kind(),
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied
+    );
+    (every && !taken).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
 }
 
 async fn listen(listener: TcpListener, questions: mpsc::Sender<Question>) {
@@ -205,6 +222,18 @@ mod tests {
         drop(questions);
         let ended = ask(&sender, Question::Alive).await;
         assert_eq!(ended, Err("the operator is stopping".into()));
+    }
+
+    #[test]
+    fn what_listens_everywhere_does_so_without_ipv6_too() {
+        let instead = |address: &str, error| {
+            let address = address.parse().expect("an address");
+            without_ipv6(address, &io::Error::from(error)).map(|it| it.to_string())
+        };
+        let none = ErrorKind::Unsupported;
+        assert_eq!(instead("[::]:8080", none).as_deref(), Some("0.0.0.0:8080"));
+        assert_eq!(instead("[::1]:8080", none), None);
+        assert_eq!(instead("[::]:8080", ErrorKind::AddrInUse), None);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn operator(kubeconfig: &Path, variant: &Variant) -> Process {
         .filter_map(Value::as_str);
     let args = args.filter(|it| !it.starts_with("--") || knows(it));
     // They run on one machine.
-    let args = args.map(|it| it.replace("0.0.0.0:8080", "127.0.0.1:0"));
+    let args = args.map(|it| it.replace("[::]:8080", "127.0.0.1:0"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
     command
         .args(args)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -164,6 +164,21 @@ async fn each_asker_gets_the_format_that_it_reads() {
     );
     assert!(!plain.text.contains("# EOF"));
     assert_eq!(get(at, "/", "*/*").status, 404);
+}
+
+/// As the kubelet asks, whichever of the two its cluster has.
+#[tokio::test]
+async fn both_ipv4_and_ipv6_are_answered_on_the_address_of_the_manifests() {
+    let mut world = World::without_operator().await;
+    let manifest = include_str!("../../deploy/base/deployment.yaml");
+    let flag = (manifest.lines()).find_map(|it| it.trim().strip_prefix("- --metrics-address="));
+    let any_port = flag.expect("the flag").replace(":8080", ":0");
+    world.start_with(&["--metrics-address", &any_port], &[]);
+    let port = address(&world.logged("serving metrics").await).port();
+    for host in ["127.0.0.1", "::1"] {
+        let host: IpAddr = host.parse().expect("an address");
+        assert_eq!(get((host, port).into(), "/healthz", "*/*").status, 200);
+    }
 }
 
 /// The kubelet would restart an operator that others keep from answering it.
