@@ -1,14 +1,18 @@
 //! The image: built, pushed to a registry, pulled back, and run with nothing around it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cluster::{Cluster, Process};
 use serde_json::{Value, json};
 
-use crate::bed::{PATIENCE, SYSTEM, get, installed, must, run, tool, until};
+use crate::bed::{PATIENCE, SYSTEM, folder, get, installed, run, tool, until};
+use crate::objects::{args, environment, kustomize};
 
-const NAMESPACE: &str = "image";
+/// Where the Workspaces of the shipped overlay are.
+const NAMESPACE: &str = "agents";
 
 /// A registry on this machine, and where it listens.
 async fn registry(folder: &Path) -> (Process, String) {
@@ -63,9 +67,16 @@ async fn kubeconfig(cluster: &Cluster, root: &Path) {
     std::fs::write(root.join("kubeconfig"), text.join("\n")).expect("it is written");
 }
 
-/// Runs what is in a folder as a container would: nothing else is there, nothing can be written, and
-/// the user is the image's.
-fn contained(root: &Path, config: &Value) -> Process {
+/// The container of the shipped Deployment, of an operator for one namespace.
+fn shipped() -> Value {
+    let mut objects = kustomize(&folder("overlays/namespaced"));
+    let deployment = objects.get_mut("Deployment molecule-system/workspace-operator");
+    deployment.expect("the Deployment")["spec"]["template"]["spec"]["containers"][0].take()
+}
+
+/// Runs what is in a folder as a container would: nothing else is there, nothing can be written, the
+/// user is the image's, and args and environment are those of the Deployment.
+fn contained(root: &Path, config: &Value, container: &Value) -> Process {
     let text = |field: &str| config["config"][field].as_str().expect(field).to_owned();
     let list = |field: &str| {
         let all = config["config"][field].as_array().expect(field);
@@ -90,7 +101,7 @@ fn contained(root: &Path, config: &Value) -> Process {
     command
         .args(unshare.split(' '))
         .args(["sh", "-c", &script, "sh"]);
-    command.args(list("Entrypoint")).args(list("Cmd"));
+    command.args(list("Entrypoint")).args(args(container));
     command
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
@@ -101,8 +112,8 @@ fn contained(root: &Path, config: &Value) -> Process {
         }
     }
     command
-        .env("KUBECONFIG", "/kubeconfig")
-        .env("WORKSPACE_NAMESPACE", NAMESPACE);
+        .envs(environment(container, SYSTEM))
+        .env("KUBECONFIG", "/kubeconfig");
     Process::spawn(&mut command).expect("unshare starts")
 }
 
@@ -139,7 +150,9 @@ fn assert_has_its_parts(sbom: &Path) {
 async fn it_runs_with_nothing_around_it() {
     let cluster = installed().await;
     let kubectl = cluster.kubectl();
-    must(&kubectl, &["create", "namespace", NAMESPACE]);
+    // Another test creates it as well.
+    let created = kubectl.run(&["create", "namespace", NAMESPACE]);
+    created.expect("kubectl runs");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("image");
     std::fs::remove_dir_all(&folder).ok();
     let root: PathBuf = folder.join("root");
@@ -169,13 +182,14 @@ async fn it_runs_with_nothing_around_it() {
     assert_has_its_parts(&root.join("sbom.cdx.json"));
 
     kubeconfig(&cluster, &root).await;
-    let operator = contained(&root, &config);
+    let container = shipped();
+    let operator = contained(&root, &config, &container);
     let workspace = "apiVersion: molecule.ai/v1alpha1\nkind: Workspace\n\
-                     metadata: {name: alice, namespace: image}\nspec: {}\n";
+                     metadata: {name: image, namespace: agents}\nspec: {}\n";
     kubectl.apply(workspace).expect("the Workspace is applied");
     until("a Ready Workspace", || {
-        let alice = get(&kubectl, &["workspace", "alice", "-n", NAMESPACE]);
-        alice["status"]["state"] == "Ready" || {
+        let workspace = get(&kubectl, &["workspace", "image", "-n", NAMESPACE]);
+        workspace["status"]["state"] == "Ready" || {
             let lines = operator.lines();
             assert!(
                 !lines.iter().any(|it| it.contains("No such file")),
@@ -185,4 +199,32 @@ async fn it_runs_with_nothing_around_it() {
         }
     })
     .await;
+    let began = said(&operator, "looking after Workspaces").await;
+    assert_eq!(began["namespace"], NAMESPACE);
+    assert_eq!(began["settings"], format!("{SYSTEM}/workspace-settings"));
+    let serves = said(&operator, "serving metrics and health").await;
+    let address = serves["address"].as_str().expect("an address");
+    let address: SocketAddr = address.parse().expect("an address");
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let path = container[probe]["httpGet"]["path"].as_str();
+        let path = path.expect("a path");
+        assert_eq!(status(address.port(), path), 200, "{path}");
+    }
+}
+
+/// A line of its log.
+async fn said(operator: &Process, words: &str) -> Value {
+    let line = operator.wait_for_line(words, PATIENCE).await;
+    serde_json::from_str(&line.expect("it says so")).expect("a line of JSON")
+}
+
+/// The status of what a probe asks for.
+fn status(port: u16, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: probe\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let status = answer.split(' ').nth(1).and_then(|it| it.parse().ok());
+    status.expect("a status")
 }

@@ -49,3 +49,37 @@ pub fn yaml<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     let documents = objects.into_iter().map(Value::to_string);
     documents.collect::<Vec<_>>().join("\n---\n")
 }
+
+/// The args of a container, all of them and as they are but for the port: any that is free, for many
+/// run on one machine here.
+pub fn args(container: &Value) -> Vec<String> {
+    let args = container["args"].as_array().expect("the args");
+    let args = args.iter().map(|it| it.as_str().expect("a text"));
+    let port = &container["ports"][0]["containerPort"];
+    let (port, mut replaced) = (format!(":{port}"), 0);
+    let args = args.map(|it| match it.strip_suffix(&port) {
+        Some(rest) => {
+            replaced += 1;
+            format!("{rest}:0")
+        }
+        None => it.to_owned(),
+    });
+    let args = args.collect();
+    assert_eq!(replaced, 1, "it listens where its probes ask");
+    args
+}
+
+/// What a container finds in its environment, in this namespace.
+pub fn environment(container: &Value, namespace: &str) -> Vec<(String, String)> {
+    let all = container["env"].as_array().expect("the environment");
+    let variable = |it: &Value| {
+        let name = it["name"].as_str().expect("a name").to_owned();
+        let value = match it["value"].as_str() {
+            Some(value) => value,
+            None if it["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace" => namespace,
+            None => panic!("{it}"),
+        };
+        (name, value.to_owned())
+    };
+    all.iter().map(variable).collect()
+}

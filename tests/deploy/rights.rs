@@ -10,8 +10,8 @@ use cluster::{Cluster, Mark, Options, Process, State};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::bed::{DEPLOY, PATIENCE, SYSTEM, folder, must, run};
-use crate::objects::{Objects, kustomize, yaml};
+use crate::bed::{DEPLOY, PATIENCE, SYSTEM, folder, must};
+use crate::objects::{Objects, args, environment, kustomize, yaml};
 
 /// An operator of one namespace, with the shipped rights or one verb less.
 struct Variant {
@@ -49,15 +49,7 @@ fn shipped() -> Objects {
 fn verbs(objects: &Objects) -> Vec<(String, String, usize, usize)> {
     let mut verbs = Vec::new();
     for (id, role) in objects.iter().filter(|(id, _)| id.starts_with("Role ")) {
-        // Who elects nobody needs no Lease.
-        let needed = |it: &Value| it["resources"] != json!(["leases"]) || knows("--leader-elect");
-        for (rule, it) in role["rules"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .filter(|(_, it)| needed(it))
-        {
+        for (rule, it) in role["rules"].as_array().into_iter().flatten().enumerate() {
             let text = |value: &Value| value[0].as_str().unwrap_or_default().to_owned();
             let what = [text(&it["resources"]), text(&it["resourceNames"])].join(" ");
             for (at, verb) in it["verbs"].as_array().into_iter().flatten().enumerate() {
@@ -143,32 +135,16 @@ fn workspace(name: &str, spec: &Value) -> Value {
         "metadata": {"name": name}, "spec": spec})
 }
 
-/// Whether the operator has a flag.
-fn knows(flag: &str) -> bool {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
-    let help = run(command.args(["run", "--help"]));
-    let name = flag.split('=').next().unwrap_or_default();
-    help.split_whitespace().any(|word| word == name)
-}
-
 /// The operator with the flags of the shipped Deployment.
 fn operator(kubeconfig: &Path, variant: &Variant) -> Process {
     let deployment = &kustomize(DEPLOY)["Deployment molecule-system/workspace-operator"];
-    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let args = args
-        .as_array()
-        .expect("the args")
-        .iter()
-        .filter_map(Value::as_str);
-    let args = args.filter(|it| !it.starts_with("--") || knows(it));
-    // They run on one machine.
-    let args = args.map(|it| it.replace("[::]:8080", "127.0.0.1:0"));
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-operator"));
     command
-        .args(args)
+        .args(args(container))
+        .envs(environment(container, &variant.system()))
         .env("KUBECONFIG", kubeconfig)
         .env("WORKSPACE_NAMESPACE", &variant.namespace)
-        .env("WORKSPACE_SETTINGS_NAMESPACE", variant.system())
         .env_remove("MOLECULE_IMAGE_REGISTRY");
     Process::spawn(&mut command).expect("the operator starts")
 }
