@@ -13,7 +13,7 @@ use crate::settings::{Environment, REGISTRY_KEY, Settings};
 pub const FLEET_REGISTRY: &str = "registry";
 /// The registry prefix that was in force before that one; absent where there was no other.
 pub const FLEET_PREVIOUS_REGISTRY: &str = "previousRegistry";
-/// Since when the settings in force are in force (RFC 3339, UTC).
+/// Since when the registry prefix in force is in force (RFC 3339, UTC).
 pub const FLEET_SINCE: &str = "since";
 /// The settings in force, as a JSON object of their flat keys.
 pub const FLEET_LAST_GOOD: &str = "lastGood";
@@ -123,7 +123,7 @@ fn stay(error: String, fleet: &Source, current: Option<&Settings>) -> InForce {
 }
 
 /// What to write to `workspace-fleet`, given what is stored there; `None` when it says all already,
-/// or when it is not known what it says. `now` counts only where the settings in force changed.
+/// or when it is not known what it says. `now` counts only where the registry in force changed.
 pub fn record(in_force: &InForce, fleet: &Source, now: Timestamp) -> Option<Changes> {
     let empty = BTreeMap::new();
     let stored = match fleet {
@@ -156,16 +156,16 @@ fn settings_changes(
     let mut changes = Changes::new();
     let mut set = |key: &str, value: String| changes.insert(key.to_owned(), Some(value));
     let before = decode(stored).ok().flatten();
-    let same = before.as_ref() == Some(settings);
-    if !same {
+    if before.as_ref() != Some(settings) {
         set(FLEET_LAST_GOOD, encode(settings));
     }
     // What a hand wrote under `registry` was never in force.
     let before = before.map(|it| it.registry().to_string());
-    if let Some(before) = before.filter(|it| it != settings.registry().as_str()) {
+    let same_registry = before.as_deref() == Some(settings.registry().as_str());
+    if let Some(before) = before.filter(|_| !same_registry) {
         set(FLEET_PREVIOUS_REGISTRY, before);
     }
-    if !same || get(stored, FLEET_SINCE).parse::<Timestamp>().is_err() {
+    if !same_registry || get(stored, FLEET_SINCE).parse::<Timestamp>().is_err() {
         set(FLEET_SINCE, stamp(now));
     }
     if get(stored, FLEET_REGISTRY) != settings.registry().as_str() {

@@ -151,6 +151,16 @@ fn what_a_hand_wrote_for_the_registry_is_no_way_back() {
 }
 
 #[test]
+fn another_setting_does_not_change_since_when_the_registry_is_in_force() {
+    let mut world = World::new();
+    world.see(&registry(A));
+    let since = world.get(FLEET_SINCE);
+    let url = ("PLATFORM_URL", "https://a.example");
+    world.see(&Source::Present(data(&[(REGISTRY_KEY, A), url])));
+    assert_eq!((world.get(FLEET_SINCE), world.writes), (since, 2));
+}
+
+#[test]
 fn an_edit_that_changes_no_setting_is_no_write() {
     let mut world = World::new();
     world.see(&registry(A));
