@@ -23,6 +23,7 @@ pub use self::format::Format;
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::index::{Total, Totals};
+use crate::overview::Overview;
 use crate::plan::{Plan, Step};
 use crate::resolver;
 use crate::revision::short_hash;
@@ -50,6 +51,8 @@ const APPLY_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 pub struct Moment<'a> {
     /// The Workspaces, if this is the operator that answers for them.
     pub workspaces: Option<Totals>,
+    /// What there is to say of them together, likewise.
+    pub overview: Option<Overview>,
     /// How many items wait.
     pub queued: usize,
     /// For how long the oldest of them has.
@@ -63,6 +66,8 @@ pub struct Moment<'a> {
 pub struct Metrics {
     registry: Registry,
     workspaces: Family<Labels, Gauge>,
+    outage: Family<Labels, Gauge>,
+    at_risk: Gauge,
     rollouts: Family<Labels, Counter>,
     pull_failures: Family<Labels, Counter>,
     ready: Histogram,
@@ -88,6 +93,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             workspaces: Family::default(),
+            outage: Family::default(),
+            at_risk: Gauge::default(),
             rollouts: Family::default(),
             pull_failures: Family::default(),
             ready: Histogram::new(READY_BUCKETS),
@@ -103,6 +110,8 @@ impl Metrics {
         };
         let all = &mut metrics.registry;
         register(all, &list::WORKSPACES, &metrics.workspaces);
+        register(all, &list::OUTAGE, &metrics.outage);
+        register(all, &list::AT_RISK, &metrics.at_risk);
         register(all, &list::ROLLOUTS, &metrics.rollouts);
         register(all, &list::PULL_FAILURES, &metrics.pull_failures);
         register(all, &list::READY, &metrics.ready);
@@ -186,11 +195,11 @@ impl Metrics {
     }
 
     fn set(&mut self, moment: &Moment<'_>) {
-        self.queue_items
-            .set(moment.queued.try_into().unwrap_or(i64::MAX));
+        self.queue_items.set(whole(moment.queued));
         self.queue_oldest.set(moment.oldest.as_secs_f64());
         self.leader.set(moment.workspaces.is_some().into());
         self.set_settings(moment.in_force);
+        self.set_overview(moment);
         self.workspaces.clear();
         for (total, count) in moment.workspaces.iter().flatten() {
             let Total {
@@ -208,8 +217,29 @@ impl Metrics {
                 ("stalled", stalled.to_string()),
                 ("registry", registry),
             ];
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            self.workspaces.get_or_create(&labels).inc_by(count);
+            self.workspaces.get_or_create(&labels).inc_by(whole(*count));
+        }
+    }
+
+    fn set_overview(&mut self, moment: &Moment<'_>) {
+        self.outage.clear();
+        self.at_risk.set(0);
+        let Some(overview) = &moment.overview else {
+            return;
+        };
+        if let Some(settings) = &moment.in_force.settings {
+            let host = resolver::registry_host(settings.registry().as_str());
+            let labels = vec![("registry", host.to_owned())];
+            drop(self.outage.get_or_create(&labels));
+        }
+        for failure in overview.outages() {
+            let labels = vec![("registry", self.known(&failure.registry))];
+            self.outage
+                .get_or_create(&labels)
+                .inc_by(whole(failure.workspaces));
+        }
+        if let Some(at_risk) = &overview.at_risk {
+            self.at_risk.set(whole(at_risk.workspaces));
         }
     }
 
@@ -247,6 +277,10 @@ impl Metrics {
         }
         OTHER.to_owned()
     }
+}
+
+fn whole(count: usize) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 fn register(all: &mut Registry, what: &Documented, metric: &(impl Metric + Clone)) {

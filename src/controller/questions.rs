@@ -1,9 +1,11 @@
 //! What the loop answers about itself.
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Controller;
 use crate::metrics::{Format, Moment};
+use crate::overview::{Overview, overview};
 use crate::server::Question;
 
 impl Controller {
@@ -36,8 +38,13 @@ impl Controller {
 
     fn exposition(&mut self, format: Format) -> String {
         let leads = self.leader.leads();
+        let settings = self.governor.in_force().settings.as_ref();
+        // Since when something fails is in no metric.
+        let earlier = Overview::default();
+        let overview = || overview(self.index.all(), settings, &earlier, Timestamp::now());
         let moment = Moment {
             workspaces: leads.then(|| self.index.totals()),
+            overview: leads.then(overview),
             queued: self.queue.len(),
             oldest: self.queue.oldest(Instant::now()),
             in_force: self.governor.in_force(),

@@ -45,6 +45,20 @@ pub(super) const WORKSPACES: Documented = metric(
     "Workspaces by the state that their status shows (New: none yet), whether they are Stalled, and \
      the registry host of their Pod's image (none: no Pod); only from the operator that leads",
 );
+pub(super) const OUTAGE: Documented = metric(
+    "workspace_operator_registry_outage",
+    Kind::Gauge,
+    &["registry"],
+    "How many Workspaces are stuck on a registry host that fails as a whole, by the overview's \
+     measure; 0 for the registry in force while it does not; only from the operator that leads",
+);
+pub(super) const AT_RISK: Documented = metric(
+    "workspace_operator_workspaces_at_risk",
+    Kind::Gauge,
+    &[],
+    "Workspaces that run and would not survive the loss of their Pod, as the overview counts them; \
+     0 from an operator that stands by",
+);
 pub(super) const ROLLOUTS: Documented = metric(
     "workspace_rollouts_total",
     Kind::Counter,
@@ -128,8 +142,10 @@ pub(super) const BUILD: Documented = metric(
 );
 
 /// Every metric, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 14] = [
+pub const DOCUMENTED: [Documented; 16] = [
     WORKSPACES,
+    OUTAGE,
+    AT_RISK,
     ROLLOUTS,
     PULL_FAILURES,
     READY,

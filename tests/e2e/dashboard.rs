@@ -119,6 +119,8 @@ async fn every_query_of_the_dashboard_has_an_answer() {
     world.in_force(&down).await;
     world.workspace("stuck", "{}");
     world.state("stuck", "ImagePullFailed").await;
+    world.workspace("second", "{}");
+    world.state("second", "ImagePullFailed").await;
 
     let all = queries();
     assert!(all.len() > 15, "{} queries", all.len());
@@ -129,8 +131,10 @@ async fn every_query_of_the_dashboard_has_an_answer() {
     }
     for (title, expected) in [
         ("Ready", "1"),
-        ("Cannot pull", "1"),
-        ("Not well", "1"),
+        ("Registries that fail", "1"),
+        ("At risk", "1"),
+        ("Cannot pull", "2"),
+        ("Not well", "2"),
         ("Settings", "0"),
         ("Leaders", "1"),
     ] {

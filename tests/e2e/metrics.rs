@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,29 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(start.elapsed() < PATIENCE, "{what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// One that is refused may lack a secret; two are an outage, and what runs would not come back.
+async fn two_make_an_outage(world: &World, at: SocketAddr, down: &str) {
+    let outage = format!(
+        "workspace_operator_registry_outage{{registry=\"{}\"}}",
+        host(down)
+    );
+    let at_risk = || Scrape::of(at).value("workspace_operator_workspaces_at_risk");
+    let alone = Scrape::of(at);
+    assert!(alone.0.contains(&format!("{outage} 0")), "{}", alone.0);
+    assert_eq!(at_risk(), 0.0);
+    world.workspace("second", "{}");
+    world.state("second", "ImagePullFailed").await;
+    until("the registry fails", || {
+        Scrape::of(at).value(&outage) == 2.0 && at_risk() == 1.0
+    })
+    .await;
+    world.kubectl(&["delete", "workspace", "second"]);
+    until("it may be one again", || {
+        Scrape::of(at).value(&outage) == 0.0 && at_risk() == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -63,6 +86,7 @@ async fn metrics_tell_what_happened() {
     })
     .await;
     assert_eq!(Scrape::of(at).value(&failures), 1.0);
+    two_make_an_outage(&world, at, &down).await;
 
     world.registry(&mirror);
     world.ready("stuck").await;
