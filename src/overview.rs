@@ -16,6 +16,29 @@ use crate::workspace::{READY, Reason, STALLED, SUSPENDED};
 /// The key of its text in the record.
 pub const FLEET_STATUS: &str = "status";
 
+/// The key of the overview of one namespace, or of all.
+#[must_use]
+pub fn key(namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{FLEET_STATUS}.{namespace}"),
+        None => FLEET_STATUS.to_owned(),
+    }
+}
+
+/// Whether a key of the record has an overview that an operator left which looked after this
+/// namespace as well: beside it that one would be right never again. Operators for other namespaces
+/// may share the record.
+#[must_use]
+pub fn is_left_over(key: &str, namespace: Option<&str>) -> bool {
+    match namespace {
+        Some(_) => key == FLEET_STATUS,
+        None => {
+            let rest = key.strip_prefix(FLEET_STATUS);
+            rest.is_some_and(|it| it.starts_with('.'))
+        }
+    }
+}
+
 /// So many registries are named, those with the most Workspaces; annotations of Pods, which others
 /// may write, say which they are.
 const REGISTRIES: usize = 16;

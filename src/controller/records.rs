@@ -14,7 +14,7 @@ use crate::apply::{self, Unrecorded};
 use crate::events::{self, Notice};
 use crate::fleet::{Changes, FLEET_ERROR};
 use crate::names;
-use crate::overview::{FLEET_STATUS, Overview, overview};
+use crate::overview::{self, Overview, overview};
 
 /// The overview is looked at, and written, no more often.
 const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
@@ -28,6 +28,9 @@ pub(super) struct Records {
     /// Whether the moment at which the next overview is due is in the queue.
     overview_is_due: bool,
     is_under_way: bool,
+    /// Whether what an operator of another scope left was removed. Once is enough, lest two of them
+    /// do so for ever.
+    is_tidy: bool,
     /// After a write that failed.
     wait_until: Option<Instant>,
 }
@@ -68,23 +71,33 @@ impl Controller {
         self.tell_of_heal();
         match self.overview_changes() {
             Some((changes, notices)) => self.write(Item::Overview, changes, true, notices),
-            None => self.queue.done(&Item::Overview),
+            None => {
+                self.records.is_tidy = true;
+                self.queue.done(&Item::Overview);
+            }
         }
     }
 
     /// Compares values, not text: what another version wrote in its own way is not written again.
     fn overview_changes(&self) -> Option<(Changes, Vec<Notice>)> {
-        let name = self.overview_name();
-        let stored = self.governor.stored()?.get(&name);
-        let earlier = stored.and_then(|it| Overview::from_text(it));
+        let namespace = self.options.scope.namespace.as_deref();
+        let (stored, name) = (self.governor.stored()?, overview::key(namespace));
+        let earlier = stored.get(&name).and_then(|it| Overview::from_text(it));
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
         let next = overview(self.index.all(), settings, &basis, Timestamp::now());
-        if earlier.as_ref() == Some(&next) {
-            return None;
+        let mut changes = Changes::new();
+        if !self.records.is_tidy {
+            let left = stored
+                .keys()
+                .filter(|it| overview::is_left_over(it, namespace));
+            changes.extend(left.map(|it| (it.clone(), None)));
         }
-        let changes = Changes::from([(name, Some(next.to_text()))]);
-        Some((changes, events::of_outages(&basis, &next)))
+        if earlier.as_ref() != Some(&next) {
+            changes.insert(name, Some(next.to_text()));
+        }
+        let notices = events::of_outages(&basis, &next);
+        (!changes.is_empty()).then_some((changes, notices))
     }
 
     /// Both write one object, so one goes after the other: a pause that the API server asks for holds
@@ -102,14 +115,6 @@ impl Controller {
             self.queue.done(item);
         }
         waits
-    }
-
-    /// Operators for one namespace each may share their settings, and so the record.
-    fn overview_name(&self) -> String {
-        match &self.options.scope.namespace {
-            Some(namespace) => format!("{FLEET_STATUS}.{namespace}"),
-            None => FLEET_STATUS.to_owned(),
-        }
     }
 
     fn write(&mut self, item: Item, changes: Changes, exists: bool, notices: Vec<Notice>) {
@@ -140,6 +145,7 @@ impl Controller {
             Ok((data, place)) => {
                 self.governor.recorded(data, place);
                 self.metrics.recorded(true);
+                self.records.is_tidy |= *item == Item::Overview;
                 self.queue.succeeded(item);
                 self.tell_of_settings(notices);
             }

@@ -229,3 +229,20 @@ fn a_record_is_read_as_it_was_written() {
     assert_eq!(Overview::from_text(&text), Some(overview), "{text}");
     assert_eq!(Overview::from_text("- no\n- overview"), None);
 }
+
+#[test]
+fn what_is_left_over_is_of_all_beside_one_and_of_each_beside_all() {
+    let keys = [
+        "status",
+        "status.agents",
+        "status.other",
+        "statusquo",
+        "registry",
+    ];
+    let left = |namespace| keys.map(|it| is_left_over(it, namespace));
+    assert_eq!(left(Some("agents")), [true, false, false, false, false]);
+    assert_eq!(left(None), [false, true, true, false, false]);
+    for namespace in [None, Some("agents")] {
+        assert!(!is_left_over(&key(namespace), namespace));
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cluster::State;
-use serde_json::json;
+use serde_json::{Value, json};
 use workspace_operator::overview::Overview;
 
 use crate::fixture::{PATIENCE, World, host};
@@ -21,6 +21,11 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    fn patch_fleet(&self, changes: &Value) {
+        let fleet = ["configmap", "workspace-fleet", "--type=merge", "-p"];
+        self.kubectl(&[&["patch"][..], &fleet, &[&changes.to_string()]].concat());
     }
 }
 
@@ -102,9 +107,25 @@ async fn the_overview_is_written_at_most_once_a_second_and_again_when_it_was_cha
     );
 
     let key = format!("status.{}", world.namespace);
-    let changes = json!({"data": {key: "nothing"}}).to_string();
-    let fleet = ["configmap", "workspace-fleet", "-p", &changes];
-    world.kubectl(&[&["patch"][..], &fleet].concat());
+    world.patch_fleet(&json!({"data": {key: "nothing"}}));
     world.overview(|it| it.ready == COUNT).await;
     world.silence(3).await;
+}
+
+#[tokio::test]
+async fn what_an_operator_of_all_namespaces_left_is_removed_and_that_of_others_stays() {
+    let mut world = World::without_operator().await;
+    let left = json!({"data": {"status": "workspaces: 9", "status.other": "workspaces: 1"}});
+    world.patch_fleet(&left);
+    world.workspace("alice", "{}");
+    world.start();
+    world.overview(|it| it.ready == 1).await;
+    assert_eq!(world.fleet("status"), "");
+    assert_eq!(world.fleet("status.other"), "workspaces: 1");
+
+    // Two that do not know of each other do not fight over it.
+    world.patch_fleet(&left);
+    world.workspace("bob", "{}");
+    world.overview(|it| it.ready == 2).await;
+    assert_eq!(world.fleet("status"), "workspaces: 9");
 }
