@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
+use cluster::{Cluster, Kubectl};
 use serde_json::json;
 
 use crate::bed::{
-    DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, until,
+    DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, run, until,
 };
 use crate::objects::{kustomize, kustomized, yaml};
 
@@ -109,6 +111,95 @@ async fn a_switch_survives_that_everything_is_applied_again() {
             .ok()
     };
     until("the end of the namespace", gone).await;
+}
+
+/// The commands of the README, the first in a block after these words.
+fn commands(after: &str) -> &'static str {
+    let rest = include_str!("../../README.md").split_once(after);
+    let rest = rest.unwrap_or_else(|| panic!("{after:?} is not in README.md"));
+    let block = rest.1.split("```").nth(1).expect("a block");
+    block.strip_prefix("sh\n").expect("commands")
+}
+
+/// As a person would, with kubectl.
+fn shell(cluster: &Cluster, commands: &str) {
+    let kubectl = cluster::ensure().expect("the programs are there").kubectl;
+    let folder = kubectl.parent().expect("a folder").display().to_string();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("sh");
+    run(shell
+        .args(["-exc", commands])
+        .env("PATH", format!("{folder}:{path}"))
+        .env("KUBECONFIG", cluster.kubeconfig()));
+}
+
+/// Which of these are there.
+fn found<'a>(kubectl: &Kubectl, ids: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+    let is = |id: &&String| {
+        let (kind, name) = id.split_once(' ').expect("a kind and a name");
+        let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+        let get = kubectl.run(&["get", &kind.to_lowercase(), name, "-n", namespace]);
+        let get = get.expect("kubectl runs");
+        assert!(
+            get.ok() || get.stderr.contains("NotFound"),
+            "{}",
+            get.stderr
+        );
+        get.ok()
+    };
+    ids.filter(is).collect()
+}
+
+#[tokio::test]
+async fn what_the_readme_says_of_the_end_leaves_nothing_but_what_it_names() {
+    let cluster = empty().await;
+    let kubectl = cluster.kubectl();
+    must(&kubectl, &["create", "namespace", "agents"]);
+    must(&kubectl, &["apply", "-k", DEPLOY]);
+    guarded(&kubectl, SYSTEM).await;
+    let entry = "MOLECULE_IMAGE_REGISTRY=a.example.com/a";
+    assert!(create_settings(&kubectl, SYSTEM, &[entry], false).ok());
+    let workspace = "{apiVersion: molecule.ai/v1alpha1, kind: Workspace, \
+                      metadata: {name: alice, namespace: agents}, spec: {}}";
+    kubectl.apply(workspace).expect("it is applied");
+
+    let namespaced = folder("overlays/namespaced");
+    must(&kubectl, &["apply", "-k", &namespaced]);
+    let may = |namespace: &str| {
+        let operator = "--as=system:serviceaccount:molecule-system:workspace-operator";
+        let asked = ["auth", "can-i", "delete", "pods", "-n", namespace, operator];
+        kubectl.run(&asked).expect("kubectl runs").ok()
+    };
+    until("the rights", || may("agents") && may("kube-system")).await;
+    shell(&cluster, commands("**From all namespaces to one**"));
+    until("fewer rights", || !may("kube-system")).await;
+    assert!(may("agents"));
+
+    shell(&cluster, commands("**Uninstall**"));
+    let (mut shipped, own) = (kustomize(DEPLOY), kustomize(&namespaced));
+    shipped.extend(own);
+    let left = found(&kubectl, shipped.keys());
+    assert_eq!(
+        left,
+        [
+            "CustomResourceDefinition workspaces.molecule.ai",
+            "Namespace molecule-system",
+            "Role agents/workspace-operator-workspaces",
+            "RoleBinding agents/workspace-operator-workspaces",
+        ]
+    );
+    must(&kubectl, &["get", "ws", "alice", "-n", "agents"]);
+    must(
+        &kubectl,
+        &["get", "configmap", "workspace-settings", "-n", SYSTEM],
+    );
+    shell(&cluster, commands("Then, if\nthat is meant"));
+    let ends = [
+        "CustomResourceDefinition workspaces.molecule.ai",
+        "Namespace molecule-system",
+    ];
+    let ends = ends.map(str::to_owned);
+    assert_eq!(found(&kubectl, ends.iter()), Vec::<&String>::new());
 }
 
 /// Server-side: against what the server knows of each kind, its policies included.
