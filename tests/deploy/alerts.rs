@@ -11,6 +11,8 @@ use workspace_operator::workspace::Reason;
 use crate::bed::{folder, run, tool};
 use crate::objects::objects;
 
+/// An example's, which people replace.
+pub const RUNBOOK: &str = "https://runbooks.example.com/workspace-operator";
 const TESTS: &str = include_str!("alerts.test.yaml");
 
 fn groups() -> Value {
@@ -105,7 +107,7 @@ fn each_has_a_section_in_the_runbook_and_each_section_an_alert() {
     all.sort_unstable();
     assert_eq!(told, all);
     for (rule, name) in rules.iter().zip(names) {
-        let anchor = format!("deploy/RUNBOOK.md#{}", name.to_lowercase());
-        assert_eq!(text(rule, "/annotations/runbook"), anchor);
+        let url = text(rule, "/annotations/runbook_url");
+        assert_eq!(url, format!("{RUNBOOK}#{}", name.to_lowercase()));
     }
 }

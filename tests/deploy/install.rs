@@ -7,6 +7,7 @@ use std::process::Command;
 use cluster::{Cluster, Kubectl};
 use serde_json::json;
 
+use crate::alerts::RUNBOOK;
 use crate::bed::{
     DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, run, until,
 };
@@ -216,6 +217,15 @@ async fn every_overlay_is_accepted_by_the_api_server() {
     }
 }
 
+/// What the component of the alerts says to add where the runbook is served elsewhere.
+fn runbook_elsewhere() -> String {
+    let file = std::fs::read_to_string(folder("components/alerts/kustomization.yaml"));
+    let file = file.expect("the component");
+    let lines = file.lines().filter_map(|it| it.strip_prefix("#   "));
+    let lines = lines.skip_while(|it| *it != "replacements:");
+    lines.map(|it| format!("{it}\n")).collect()
+}
+
 /// The components are for a kustomization of one's own.
 #[tokio::test]
 async fn the_components_go_with_the_base() {
@@ -227,7 +237,8 @@ async fn the_components_go_with_the_base() {
     let text = format!(
         "resources: [{there}/base]\n\
          components: [{there}/components/servicemonitor, {there}/components/alerts, \
-         {there}/components/pod-rights]\n"
+         {there}/components/pod-rights]\n{}",
+        runbook_elsewhere()
     );
     std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
     let (with, without) = (kustomize(&own.display().to_string()), kustomize(DEPLOY));
@@ -245,7 +256,11 @@ async fn the_components_go_with_the_base() {
         ]
     );
     assert_eq!(with.len(), without.len() + added.len());
-    assert!(yaml(with.values()).contains(r#""port":"http-metrics""#));
+    let all = yaml(with.values());
+    assert!(all.contains(r#""port":"http-metrics""#));
+    let url = r#""runbook_url":"https://wiki.example.com/workspace-operator#workspacestuck""#;
+    assert!(all.contains(url));
+    assert!(!all.contains(RUNBOOK));
 }
 
 #[test]

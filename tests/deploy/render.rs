@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use workspace_operator::settings::{Environment, REGISTRY_KEY, Settings};
 
+use crate::alerts::RUNBOOK;
 use crate::bed::{SYSTEM, folder, run, tool};
 use crate::objects::{Objects, kustomize, objects};
 
@@ -81,6 +82,16 @@ async fn the_options_of_the_chart_add_the_components_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_alerts_name_the_runbook_that_is_given() {
+    let url = "https://wiki.example.com/operator";
+    let set = format!("--set=alerts.enabled=true,alerts.runbook={url}");
+    let rule = template(&[&set]).await;
+    let rule = rule["PrometheusRule molecule-system/workspace-operator"].to_string();
+    assert!(rule.contains(&format!(r#""runbook_url":"{url}#workspacestuck""#)));
+    assert!(!rule.contains(RUNBOOK), "{rule}");
+}
+
+#[tokio::test]
 async fn the_image_is_a_digest_where_one_is_given() {
     let digest = format!("sha256:{}", "0".repeat(64));
     let set = format!("--set=image.repository=r.example.com/op,image.digest={digest}");
@@ -127,6 +138,7 @@ async fn wrong_values_are_refused_by_name() {
         ("image.digest=latest", "digest"),
         ("image.repository=r.example.com/op:v1", "repository"),
         ("watchNamespace=Agents", "watchNamespace"),
+        ("alerts.runbook=RUNBOOK.md", "runbook"),
     ] {
         let output = Command::new(&helm)
             .args(["template", &chart, "--set", set])
