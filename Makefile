@@ -5,6 +5,8 @@ UNWATCHED := $(filter-out 0 false,$(CI))
 BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 # The end-to-end tests mostly wait.
 TEST_THREADS ?= 8
+# The names of tests to leave out, as on a machine that lacks what they need.
+SKIP ?=
 # How many cases of each kind `make fuzz` tries.
 CASES ?= 1000000
 MUTANTS_VERSION := 27.1.0
@@ -26,7 +28,7 @@ build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
 test: model ## Pass every test: those of the workspace, and the model check within its whole bounds
-	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS) $(addprefix --skip ,$(SKIP))
 
 matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, half an hour each once these are built; MATRIX='1.35'
 	TEST_THREADS=$(TEST_THREADS) tests/matrix.sh $(MATRIX)

@@ -61,7 +61,7 @@ impl Version {
 }
 
 /// The commit before this one. A shallow clone does not have it: then an upgrade is one from this
-/// version to itself.
+/// version to itself, which proves little.
 fn latest_before() -> String {
     let known = Command::new("git")
         .args(["rev-parse", "--quiet", "--verify", "HEAD^"])
@@ -70,7 +70,8 @@ fn latest_before() -> String {
     if known.expect("git runs").status.success() {
         return "HEAD^".into();
     }
-    eprintln!("no commit before this one is here: set {BEFORE} to one that is");
+    let why = format!("no commit before this one is here: set {BEFORE} to one that is");
+    cluster::cannot_run(&why);
     "HEAD".into()
 }
 

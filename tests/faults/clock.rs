@@ -16,7 +16,7 @@ impl Clock {
     /// A clock that is right, in this file; `None` where there is no libfaketime.
     pub fn new(file: &Path) -> Option<Self> {
         let Some(library) = library() else {
-            println!("SKIPPED: there is no libfaketime here: apt-get install -y faketime");
+            cluster::cannot_run("there is no libfaketime here: apt-get install -y faketime");
             return None;
         };
         let file = file.to_path_buf();
