@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use workspace_operator::settings::{Environment, REGISTRY_KEY, Settings};
 
 use crate::alerts::RUNBOOK;
@@ -89,6 +89,21 @@ async fn the_alerts_name_the_runbook_that_is_given() {
     let rule = rule["PrometheusRule molecule-system/workspace-operator"].to_string();
     assert!(rule.contains(&format!(r#""runbook_url":"{url}#workspacestuck""#)));
     assert!(!rule.contains(RUNBOOK), "{rule}");
+}
+
+/// The image is for Linux; which architecture its nodes have is for those who build it to say.
+#[tokio::test]
+async fn the_pods_go_to_linux_and_apart_from_each_other() {
+    let set = r"--set=nodeSelector.kubernetes\.io/arch=arm64";
+    let rendered = template(&[set]).await;
+    let pod = &rendered["Deployment molecule-system/workspace-operator"]["spec"]["template"];
+    let (spec, labels) = (&pod["spec"], &pod["metadata"]["labels"]);
+    let nodes = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"});
+    assert_eq!(spec["nodeSelector"], nodes);
+    let preferred = "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0";
+    let term = &spec.pointer(preferred).expect("it")["podAffinityTerm"];
+    assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(&term["labelSelector"]["matchLabels"], labels);
 }
 
 #[tokio::test]
