@@ -57,9 +57,9 @@ const PROGRAMS: [Program; 6] = [
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
-/// What deploys, what it deploys to, and what looks at it. Built when it is asked for, as few tests
-/// need one.
-const TOOLS: [Program; 7] = [
+/// What deploys, what it deploys to, what looks at it, and what a real node is made of. Built when it
+/// is asked for, as few tests need one.
+const TOOLS: [Program; 14] = [
     Program {
         name: "helm",
         module: "helm",
@@ -95,6 +95,33 @@ const TOOLS: [Program; 7] = [
         module: "health",
         package: ".",
     },
+    Program {
+        name: "agent",
+        module: "agent",
+        package: ".",
+    },
+    Program {
+        name: "containerd",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd",
+    },
+    Program {
+        name: "containerd-shim-runc-v2",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+    },
+    Program {
+        name: "ctr",
+        module: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/ctr",
+    },
+    Program {
+        name: "coredns",
+        module: "coredns",
+        package: ".",
+    },
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
 ];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> Program {
@@ -134,7 +161,9 @@ pub fn ensure() -> Result<Binaries> {
 }
 
 /// One of the tools, built first where it is missing or of another version: `helm`, `crane`,
-/// `registry`, `prometheus`, `promtool` or `health`.
+/// `registry`, `prometheus`, `promtool` or `health`; or of the programs of a real node: `containerd`,
+/// `containerd-shim-runc-v2`, `ctr`, `kubelet`, `kube-proxy` or `coredns`; and `agent`, which goes into
+/// images.
 ///
 /// # Errors
 /// When there is no such tool, or it cannot be built.

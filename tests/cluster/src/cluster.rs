@@ -1,6 +1,7 @@
 //! A cluster: how it starts, what it offers, how it ends.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
@@ -40,6 +41,9 @@ pub struct Options {
     /// CustomResourceDefinitions, as YAML, that are there before the controllers start.
     /// One applied later is unknown to the garbage collector for up to 30 seconds.
     pub crds: Vec<String>,
+    /// Where real kubelets and the Pods on them reach the API server. With it nothing is played:
+    /// there is no kwok, and there are no nodes and no StorageClasses but those that come to it.
+    pub real_nodes_at: Option<IpAddr>,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             fsync: false,
             quick_pods: false,
             crds: Vec::new(),
+            real_nodes_at: None,
         }
     }
 }
@@ -98,6 +103,7 @@ impl Cluster {
         let folder = folder.keep();
         let ports = Ports::free()?;
         let pki = Pki::create(&folder, format!("https://127.0.0.1:{}", ports.apiserver))?;
+        pki.client_files("kubelet-client", "kube-apiserver", "system:masters")?;
         let cluster = Self {
             kubeconfig: pki.kubeconfig("admin", "system:masters")?,
             binaries: binaries.clone(),
@@ -113,8 +119,7 @@ impl Cluster {
         };
         let launcher = cluster.launcher();
         cluster.keep([launcher.etcd(&binaries.etcd, ports, options.fsync)?]);
-        let (program, args) = (&binaries.kube_apiserver, &options.apiserver_args);
-        cluster.keep([launcher.apiserver(program, ports, options.audit, args)?]);
+        cluster.keep([launcher.apiserver(&binaries.kube_apiserver, ports, options)?]);
         Ok(cluster)
     }
 
@@ -123,7 +128,9 @@ impl Cluster {
         let alive = || self.check_alive();
         until("the API server", alive, || bootstrap::is_serving(&client)).await?;
 
-        bootstrap::create_crds(&client, stages::CRD).await?;
+        if options.real_nodes_at.is_none() {
+            bootstrap::create_crds(&client, stages::CRD).await?;
+        }
         for crd in &options.crds {
             bootstrap::create_crds(&client, crd).await?;
         }
@@ -136,10 +143,17 @@ impl Cluster {
             [
                 &self.pki.kubeconfig("system:kube-controller-manager", "")?,
                 &self.pki.kubeconfig("system:kube-scheduler", "")?,
-                &self.pki.kubeconfig("kwok", "system:masters")?,
             ],
-            options.quick_pods,
         )?);
+        if options.real_nodes_at.is_some() {
+            return until("an account", alive, || {
+                bootstrap::is_ready_for_pods(&client)
+            })
+            .await;
+        }
+        let kwok = self.pki.kubeconfig("kwok", "system:masters")?;
+        let launcher = self.launcher();
+        self.keep([launcher.kwok(&self.binaries.kwok, &kwok, options.quick_pods)?]);
         stages::create(&client, options.quick_pods).await?;
         bootstrap::create_storage_classes(&client).await?;
         bootstrap::guard_successors(&client).await?;
@@ -160,6 +174,15 @@ impl Cluster {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// A kubeconfig file for a user of this name in this group, who has a certificate; as a kubelet
+    /// is the user `system:node:<name>` in `system:nodes`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn user_kubeconfig(&self, user: &str, group: &str) -> Result<PathBuf> {
+        self.pki.kubeconfig(user, group)
     }
 
     /// An administrator's client. Made anew each time: a client belongs to the runtime

@@ -1,13 +1,14 @@
 //! The programs of the control plane, with the flags that make them a small, quick cluster.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::binaries::{Binaries, mutating_admission};
+use crate::cluster::Options;
 use crate::watchdog::Watchdog;
 
 const KWOK_CONFIG: &str = "\
@@ -94,8 +95,7 @@ impl Launcher<'_> {
         &self,
         program: &Path,
         ports: Ports,
-        audit: bool,
-        extra: &[String],
+        options: &Options,
     ) -> Result<Child> {
         let file = |name: &str| self.folder.join(name).display().to_string();
         let mut args = vec![
@@ -107,9 +107,6 @@ impl Launcher<'_> {
             "--allow-privileged=true".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            // Nothing in this cluster connects to the Service `kubernetes`, and its
-            // Endpoints may not be on the loopback.
-            "--endpoint-reconciler-type=none".to_owned(),
             "--profiling=false".to_owned(),
             format!("--cert-dir={}", file("certificates")),
             format!("--client-ca-file={}", file("ca.crt")),
@@ -129,7 +126,13 @@ impl Launcher<'_> {
             args.push("--feature-gates=MutatingAdmissionPolicy=true".to_owned());
             args.push(format!("--runtime-config={mutating}=true"));
         }
-        if audit {
+        args.extend(match options.real_nodes_at {
+            Some(address) => self.for_real_nodes(address),
+            // Nothing in this cluster connects to the Service `kubernetes`, and its
+            // Endpoints may not be on the loopback.
+            None => vec!["--endpoint-reconciler-type=none".to_owned()],
+        });
+        if options.audit {
             fs::write(
                 self.folder.join("audit-policy.yaml"),
                 include_str!("audit-policy.yaml"),
@@ -142,17 +145,33 @@ impl Launcher<'_> {
                 "--audit-log-maxsize=100000".to_owned(),
             ]);
         }
-        args.extend_from_slice(extra);
+        args.extend_from_slice(&options.apiserver_args);
         self.spawn("kube-apiserver", program, args)
+    }
+
+    /// The later of two flags wins, but for lists, which grow.
+    fn for_real_nodes(&self, address: IpAddr) -> Vec<String> {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        vec![
+            "--bind-address=0.0.0.0".to_owned(),
+            format!("--advertise-address={address}"),
+            "--authorization-mode=Node".to_owned(),
+            "--enable-admission-plugins=NodeRestriction".to_owned(),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            format!(
+                "--kubelet-client-certificate={}",
+                file("kubelet-client.crt")
+            ),
+            format!("--kubelet-client-key={}", file("kubelet-client.key")),
+        ]
     }
 
     pub(crate) fn controllers(
         &self,
         binaries: &Binaries,
-        kubeconfig: [&Path; 3],
-        quick_pods: bool,
+        kubeconfig: [&Path; 2],
     ) -> Result<Vec<Child>> {
-        let [manager, scheduler, kwok] =
+        let [manager, scheduler] =
             kubeconfig.map(|path| format!("--kubeconfig={}", path.display()));
         let file = |name: &str| self.folder.join(name).display().to_string();
         let common = [
@@ -179,10 +198,6 @@ impl Launcher<'_> {
         manager.extend(common.clone());
         let mut scheduler = vec![scheduler];
         scheduler.extend(common);
-        let pods_at_once = if quick_pods { "64" } else { "16" };
-        let config = KWOK_CONFIG.replace("$PODS_AT_ONCE", pods_at_once);
-        fs::write(self.folder.join("kwok.yaml"), config)?;
-        let kwok = vec![kwok, format!("--config={}", file("kwok.yaml"))];
         Ok(vec![
             self.spawn(
                 "kube-controller-manager",
@@ -190,8 +205,24 @@ impl Launcher<'_> {
                 manager,
             )?,
             self.spawn("kube-scheduler", &binaries.kube_scheduler, scheduler)?,
-            self.spawn("kwok", &binaries.kwok, kwok)?,
         ])
+    }
+
+    pub(crate) fn kwok(
+        &self,
+        program: &Path,
+        kubeconfig: &Path,
+        quick_pods: bool,
+    ) -> Result<Child> {
+        let pods_at_once = if quick_pods { "64" } else { "16" };
+        let config = KWOK_CONFIG.replace("$PODS_AT_ONCE", pods_at_once);
+        let file = self.folder.join("kwok.yaml");
+        fs::write(&file, config)?;
+        let args = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--config={}", file.display()),
+        ];
+        self.spawn("kwok", program, args)
     }
 
     fn spawn(&self, name: &str, program: &Path, args: Vec<String>) -> Result<Child> {

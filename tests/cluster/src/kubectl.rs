@@ -86,8 +86,19 @@ impl Kubectl {
     /// # Errors
     /// When kubectl cannot be run.
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Result<Output> {
-        let mut child = self
-            .command(args)
+        self.finish(&mut self.command(args), input)
+    }
+
+    /// Runs a command that opens an editor, as `edit` does.
+    ///
+    /// # Errors
+    /// When kubectl cannot be run.
+    pub fn run_with_editor(&self, args: &[&str], editor: &str) -> Result<Output> {
+        self.finish(self.command(args).env("KUBE_EDITOR", editor), "")
+    }
+
+    fn finish(&self, command: &mut Command, input: &str) -> Result<Output> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

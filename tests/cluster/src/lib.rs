@@ -30,6 +30,7 @@ mod pki;
 mod process;
 mod restart;
 mod stages;
+mod terminal;
 mod watchdog;
 
 pub use audit::{Audit, Event, Events, Mark};
@@ -39,6 +40,7 @@ pub use kubectl::{Kubectl, Output};
 pub use process::{Process, Signal};
 pub use restart::Server;
 pub use stages::State;
+pub use terminal::{Terminal, typed};
 
 /// Says that a test cannot run on this machine, and why. Where nobody watches (`CI`) that is no pass:
 /// there it has to be left out by its name.

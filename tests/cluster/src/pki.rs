@@ -61,18 +61,30 @@ impl Pki {
 
     /// A kubeconfig file for a user with a certificate.
     pub(crate) fn kubeconfig(&self, user: &str, group: &str) -> Result<PathBuf> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, user);
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, group);
-        let (cert, key) = self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)?;
+        let (cert, key) = self.client(user, group)?;
         let credentials = format!(
             "client-certificate-data: {}\n    client-key-data: {}",
             BASE64_STANDARD.encode(cert),
             BASE64_STANDARD.encode(key)
         );
         self.write_kubeconfig(user, &credentials)
+    }
+
+    /// Writes a user's certificate and key as `<name>.crt` and `<name>.key`.
+    pub(crate) fn client_files(&self, name: &str, user: &str, group: &str) -> Result<()> {
+        let (cert, key) = self.client(user, group)?;
+        fs::write(self.folder.join(format!("{name}.crt")), cert)?;
+        fs::write(self.folder.join(format!("{name}.key")), key)?;
+        Ok(())
+    }
+
+    fn client(&self, user: &str, group: &str) -> Result<(String, String)> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, user);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, group);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     /// A kubeconfig file for a user with a token.

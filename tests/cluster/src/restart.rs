@@ -36,12 +36,9 @@ impl Cluster {
         let (launcher, options) = (self.launcher(), &self.options);
         let started = match server {
             Server::Etcd => launcher.etcd(&self.binaries.etcd, self.ports, options.fsync)?,
-            Server::Apiserver => launcher.apiserver(
-                &self.binaries.kube_apiserver,
-                self.ports,
-                options.audit,
-                &options.apiserver_args,
-            )?,
+            Server::Apiserver => {
+                launcher.apiserver(&self.binaries.kube_apiserver, self.ports, options)?
+            }
         };
         self.with_child(name, |child| {
             *child = started;

@@ -8,7 +8,6 @@ mod edit;
 mod fleet;
 mod scene;
 mod story;
-mod terminal;
 mod world;
 
 use std::path::Path;
@@ -16,9 +15,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use cluster::Terminal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::terminal::Terminal;
 use crate::world::World;
 
 /// What a shell reports of a program that Ctrl-C ended.
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
     match demo() {
         Ok(code) => code,
         Err(error) => {
-            Terminal::new().failed(&format!("{error:#}"));
+            Terminal::new().failed("demo", &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -6,12 +6,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cluster::{Cluster, Kubectl, Mark, Options, Output, Process};
+use cluster::{Cluster, Kubectl, Mark, Options, Output, Process, Terminal, typed};
 use kube::Client;
 
 use crate::edit::{self, Write};
 use crate::scene::Scene;
-use crate::terminal::Terminal;
 use crate::{PATIENCE, fleet};
 
 const CRD: &str = include_str!("../../../crds/workspace.yaml");
@@ -90,7 +89,7 @@ impl World {
 
     /// The same, for a command that must end with this exit code.
     pub async fn kubectl_ends(&self, args: &[&str], code: i32) -> Result<String> {
-        self.terminal.command(&typed(args));
+        self.terminal.command(&typed("kubectl", args));
         let output = run(self.kubectl.clone(), args, String::new()).await?;
         self.answer(args, output, code)
     }
@@ -102,8 +101,10 @@ impl World {
             count => format!("# ... and {count} more like it\n"),
         };
         let args = ["apply", "-f", "-"];
-        self.terminal
-            .command(&format!("{} <<EOF\n{shown}{rest}EOF", typed(&args)));
+        self.terminal.command(&format!(
+            "{} <<EOF\n{shown}{rest}EOF",
+            typed("kubectl", &args)
+        ));
         let text = [&[shown.to_owned()], more].concat().join("---\n");
         let output = run(self.kubectl.clone(), &args, text).await?;
         self.answer(&args, output, 0)
@@ -114,7 +115,11 @@ impl World {
         self.terminal.output(&output.stderr);
         self.terminal.output(&output.stdout);
         if output.code != code {
-            bail!("{} ended with exit code {}", typed(args), output.code);
+            bail!(
+                "{} ended with exit code {}",
+                typed("kubectl", args),
+                output.code
+            );
         }
         Ok(output.stdout)
     }
@@ -256,18 +261,4 @@ async fn run(kubectl: Kubectl, args: &[&str], input: String) -> Result<Output> {
         kubectl.run_with_input(&args, &input)
     };
     tokio::task::spawn_blocking(run).await?
-}
-
-/// The command as a shell takes it.
-fn typed(args: &[&str]) -> String {
-    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./=:,".contains(it);
-    let word = |arg: &&str| {
-        if arg.chars().all(plain) {
-            (*arg).to_owned()
-        } else {
-            format!("'{arg}'")
-        }
-    };
-    let words: Vec<String> = args.iter().map(word).collect();
-    format!("kubectl {}", words.join(" "))
 }

@@ -1,4 +1,5 @@
-//! How the story looks: plain where it is piped, with a little colour on a terminal.
+//! How a story looks that is told with kubectl: plain where it is piped, with a little colour on a
+//! terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,7 +14,15 @@ pub struct Terminal {
     colour: bool,
 }
 
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Terminal {
+    /// Colours are for a terminal whose owner did not set `NO_COLOR`.
+    #[must_use]
     pub fn new() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
         Self {
@@ -26,6 +35,7 @@ impl Terminal {
         self.say(&format!("\n{}", self.paint(BOLD, text)));
     }
 
+    /// A line or more, as they are.
     pub fn say(self, text: &str) {
         // Whoever stops reading (`| head`) has seen enough; the checks go on.
         writeln!(io::stdout(), "{text}").ok();
@@ -52,8 +62,9 @@ impl Terminal {
         self.say(&format!("\n  {} {text}", self.paint(GREEN, "holds:")));
     }
 
-    pub fn failed(self, text: &str) {
-        let word = self.paint(RED, "demo failed:");
+    /// How it ended, when it did not end well.
+    pub fn failed(self, who: &str, text: &str) {
+        let word = self.paint(RED, &format!("{who} failed:"));
         writeln!(io::stderr(), "\n{word} {text}").ok();
     }
 
@@ -64,4 +75,19 @@ impl Terminal {
             text.to_owned()
         }
     }
+}
+
+/// A command as a shell takes it.
+#[must_use]
+pub fn typed(program: &str, args: &[&str]) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./=:,".contains(it);
+    let word = |arg: &&str| {
+        if arg.chars().all(plain) {
+            (*arg).to_owned()
+        } else {
+            format!("'{arg}'")
+        }
+    };
+    let words: Vec<String> = args.iter().map(word).collect();
+    format!("{program} {}", words.join(" "))
 }
