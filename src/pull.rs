@@ -26,7 +26,7 @@ pub struct Cause {
 /// What the failure of a pull is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// One image.
+    /// One image, or the node that is to pull it.
     Image,
     /// One image or one Workspace's pull secrets, as long as it befalls one Workspace only.
     Unclear,
@@ -51,7 +51,7 @@ const fn image(words: &'static str) -> Cause {
 
 /// The sentences differ by the version of the container runtime, so only the status code and a few
 /// fixed words are looked for, in this order and in lower case.
-const CAUSES: [(&str, Cause); 26] = [
+const CAUSES: [(&str, Cause); 27] = [
     ("401 unauthorized", unclear("answered 401 Unauthorized")),
     (
         "402 payment required",
@@ -101,6 +101,10 @@ const CAUSES: [(&str, Cause); 26] = [
     (
         "no match for platform",
         image("has it for other platforms only"),
+    ),
+    (
+        "pull qps exceeded",
+        image("is not asked yet, for the node limits how often it pulls"),
     ),
 ];
 /// The node tells no cause that is known here.
@@ -221,6 +225,21 @@ mod tests {
                 (words, About::Registry),
                 "{message}"
             );
+        }
+    }
+
+    /// A kubelet that is given many Pods at once says so of most of them.
+    #[test]
+    fn the_limit_of_a_node_is_no_failure_of_the_registry() {
+        let message =
+            format!("Back-off pulling image \"{IMAGE}\": ErrImagePull: pull QPS exceeded");
+        for (reason, message) in [
+            ("ErrImagePull", "pull QPS exceeded"),
+            ("ImagePullBackOff", message.as_str()),
+        ] {
+            let cause = cause(reason, message).expect("a cause");
+            assert_eq!(cause.about, About::Image, "{message}");
+            assert!(cause.words.starts_with("is not asked yet"), "{message}");
         }
     }
 
