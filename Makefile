@@ -19,7 +19,7 @@ AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 # The minor versions of Kubernetes that `make matrix` tries; `make test` has the newest pinned one.
 MATRIX ?= 1.34 1.35 1.36
 
-.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo crd image krew lint control-plane clean
+.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo outage crd image krew lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-quick: build ## Count the operator's requests, and fail when a count is no
 
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
 	$(BIN)/demo $(if $(UNWATCHED),--ci)
+
+outage: build ## Replay the outage on a real node on this machine, as root, some 6 minutes; exit code 2 where that cannot be
+	$(BIN)/outage
 
 crd: ## Generate crds/workspace.yaml, and the chart's copy, from the API's types
 	cargo run --quiet --bin workspace-operator -- crd > crds/workspace.yaml.new

@@ -1,0 +1,218 @@
+//! A registry that accepts and never answers, and what a change of the image does in mid-pull.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{MIRROR, PRIMARY, RETRY, ensure_within, image, key, nine, yaml};
+use crate::bed::{Answer, LARGE, NEXT};
+use crate::eye::{Kind, Life, text};
+use crate::world::{PATIENCE, World, seconds};
+
+/// The one that waits for the registry.
+const PATIENT: &str = "patient";
+/// The one that is suspended and resumed meanwhile.
+const BUSY: &str = "autogen";
+/// How soon the operator has to act on others meanwhile.
+const RESPONSIVE: f64 = 1.0;
+/// How long an image is pulled for before it is changed.
+const MID_PULL: Duration = Duration::from_secs(4);
+/// Bytes a second of a slow registry.
+const SLOW: u64 = 2 << 20;
+
+/// Step 8.
+pub async fn hang(world: &mut World) -> Result<()> {
+    world.step("8. The primary hangs: it accepts, and never answers.");
+    let mut rest = world.lives(nine().iter().map(String::as_str));
+    rest.remove(&key(BUSY));
+    let (mark, since) = (world.mark()?, world.eye.mark());
+    world.bed.registries.primary.answers(Answer::Silence);
+    let typed = Timestamp::now();
+    let spec = format!("runtime: codex, tag: {NEXT}");
+    world.apply(&yaml(PATIENT, &spec), &[]).await?;
+    let patient = key(PATIENT);
+    let created = world
+        .until("a Pod", |seen| !seen.pod(&patient).is_null())
+        .await?;
+    suspend_and_resume(world).await?;
+    let told = world
+        .until("what is known of the pull", |seen| {
+            !seen.state(&patient).is_empty()
+        })
+        .await?;
+    world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
+    let first = world
+        .eye
+        .now(|seen| format!("{}: {}", seen.state(&patient), seen.message(&patient)));
+    let refused = world
+        .until("a pull that is given up", |seen| {
+            seen.state(&patient) == "ImagePullFailed"
+        })
+        .await?;
+    world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
+    let last = world.eye.now(|seen| seen.message(&patient).to_owned());
+    world.check_unmoved(&rest, since)?;
+    let others: Vec<_> = world.writes(mark)?.into_iter().map(|it| it.name).collect();
+    let strangers: Vec<_> = others
+        .iter()
+        .filter(|it| ![PATIENT, BUSY].contains(&it.as_str()))
+        .collect();
+    ensure!(strangers.is_empty(), "the operator wrote {strangers:?}");
+    world.holds(&format!(
+        "Its Pod was there after {:.2} s. It said \"{first}\" after {:.1} s, and \"{last}\" after \
+         {:.1} s. No other Workspace was written to.",
+        seconds(typed, created),
+        seconds(typed, told),
+        seconds(typed, refused)
+    ));
+    free_it(world).await
+}
+
+/// By an edit, once its node has given up.
+async fn free_it(world: &mut World) -> Result<()> {
+    let patient = key(PATIENT);
+    let edited = world.edit("ghcr.io", "mirror.example.com").await?;
+    let running = world
+        .until("the one that waited, running", |seen| {
+            seen.life(&patient).runs
+        })
+        .await?;
+    world
+        .until("it, Ready", |seen| seen.state(&patient) == "Ready")
+        .await?;
+    world.kubectl(&["get", "ws", PATIENT]).await?;
+    let took = seconds(edited, running);
+    ensure_within("from the edit until it ran", took, RETRY.as_secs_f64())?;
+    world.holds(&format!(
+        "The edit to the mirror frees it, {took:.1} s later."
+    ));
+    Ok(())
+}
+
+/// The operator answers others while one waits.
+async fn suspend_and_resume(world: &mut World) -> Result<()> {
+    let busy = key(BUSY);
+    let suspend = |is: bool| format!(r#"{{"spec":{{"suspend":{is}}}}}"#);
+    let typed = Timestamp::now();
+    let patch = suspend(true);
+    world
+        .kubectl(&["patch", "ws", BUSY, "--type=merge", "-p", &patch])
+        .await?;
+    let going = world
+        .until("a Pod that is deleted", |seen| {
+            let pod = seen.pod(&busy);
+            pod.is_null() || !text(pod, "/metadata/deletionTimestamp").is_empty()
+        })
+        .await?;
+    world
+        .until("no Pod", |seen| seen.pod(&busy).is_null())
+        .await?;
+    let resumed = Timestamp::now();
+    let patch = suspend(false);
+    world
+        .kubectl(&["patch", "ws", BUSY, "--type=merge", "-p", &patch])
+        .await?;
+    let there = world
+        .until("its Pod", |seen| !seen.pod(&busy).is_null())
+        .await?;
+    let ready = world
+        .until("a Ready Workspace", |seen| seen.state(&busy) == "Ready")
+        .await?;
+    ensure_within("stopping another", seconds(typed, going), RESPONSIVE)?;
+    ensure_within("starting another", seconds(resumed, there), RESPONSIVE)?;
+    world.holds(&format!(
+        "Meanwhile another one is suspended ({:.2} s until its Pod was told to end) and resumed \
+         ({:.2} s until it had one, {:.1} s until it was Ready, from the image on the node).",
+        seconds(typed, going),
+        seconds(resumed, there),
+        seconds(resumed, ready)
+    ));
+    Ok(())
+}
+
+/// What a kubelet does, for DESIGN's rule: a Pod of nobody's is patched.
+pub async fn patch_in_a_hung_pull(world: &mut World) -> Result<()> {
+    world.step("   And a patch of the image, in a pull that hangs:");
+    let (old, new) = (
+        image(PRIMARY, "crewai", NEXT),
+        image(MIRROR, "crewai", NEXT),
+    );
+    let seen = patched_in_mid_pull(world, "hung", &old, &new).await?;
+    world.measured(&seen);
+    world.bed.registries.primary.answers(Answer::Itself);
+    Ok(())
+}
+
+/// The same in a pull that only takes its time.
+pub async fn patch_in_a_slow_pull(world: &mut World) -> Result<()> {
+    world.step("   And in a pull that is slow:");
+    world.bed.registries.primary.answers(Answer::Slowly(SLOW));
+    let (old, new) = (
+        image(PRIMARY, "codex", LARGE.0),
+        image(MIRROR, "codex", "latest"),
+    );
+    let seen = patched_in_mid_pull(world, "slow", &old, &new).await?;
+    world.measured(&seen);
+    world.bed.registries.primary.answers(Answer::Itself);
+    Ok(())
+}
+
+/// Starts a Pod, changes its image while that is pulled, and says what happened until it ran the new one.
+async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) -> Result<String> {
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n\
+         spec: {{containers: [{{name: agent, image: '{old}'}}]}}\n"
+    );
+    let since = world.eye.mark();
+    world.apply(&pod, &[]).await?;
+    let key = key(name);
+    world
+        .until("a Pod on its node", |seen| {
+            !text(seen.pod(&key), "/status/hostIP").is_empty()
+        })
+        .await?;
+    tokio::time::sleep(MID_PULL).await;
+    let image = format!("agent={new}");
+    let patched = Timestamp::now();
+    world
+        .kubectl(&["set", "image", &format!("pod/{name}"), &image])
+        .await?;
+    // Which of the repositories with that content a node names is its own choice: not the old one.
+    let runs = |pod: &Value| {
+        let image = text(pod, "/status/containerStatuses/0/image");
+        Life::of(pod).runs.then(|| image == old)
+    };
+    let ran = world
+        .eye
+        .until("the new image, running", PATIENCE, |seen| {
+            runs(seen.pod(&key)) == Some(false)
+        })
+        .await?;
+    let mut told = Vec::new();
+    for sight in world.eye.since(since) {
+        if sight.kind == Kind::Pod && sight.key == key {
+            let word = match runs(&sight.object) {
+                Some(true) => "runs the OLD image".to_owned(),
+                Some(false) => "runs the new image".to_owned(),
+                None => Life::of(&sight.object).waits,
+            };
+            if !word.is_empty() && told.last().is_none_or(|(_, it)| *it != word) {
+                told.push((seconds(patched, sight.at), word));
+            }
+        }
+    }
+    let told: Vec<_> = told
+        .iter()
+        .map(|(at, word)| format!("{word} at {at:+.1} s"))
+        .collect();
+    world
+        .quietly(&["delete", "pod", name, "--grace-period=1"])
+        .await?;
+    Ok(format!(
+        "the new image runs {:.1} s after the patch; seen of the Pod, from the patch on: {}",
+        seconds(patched, ran),
+        told.join(", ")
+    ))
+}

@@ -1,0 +1,57 @@
+//! A digest that the mirror does not have yet.
+
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+
+use super::{MIRROR, RETRY, ensure_within, key, yaml};
+use crate::bed::{MIRROR_NUMBER, UNMIRRORED};
+use crate::world::{World, seconds};
+
+/// Step 10.
+pub async fn pin(world: &mut World) -> Result<()> {
+    world.step("10. A digest that the mirror lacks.");
+    let digest = world.bed.crane.digest("langgraph", UNMIRRORED)?;
+    let spec = format!("runtime: langgraph, digest: '{digest}'");
+    world.apply(&yaml("pinned", &spec), &[]).await?;
+    let image = format!("{MIRROR}/workspace-template-langgraph@{digest}");
+    let start = format!("{image} cannot be pulled: mirror.example.com ");
+    let pinned = key("pinned");
+    let words = ["answered 404 Not Found", "does not have it"];
+    world
+        .until("a clear reason", |seen| {
+            words
+                .iter()
+                .any(|it| seen.message(&pinned) == format!("{start}{it}"))
+        })
+        .await?;
+    world
+        .kubectl(&["get", "ws", "pinned", "-o", "wide"])
+        .await?;
+    let said = world
+        .eye
+        .now(|seen| seen.message(&pinned).trim_start_matches(&start).to_owned());
+    world.holds(&format!("It says that the mirror \"{said}\"."));
+    let mark = world.mark()?;
+    world
+        .bed
+        .crane
+        .mirror(MIRROR_NUMBER, "langgraph", UNMIRRORED)?;
+    let pushed = Timestamp::now();
+    world.on_node(&format!(
+        "crane copy ghcr.io/…:{UNMIRRORED} mirror.example.com/…:{UNMIRRORED}"
+    ));
+    let ready = world
+        .until("it, Ready", |seen| seen.state(&pinned) == "Ready")
+        .await?;
+    world.kubectl(&["get", "ws", "pinned"]).await?;
+    ensure!(
+        world.writes(mark)?.of("pods").is_empty(),
+        "a Pod was written"
+    );
+    let took = seconds(pushed, ready);
+    ensure_within("from the push to Ready", took, RETRY.as_secs_f64())?;
+    world.holds(&format!(
+        "Once the image is pushed there, it is Ready {took:.1} s later, by itself."
+    ));
+    Ok(())
+}

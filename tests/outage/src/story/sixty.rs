@@ -1,0 +1,158 @@
+//! Sixty Workspaces on the node, half of them lost at once, and one edit: how long that takes, beside
+//! a kubelet that is simply given thirty Pods.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use workspace_operator::settings::RUNTIMES;
+
+use super::{MIRROR, PRIMARY, image, yaml};
+use crate::bed::Answer;
+use crate::eye::Seen;
+use crate::world::{World, seconds};
+
+const NAMESPACE: &str = "sixty";
+const BARE: &str = "bare";
+const ALL: usize = 60;
+const LOST: usize = 30;
+/// On two processors, with all that is started.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The second scenario.
+pub async fn sixty(world: &mut World) -> Result<()> {
+    world.step(
+        "Sixty Workspaces on the node; thirty are lost at once while the mirror is suspended.",
+    );
+    let names: Vec<_> = (1..=ALL).map(|it| format!("w{it:02}")).collect();
+    start(world, &names).await?;
+    let (lost, rest) = names.split_at(LOST);
+    // As if their Pods were to start on another node.
+    for runtime in RUNTIMES {
+        for prefix in [PRIMARY, MIRROR] {
+            world.bed.forget_image(&image(prefix, runtime, "latest"))?;
+        }
+    }
+    let rest: Vec<_> = rest.iter().map(|it| key(it)).collect();
+    let rest = world.lives(rest.iter().map(String::as_str));
+    let since = world.eye.mark();
+    world.bed.registries.mirror.answers(Answer::Status(401));
+    let mut delete = vec!["delete", "pods", "-n", NAMESPACE, "--wait=false"];
+    delete.extend(lost.iter().map(String::as_str));
+    world.quietly(&delete).await?;
+    let keys: Vec<_> = lost.iter().map(|it| key(it)).collect();
+    world
+        .eye
+        .until("thirty that say what is wrong", PATIENCE, |seen| {
+            keys.iter().all(|it| seen.state(it) == "ImagePullFailed")
+        })
+        .await?;
+    let count = [
+        "get",
+        "configmap",
+        "workspace-fleet",
+        "-n",
+        "molecule-system",
+        "-o",
+        "jsonpath={.data.status}",
+    ];
+    world.kubectl(&count).await?;
+    let before = world.lives(keys.iter().map(String::as_str));
+    let mark = world.mark()?;
+    let edited = world.edit("mirror.example.com", "ghcr.io").await?;
+    let ready = world
+        .eye
+        .until("thirty Ready ones", PATIENCE, |seen| all_ready(seen, &keys))
+        .await?;
+    let after = world.lives(keys.iter().map(String::as_str));
+    for key in &keys {
+        ensure!(after[key].uid == before[key].uid, "{key} has another Pod");
+    }
+    world.check_unmoved(&rest, since)?;
+    let writes = world.writes(mark)?.of("pods").in_namespace(NAMESPACE).len();
+    ensure!(
+        writes == LOST,
+        "{writes} writes of Pods for {LOST} stuck ones"
+    );
+    let took = seconds(edited, ready);
+    let bare = bare(world).await?;
+    world.holds(&format!(
+        "{took:.1} s from the edit to the last of the thirty Ready, in the same Pods, at one write \
+         each; a kubelet that is given thirty such Pods takes {bare:.1} s: {:.2} x.",
+        took / bare
+    ));
+    Ok(())
+}
+
+async fn start(world: &World, names: &[String]) -> Result<()> {
+    world.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    let all: Vec<_> = names
+        .iter()
+        .zip(RUNTIMES.iter().cycle())
+        .map(|(name, runtime)| {
+            let text = yaml(name, &format!("runtime: {runtime}"));
+            text.replace("{name: ", &format!("{{namespace: {NAMESPACE}, name: "))
+        })
+        .collect();
+    world.apply(&all[0], &all[1..]).await?;
+    let keys: Vec<_> = names.iter().map(|it| key(it)).collect();
+    let is = |seen: &Seen| all_ready(seen, &keys);
+    world
+        .eye
+        .until("sixty Ready Workspaces", PATIENCE, is)
+        .await?;
+    Ok(())
+}
+
+/// Thirty Pods as the operator makes them, with nobody behind them. Returns the seconds from the
+/// command to the last one Ready.
+async fn bare(world: &World) -> Result<f64> {
+    for runtime in RUNTIMES {
+        world.bed.forget_image(&image(PRIMARY, runtime, "latest"))?;
+    }
+    let pods: Vec<Value> = world.eye.now(|seen| {
+        let of = |(name, pod): (&str, &Value)| bare_pod(name, pod);
+        seen.pods(NAMESPACE).take(LOST).map(of).collect()
+    });
+    ensure!(pods.len() == LOST, "{} Pods to copy", pods.len());
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string();
+    world.quietly(&["create", "namespace", BARE]).await?;
+    let created = Timestamp::now();
+    world.bed.cluster.kubectl().apply(&list)?;
+    let ready = world
+        .eye
+        .until("thirty Pods of nobody's", PATIENCE, |seen| {
+            let ready = seen
+                .pods(BARE)
+                .filter(|(_, pod)| crate::eye::Life::of(pod).ready);
+            ready.count() == LOST
+        })
+        .await?;
+    world
+        .quietly(&["delete", "namespace", BARE, "--wait=false"])
+        .await?;
+    Ok(seconds(created, ready))
+}
+
+/// What was asked of a Pod, without what the server and the scheduler added.
+fn bare_pod(name: &str, pod: &Value) -> Value {
+    let mut spec = pod["spec"].clone();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("nodeName");
+    }
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": BARE},
+        "spec": spec,
+    })
+}
+
+fn all_ready(seen: &Seen, keys: &[String]) -> bool {
+    keys.iter()
+        .all(|it| seen.state(it) == "Ready" && seen.life(it).ready)
+}
+
+fn key(name: &str) -> String {
+    format!("{NAMESPACE}/{name}")
+}

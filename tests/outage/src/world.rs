@@ -1,0 +1,269 @@
+//! The node, the watch, and the person at the keyboard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster::{Event, Events, Kubectl, Mark, Output, Terminal, typed};
+use jiff::Timestamp;
+
+use crate::bed::Bed;
+use crate::eye::{Eye, Kind, Life, Seen};
+
+/// Where the operator, its settings and their record are.
+pub const SYSTEM: &str = "molecule-system";
+/// The operator's name, and that of its ServiceAccount.
+pub const OPERATOR: &str = "workspace-operator";
+/// The field manager under which the operator writes the overview.
+const OVERVIEW: &str = "workspace-operator-status";
+/// Longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running node with the operator on it.
+pub struct World {
+    pub terminal: Terminal,
+    pub bed: Bed,
+    pub eye: Arc<Eye>,
+    start: Instant,
+    timeline: Vec<String>,
+}
+
+/// The agents of some Workspaces, by key.
+pub type Lives = BTreeMap<String, Life>;
+
+impl World {
+    /// Around a node; the definition of Workspaces has to be there before anything is looked at.
+    pub async fn around(bed: Bed, start: Instant) -> Result<Self> {
+        Ok(Self {
+            terminal: Terminal::new(),
+            eye: Eye::open(&bed.cluster.client().await?),
+            bed,
+            start,
+            timeline: Vec::new(),
+        })
+    }
+
+    /// A step of the story begins.
+    pub fn step(&mut self, text: &str) {
+        self.terminal.heading(text);
+        let line = format!("{}  {text}", self.clock());
+        self.timeline.push(line);
+    }
+
+    /// Something was checked, and held.
+    pub fn holds(&mut self, text: &str) {
+        self.terminal.holds(text);
+        let line = format!("{}    {text}", self.clock());
+        self.timeline.push(line);
+    }
+
+    /// Something was measured of which nothing is promised.
+    pub fn measured(&mut self, text: &str) {
+        self.terminal.say(&format!("\n  measured: {text}"));
+        let line = format!("{}    measured: {text}", self.clock());
+        self.timeline.push(line);
+    }
+
+    /// Something did not hold.
+    pub fn failed(&mut self, text: &str) {
+        self.terminal.failed("this step", text);
+        let line = format!("{}    FAILED: {text}", self.clock());
+        self.timeline.push(line);
+    }
+
+    /// The steps and what held, with times.
+    pub fn timeline(&self) -> String {
+        self.timeline.join("\n")
+    }
+
+    fn clock(&self) -> String {
+        format!("{:6.1} s", self.start.elapsed().as_secs_f32())
+    }
+
+    /// Types a kubectl command and shows what it answers. It must succeed.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.terminal.command(&typed("kubectl", args));
+        let output = run(self.kubectl_of_admin(), args, String::new(), None).await?;
+        self.show(&output);
+        must(args, output)
+    }
+
+    /// Types a kubectl command whose lines are filtered by a text, as grep does.
+    pub async fn kubectl_grep(&self, args: &[&str], text: &str) -> Result<String> {
+        let command = format!("{} | grep {text}", typed("kubectl", args));
+        self.terminal.command(&command);
+        let all = must(
+            args,
+            run(self.kubectl_of_admin(), args, String::new(), None).await?,
+        )?;
+        let lines: Vec<_> = all.lines().filter(|it| it.contains(text)).collect();
+        self.terminal.output(&lines.join("\n"));
+        Ok(lines.join("\n"))
+    }
+
+    /// Runs a kubectl command that nobody has to see.
+    pub async fn quietly(&self, args: &[&str]) -> Result<String> {
+        must(
+            args,
+            run(self.kubectl_of_admin(), args, String::new(), None).await?,
+        )
+    }
+
+    /// Types `kubectl apply -f -` with this text. `more` is not shown, but counted.
+    pub async fn apply(&self, shown: &str, more: &[String]) -> Result<()> {
+        let rest = match more.len() {
+            0 => String::new(),
+            count => format!("# ... and {count} more like it\n"),
+        };
+        let args = ["apply", "-f", "-"];
+        let command = format!("{} <<EOF\n{shown}{rest}EOF", typed("kubectl", &args));
+        self.terminal.command(&command);
+        let text = [&[shown.to_owned()], more].concat().join("---\n");
+        let output = run(self.kubectl_of_admin(), &args, text, None).await?;
+        self.show(&output);
+        must(&args, output).map(drop)
+    }
+
+    /// Edits the settings as a person does, by an editor that replaces one text by another. Returns
+    /// when the API server had the edit.
+    pub async fn edit(&self, from: &str, to: &str) -> Result<Timestamp> {
+        let mark = self.mark()?;
+        let editor = format!("sed -i s#{from}#{to}#");
+        let args = ["edit", "configmap", "workspace-settings", "-n", SYSTEM];
+        let command = format!("KUBE_EDITOR='{editor}' {}", typed("kubectl", &args));
+        self.terminal.command(&command);
+        let output = run(self.kubectl_of_admin(), &args, String::new(), Some(editor)).await?;
+        self.show(&output);
+        must(&args, output)?;
+        let events = self.bed.cluster.audit().events_since(mark)?;
+        let edits = events.writes().succeeded().of("configmaps");
+        let edits = edits.named("workspace-settings");
+        Ok(edits.last().context("no edit in the audit log")?.timestamp)
+    }
+
+    /// Shows a command that is typed on the node.
+    pub fn on_node(&self, command: &str) {
+        self.terminal.say(&format!("\n  node-1# {command}"));
+    }
+
+    fn kubectl_of_admin(&self) -> Kubectl {
+        self.bed.cluster.kubectl()
+    }
+
+    fn show(&self, output: &Output) {
+        self.terminal.output(&output.stdout);
+        self.terminal.output(&output.stderr);
+    }
+
+    /// The end of the audit log as it is now.
+    pub fn mark(&self) -> Result<Mark> {
+        self.bed.cluster.audit().mark()
+    }
+
+    /// What the operator wrote since the mark, and had success with; what is only told, and its
+    /// Lease, left out.
+    pub fn writes(&self, since: Mark) -> Result<Events> {
+        let events = self.bed.cluster.audit().events_since(since)?;
+        let events = events.by_service_account(SYSTEM, OPERATOR).writes();
+        let told =
+            |it: &Event| ["events", "leases"].contains(&it.resource.as_str()) || it.is_by(OVERVIEW);
+        Ok(events.succeeded().filter(|it| !it.dry_run && !told(it)))
+    }
+
+    /// The agents of these Workspaces.
+    pub fn lives<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Lives {
+        self.eye.now(|seen| {
+            let life = |key: &str| (key.to_owned(), seen.life(key));
+            keys.into_iter().map(life).collect()
+        })
+    }
+
+    /// Fails when one of them is, or has been since the mark of the watch, anything else.
+    pub fn check_unmoved(&self, before: &Lives, since: usize) -> Result<()> {
+        self.check_same(before, since, Clone::clone)
+    }
+
+    /// The same, but for what is said of their readiness.
+    pub fn check_not_rolled(&self, before: &Lives, since: usize) -> Result<()> {
+        let without_readiness = |it: &Life| Life {
+            ready: false,
+            ..it.clone()
+        };
+        self.check_same(before, since, without_readiness)
+    }
+
+    fn check_same(&self, before: &Lives, since: usize, part: fn(&Life) -> Life) -> Result<()> {
+        for sight in self.eye.since(since) {
+            let Some(life) = before.get(&sight.key).filter(|_| sight.kind == Kind::Pod) else {
+                continue;
+            };
+            let now = Life::of(&sight.object);
+            let key = &sight.key;
+            ensure!(!sight.gone, "the Pod {key} is gone");
+            let same = part(&now) == part(life);
+            ensure!(same, "the Pod {key} was {life:?} and became {now:?}");
+        }
+        let now = self.lives(before.keys().map(String::as_str));
+        ensure!(now == *before, "it was {before:?} and is {now:?}");
+        Ok(())
+    }
+
+    /// Waits until what is stored is so.
+    pub async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) -> Result<Timestamp> {
+        self.eye.until(what, PATIENCE, is).await
+    }
+
+    /// For whoever has to find out why a step did not hold.
+    pub async fn show_what_is_there(&self) {
+        self.terminal.heading("What is there now.");
+        for args in [
+            &["get", "workspaces,pods", "-A", "-o", "wide"][..],
+            &[
+                "logs",
+                "-n",
+                SYSTEM,
+                "deployment/workspace-operator",
+                "--tail=30",
+            ],
+        ] {
+            if let Err(error) = self.kubectl(args).await {
+                self.terminal.output(&format!("{error:#}"));
+            }
+        }
+    }
+}
+
+/// Seconds from one moment to another, for people.
+pub fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64()
+}
+
+fn must(args: &[&str], output: Output) -> Result<String> {
+    if !output.ok() {
+        let said = output.stderr.trim();
+        bail!(
+            "{}: exit code {}: {said}",
+            typed("kubectl", args),
+            output.code
+        );
+    }
+    Ok(output.stdout)
+}
+
+async fn run(
+    kubectl: Kubectl,
+    args: &[&str],
+    input: String,
+    editor: Option<String>,
+) -> Result<Output> {
+    let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+    let run = move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        match editor {
+            None => kubectl.run_with_input(&args, &input),
+            Some(editor) => kubectl.run_with_editor(&args, &editor),
+        }
+    };
+    tokio::task::spawn_blocking(run).await?
+}
