@@ -29,6 +29,8 @@ use crate::workspace::WorkspaceSpec;
 const NAME: &str = "workspace-probe";
 /// The command line that started a probe.
 const LABEL_RUN: &str = "molecule.ai/probe";
+/// The only container that a probe begins with: others may be put beside it.
+const CONTAINER: &str = "probe";
 /// What is not there, whatever the image.
 const NO_PROGRAM: &str = "/this-probe-only-pulls";
 /// So many nodes are asked at once.
@@ -151,14 +153,19 @@ impl Condition<Pod> for Told {
 
 /// What a node has said so far.
 fn answer(pod: &Pod) -> Option<Answer> {
-    let status = pod.status.as_ref()?;
-    let container = status.container_statuses.as_ref()?.first()?;
-    let digest = container.image_id.rsplit('@').next().unwrap_or_default();
-    let digest = digest.starts_with("sha256:").then(|| digest.to_owned());
-    if !container.image_id.is_empty() {
+    let mut statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let container = statuses.find(|it| it.name == CONTAINER);
+    if let Some(container) = container
+        && !container.image_id.is_empty()
+    {
+        let digest = container.image_id.rsplit('@').next().unwrap_or_default();
+        let digest = digest.starts_with("sha256:").then(|| digest.to_owned());
         return Some(Answer::Pulled(digest));
     }
-    match container.state.as_ref()? {
+    if let Some(why) = taken_away(pod) {
+        return Some(Answer::Open(why));
+    }
+    match container?.state.as_ref()? {
         ContainerState {
             waiting: Some(waiting),
             ..
@@ -175,11 +182,33 @@ fn answer(pod: &Pod) -> Option<Answer> {
             is_there.then_some(Answer::Pulled(None))
         }
         ContainerState {
-            running: None,
-            terminated: None,
+            terminated: Some(terminated),
             ..
-        } => None,
-        _ => Some(Answer::Pulled(digest)),
+        } => Some(ended(terminated.reason.as_deref().unwrap_or_default())),
+        ContainerState { running, .. } => running.is_some().then_some(Answer::Pulled(None)),
+    }
+}
+
+/// Why a node does not go on with a probe, if it does not.
+fn taken_away(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref();
+    let reason = status.and_then(|it| it.reason.as_deref());
+    match reason {
+        Some("Evicted") => Some("its node evicted the probe".to_owned()),
+        Some("DeadlineExceeded") => Some("the probe had no time left".to_owned()),
+        _ if pod.metadata.deletion_timestamp.is_some() => {
+            Some("the probe was deleted by somebody".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What an end says: only what has started, or was about to, has its image. Of a container that has
+/// never been there a node tells an end as well.
+fn ended(reason: &str) -> Answer {
+    match reason {
+        "StartError" | "ContainerCannotRun" | "Error" | "Completed" => Answer::Pulled(None),
+        _ => Answer::Open("the probe ended before its node told what it has pulled".to_owned()),
     }
 }
 
@@ -246,7 +275,7 @@ fn container(image: &str) -> Container {
     let little = little.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
     let little: BTreeMap<_, _> = little.into();
     Container {
-        name: "probe".into(),
+        name: CONTAINER.into(),
         image: Some(image.into()),
         // What the node has already says nothing of the registry.
         image_pull_policy: Some("Always".into()),
@@ -313,6 +342,56 @@ mod tests {
             of(waiting("ImagePullBackOff", "Back-off pulling image")),
             None
         );
+    }
+
+    #[test]
+    fn a_container_that_was_put_beside_it_says_nothing() {
+        let beside = |state: Value, probe: Value| {
+            let pod = json!({"status": {"containerStatuses": [
+                {"name": "istio-proxy", "image": "x", "imageID": "r.example.com/istio",
+                 "ready": true, "restartCount": 0, "state": state},
+                {"name": "probe", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+                 "state": probe},
+            ]}});
+            answer(&serde_json::from_value(pod).expect("a Pod"))
+        };
+        let running = || json!({"running": {}});
+        let creating = waiting("ContainerCreating", "")["state"].clone();
+        assert_eq!(beside(running(), creating.clone()), None);
+        let failed = waiting("ErrImagePull", "unexpected status: 401 Unauthorized");
+        assert_eq!(beside(failed["state"].clone(), creating), None);
+        let failed = beside(running(), failed["state"].clone());
+        assert!(matches!(failed, Some(Answer::Failed(_))), "{failed:?}");
+    }
+
+    #[test]
+    fn what_ended_before_it_began_says_nothing_of_the_image() {
+        let is_open = |it: Option<Answer>| matches!(it, Some(Answer::Open(_)));
+        let ended = |reason: &str| {
+            of(json!({"state": {"terminated": {"exitCode": 137, "reason": reason}}}))
+        };
+        assert!(is_open(ended("ContainerStatusUnknown")));
+        assert!(is_open(ended("")));
+        for reason in ["StartError", "ContainerCannotRun", "Error", "Completed"] {
+            assert_eq!(ended(reason), Some(Answer::Pulled(None)), "{reason}");
+        }
+        let status = |reason: &str, state: Value| {
+            json!({"phase": "Failed", "reason": reason, "containerStatuses": [
+                {"name": "probe", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+                 "state": state},
+            ]})
+        };
+        let unknown = json!({"terminated": {"exitCode": 137, "reason": "Error"}});
+        let deleted = json!({"deletionTimestamp": "2026-11-27T21:00:00Z"});
+        for pod in [
+            json!({"status": status("Evicted", unknown.clone())}),
+            json!({"status": status("DeadlineExceeded", unknown.clone())}),
+            json!({"status": {"phase": "Failed", "reason": "Evicted"}}),
+            json!({"metadata": deleted, "status": status("", unknown)}),
+        ] {
+            let told = answer(&serde_json::from_value(pod.clone()).expect("a Pod"));
+            assert!(is_open(told), "{pod}");
+        }
     }
 
     #[test]
