@@ -248,7 +248,7 @@ impl Client {
             Err(_) => return Ok(None),
         };
         verify(&content.config, &sha256(&answer.body))?;
-        Ok(Platform::read(&answer.body))
+        Platform::read(&answer.body).map_err(Refusal::unusable)
     }
 }
 
