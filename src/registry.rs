@@ -29,7 +29,7 @@ pub use refusal::{Kind, Refusal};
 const LARGEST_MANIFEST: usize = 4 << 20;
 /// The description of an image, which has its history and labels, is at most so large, in bytes.
 const LARGEST_CONFIG: usize = 8 << 20;
-/// So many platforms of one image are looked at.
+/// So many platforms of one image are looked into, and so many others are told.
 const MOST_PLATFORMS: usize = 16;
 
 /// How registries are asked.
@@ -146,7 +146,7 @@ impl Client {
             }
             Manifest::Index(entries) => {
                 let mut images = Vec::new();
-                for entry in entries.into_iter().take(MOST_PLATFORMS) {
+                for entry in bounded(entries, wanted) {
                     images.push(self.image(reference, login, entry, wanted).await);
                 }
                 images
@@ -252,6 +252,21 @@ impl Client {
     }
 }
 
+/// So many of those that are wanted, and so many of the others, in their order.
+fn bounded(
+    entries: Vec<manifest::Entry>,
+    wanted: &(dyn Fn(&Platform) -> bool + Send + Sync),
+) -> Vec<manifest::Entry> {
+    let mut left = [MOST_PLATFORMS; 2];
+    let fits = |it: &manifest::Entry| {
+        let left = &mut left[usize::from(it.platform.as_ref().is_none_or(wanted))];
+        let fits = *left > 0;
+        *left = left.saturating_sub(1);
+        fits
+    };
+    entries.into_iter().filter(fits).collect()
+}
+
 /// Each login, or once nobody.
 fn each(logins: &[Login]) -> impl Iterator<Item = Option<&Login>> {
     let anybody = logins.is_empty().then_some(None);
@@ -274,4 +289,28 @@ fn sha256(bytes: &[u8]) -> String {
     let hex = Sha256::digest(bytes);
     let hex: String = hex.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_wants_is_looked_into_wherever_in_an_index_it_stands() {
+        let entry = |architecture: String| manifest::Entry {
+            platform: Some(Platform {
+                os: "linux".into(),
+                architecture,
+                variant: String::new(),
+            }),
+            digest: String::new(),
+        };
+        let others = (0..40).map(|it| entry(format!("other{it}")));
+        let last = (0..40).map(|_| entry("amd64".into()));
+        let amd64 = |it: &Platform| it.architecture == "amd64";
+        let kept = bounded(others.chain(last).collect(), &amd64);
+        let wanted = |it: &&manifest::Entry| it.platform.as_ref().is_some_and(amd64);
+        assert_eq!(kept.iter().filter(wanted).count(), MOST_PLATFORMS);
+        assert_eq!(kept.len(), 2 * MOST_PLATFORMS);
+    }
 }
