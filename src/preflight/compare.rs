@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::report::Content;
-use crate::registry::{Found, Image};
+use crate::registry::{Found, Image, Platform};
 
 /// Whether a node that says it runs this digest runs what was found. Nodes name the index, the
 /// manifest of their platform, or its description, whichever their container runtime goes by.
@@ -16,30 +16,48 @@ pub(super) fn names(found: &Found, digest: &str) -> bool {
     found.digest == digest || found.images.iter().any(of_image)
 }
 
-/// Compares two images by what the nodes would run of them.
+/// Compares two images by what the nodes would run of them: for each platform, and its variants
+/// together, as nodes do not tell theirs.
 #[must_use]
 pub(super) fn compare(one: &Found, other: &Found, nodes: &BTreeSet<String>) -> Content {
     if one.digest == other.digest {
         return Content::Same;
     }
-    let mut same = false;
-    for image in one.images.iter().filter(|it| runs(it, nodes)) {
-        let twin = |it: &&Image| it.platform == image.platform;
-        let Some(twin) = other.images.iter().find(twin) else {
-            continue;
+    let one: Vec<_> = one.images.iter().filter(|it| runs(it, nodes)).collect();
+    let other: Vec<_> = other.images.iter().filter(|it| runs(it, nodes)).collect();
+    let mut all = one.iter().chain(&other);
+    if all.any(|it| it.platform.is_none()) {
+        // What differs may be for another platform.
+        return match of_one_platform(&one, &other) {
+            Some(Content::Same) => Content::Same,
+            _ => Content::CannotTell,
         };
-        match (content(image), content(twin)) {
-            _ if image.digest == twin.digest => same = true,
-            (Some(one), Some(other)) if one.0 == other.0 => same = true,
-            (Some(_), Some(_)) => return Content::Different,
-            _ => return Content::CannotTell,
-        }
     }
-    if same {
-        Content::Same
-    } else {
-        Content::Different
-    }
+    let short = |it: &Image| it.platform.as_ref().map(Platform::short);
+    let platforms: BTreeSet<_> = one.iter().map(|it| short(it)).collect();
+    let compared = platforms.iter().filter_map(|platform| {
+        let mut pair = (one.clone(), other.clone());
+        pair.0.retain(|it| short(it) == *platform);
+        pair.1.retain(|it| short(it) == *platform);
+        of_one_platform(&pair.0, &pair.1)
+    });
+    compared.max().unwrap_or(Content::CannotTell)
+}
+
+/// Whether one of these is one of those; nothing where there are none to compare.
+fn of_one_platform(these: &[&Image], those: &[&Image]) -> Option<Content> {
+    let mut pairs = these
+        .iter()
+        .flat_map(|it| those.iter().map(move |other| (*it, *other)))
+        .peekable();
+    pairs.peek()?;
+    let compared = pairs.map(|(it, other)| match (content(it), content(other)) {
+        _ if it.digest == other.digest => Content::Same,
+        (Some((one, _)), Some((other, _))) if one == other => Content::Same,
+        (Some(_), Some(_)) => Content::Different,
+        _ => Content::CannotTell,
+    });
+    compared.min()
 }
 
 /// Whether some node would run this one.
@@ -57,7 +75,7 @@ pub(super) fn content(image: &Image) -> Option<(&str, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Content as Stored, Platform};
+    use crate::registry::Content as Stored;
 
     fn image(architecture: &str, digest: &str, config: &str) -> Image {
         Image {
@@ -116,7 +134,7 @@ mod tests {
             (&arm_changed, &both, Content::Different),
             (&arm_changed, &nodes(&[]), Content::Different),
             (&other, &amd, Content::Different),
-            (&elsewhere, &amd, Content::Different),
+            (&elsewhere, &amd, Content::CannotTell),
         ] {
             assert_eq!(compare(&one, there, nodes), expected, "{there:?} {nodes:?}");
         }
@@ -132,5 +150,41 @@ mod tests {
             compare(&one, &other, &nodes(&["amd64"])),
             Content::CannotTell
         );
+    }
+
+    #[test]
+    fn a_variant_or_a_platform_that_is_not_told_makes_no_difference() {
+        let told = |variant: Option<&str>, digest: &str, config: &str| {
+            let mut image = image("arm64", digest, config);
+            image.platform = variant.and_then(|variant| {
+                let platform = image.platform.take()?;
+                let variant = variant.to_owned();
+                Some(Platform {
+                    variant,
+                    ..platform
+                })
+            });
+            image
+        };
+        let arm = nodes(&["arm64"]);
+        let one = found("1", &[told(Some(""), "a", "c")]);
+        for (variant, config, expected) in [
+            (Some("v8"), "c", Content::Same),
+            (Some("v8"), "d", Content::Different),
+            (None, "c", Content::Same),
+            (None, "d", Content::CannotTell),
+        ] {
+            let other = found("2", &[told(variant, "x", config)]);
+            assert_eq!(
+                compare(&one, &other, &arm),
+                expected,
+                "{variant:?} {config}"
+            );
+            assert_eq!(
+                compare(&other, &one, &arm),
+                expected,
+                "{variant:?} {config}"
+            );
+        }
     }
 }
