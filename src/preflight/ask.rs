@@ -241,14 +241,14 @@ impl<'a> Asker<'a> {
         let running = question.users.iter();
         let running = running.filter_map(|it| Some((it.running.as_ref()?, &it.source)));
         let running: BTreeMap<&Running, &Source> = running.collect();
-        let mut content = None;
-        for (running, source) in running.into_iter().take(MOST_BUILDS) {
+        let mut compared = Vec::new();
+        for (running, source) in running.iter().take(MOST_BUILDS) {
             let one = self
                 .compare(running, source, reference, logins, found)
                 .await;
-            content = content.max(Some(one));
+            compared.push(one);
         }
-        content
+        together(&compared, running.len())
     }
 
     async fn compare(
@@ -282,11 +282,35 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// What was found out of several builds, of which not all may have been compared.
+fn together(compared: &[Content], builds: usize) -> Option<Content> {
+    let left_out = (builds > compared.len()).then_some(Content::CannotTell);
+    compared.iter().copied().chain(left_out).max()
+}
+
 /// Without tag and digest.
 fn name(image: &str) -> &str {
     let named = image.split('@').next().unwrap_or(image);
     match named.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => named,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_that_were_not_compared_are_a_doubt() {
+        use Content::{CannotTell, Different, Same};
+        for (compared, builds, expected) in [
+            (vec![], 0, None),
+            (vec![Same; 4], 4, Some(Same)),
+            (vec![Same; 4], 5, Some(CannotTell)),
+            (vec![Same, Different], 5, Some(Different)),
+        ] {
+            assert_eq!(together(&compared, builds), expected, "{compared:?}");
+        }
     }
 }
