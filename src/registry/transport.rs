@@ -46,9 +46,14 @@ pub(super) struct Answer {
 struct Learnt {
     /// Those that speak plain http.
     plain: HashMap<String, bool>,
-    /// What lets in, by registry, name and login.
-    passes: HashMap<(String, Option<Login>), HeaderValue>,
+    /// What lets in.
+    passes: HashMap<Place, HeaderValue>,
+    /// Who was not let in with a password just now, and what the token server said of it.
+    denied: HashMap<Place, Option<Refusal>>,
 }
+
+/// A registry with a name, and a login.
+type Place = (String, Option<Login>);
 
 /// Sends the requests.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl Transport {
     ) -> Result<Answer, Refusal> {
         let place = (reference.name(), login.cloned());
         let known = self.learnt(|it| it.passes.get(&place).cloned());
-        let answer = self.send(reference, ask, known).await?;
+        let answer = self.send(reference, ask, known.clone()).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return received(reference, answer, ask).await;
         }
@@ -109,11 +114,34 @@ impl Transport {
         let Some(challenge) = auth::challenge(answer.headers()) else {
             return Err(refused(reference, answer).await);
         };
-        let Some(pass) = auth::pass(self, reference, &challenge, login).await? else {
-            return Err(refused(reference, answer).await);
+        // Some registries lock out whoever shows a wrong password several times. It is asked again
+        // for what the whole answer says.
+        match self.learnt(|it| it.denied.remove(&place)) {
+            Some(Some(refusal)) => return Err(refusal),
+            Some(None) => return Err(refused(reference, answer).await),
+            None => {}
+        }
+        let pass = match auth::pass(self, reference, &challenge, login).await {
+            Ok(Some(pass)) => pass,
+            Ok(None) => return Err(refused(reference, answer).await),
+            Err(refusal) => {
+                if refusal.status == Some(StatusCode::UNAUTHORIZED) {
+                    self.learnt(|it| it.denied.insert(place, Some(refusal.clone())));
+                }
+                return Err(refusal);
+            }
         };
-        self.learnt(|it| it.passes.insert(place, pass.clone()));
-        let answer = self.send(reference, ask, Some(pass)).await?;
+        if known.as_ref() == Some(&pass) {
+            self.learnt(|it| it.passes.remove(&place));
+            return Err(refused(reference, answer).await);
+        }
+        let answer = self.send(reference, ask, Some(pass.clone())).await?;
+        let is_basic = challenge == auth::Challenge::Basic;
+        self.learnt(|it| match answer.status() {
+            StatusCode::UNAUTHORIZED if is_basic => drop(it.denied.insert(place, None)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {}
+            _ => drop(it.passes.insert(place, pass)),
+        });
         received(reference, answer, ask).await
     }
 

@@ -4,8 +4,9 @@ use tempfile::TempDir;
 use workspace_operator::credentials::Login;
 use workspace_operator::registry::{Client, Kind, Options};
 
+use crate::front::{Fate, Front};
 use crate::images::push;
-use crate::registries::{Registry, client, login, look_up, options};
+use crate::registries::{Registry, client, login, look_up, options, reference};
 use crate::tokens::{IDENTITY, with_tokens};
 
 const NAME: &str = "private/x";
@@ -37,6 +38,40 @@ async fn a_password_lets_in_who_has_it() {
             refusal.words
         );
         assert!(!refusal.words.contains("wrong"), "{}", refusal.words);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_shown_once_each_time_that_an_image_is_looked_up() {
+    let folder = TempDir::new().expect("a folder");
+    let open = Registry::open().await;
+    push(&open, NAME, Some("v1"), "amd64", "a").await;
+    let wrong = [login("alice", "wrong")];
+    let shown = |front: &Front| {
+        let seen = front.seen().into_iter();
+        seen.filter(|it| it.credentials().is_some()).count()
+    };
+
+    let registry = open.with_password().await;
+    let front = Front::of(&registry.host, |_| Fate::Pass).await;
+    let image = reference(&front.host, "private/x:v1");
+    let asked = client();
+    for times in 1..3 {
+        let refusal = look_up(&asked, &image, &wrong).await;
+        assert_eq!(refusal.expect_err("not let in").kind, Kind::Denied);
+        assert_eq!(shown(&front), times);
+    }
+    look_up(&asked, &image, &[login("alice", "secret")])
+        .await
+        .expect("whom it knows it lets in");
+
+    let (registry, server) = with_tokens(&open, folder.path()).await;
+    let image = registry.reference("private/x:v1");
+    let asked = client();
+    for times in 1..3 {
+        let refusal = look_up(&asked, &image, &wrong).await;
+        assert_eq!(refusal.expect_err("not let in").kind, Kind::Denied);
+        assert_eq!(shown(&server), times);
     }
 }
 
