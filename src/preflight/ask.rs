@@ -214,7 +214,13 @@ impl<'a> Asker<'a> {
         }
         let nodes = &self.cluster.nodes;
         let wanted = |it: &Platform| nodes.is_empty() || nodes.contains(&it.short());
-        let found = self.registry.look_up(reference, logins, &wanted).await;
+        let mut found = self.registry.look_up(reference, logins, &wanted).await;
+        // One connection that breaks off says little, and what is said of the registry is said of all.
+        if let Err(refusal) = &found
+            && refusal.is_of_connection()
+        {
+            found = self.registry.look_up(reference, logins, &wanted).await;
+        }
         if let Err(refusal) = &found
             && refusal.is_of_registry()
         {

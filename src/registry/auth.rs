@@ -1,7 +1,7 @@
 //! How one gets in: a name and a password for the registry, or for a token server that it names.
 
-use http::HeaderValue;
 use http::header::{HeaderMap, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use http_auth::parser::ChallengeParser;
 use reqwest::Url;
 use serde::Deserialize;
@@ -154,9 +154,10 @@ fn with_query(mut url: Url, asked: &[(&str, &str)]) -> Url {
 /// The token server. Credentials go there, so it has to be one that TLS tells from others; only a
 /// registry that may be asked in plain http may name another.
 fn server(transport: &Transport, reference: &Reference, realm: &str) -> Result<Url, Refusal> {
-    let url: Url = realm
-        .parse()
-        .map_err(|_| Refusal::unreachable("names a token server that is no URL"))?;
+    let url: Url = realm.parse().map_err(|_| {
+        Refusal::unreachable("names a token server that is no URL")
+            .answered(StatusCode::UNAUTHORIZED)
+    })?;
     let registry = reference.authority();
     let plain = || {
         let here = place(&url);

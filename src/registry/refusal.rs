@@ -38,6 +38,7 @@ pub struct Refusal {
 
 /// Longer words of a registry's own are cut, in characters.
 const LONGEST_WORDS: usize = 160;
+const SILENT: &str = "does not answer in time";
 
 impl Refusal {
     fn new(kind: Kind, words: impl Into<String>) -> Self {
@@ -121,9 +122,28 @@ impl Refusal {
         }
     }
 
-    /// No answer at all.
+    /// Whether it may be the fault of one connection, and that of no deadline.
+    #[must_use]
+    pub fn is_of_connection(&self) -> bool {
+        self.kind == Kind::Unreachable && self.status.is_none() && !self.words.ends_with(SILENT)
+    }
+
+    /// The answer to this one question, and so nothing that is said of the registry.
+    pub(super) fn answered(self, status: StatusCode) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// No answer at all, or one that leads where nobody follows.
     pub(super) fn of_error(error: &reqwest::Error) -> Self {
-        Self::unreachable(cause(error))
+        let refusal = Self::unreachable(cause(error));
+        if error.is_redirect() {
+            // Which redirect it was, is not told.
+            return refusal.answered(StatusCode::FOUND);
+        }
+        refusal
     }
 }
 
@@ -166,7 +186,7 @@ fn own_words(body: &[u8]) -> String {
 /// Why there was no answer.
 fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "does not answer in time".into();
+        return SILENT.into();
     }
     if error.is_redirect() {
         return format!("redirects in a way that is not followed: {}", last(error));
@@ -206,7 +226,7 @@ fn connection(kind: io::ErrorKind) -> Option<&'static str> {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => "breaks connections off",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "cannot be reached",
-        io::ErrorKind::TimedOut => "does not answer in time",
+        io::ErrorKind::TimedOut => SILENT,
         _ => return None,
     })
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::bed::{image, name, only, prefix};
 use crate::fixture::World;
@@ -184,6 +185,32 @@ async fn a_registry_that_wants_a_pause_is_left_alone_and_the_pause_told() {
         "{}",
         told.stdout
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_off_is_made_anew() {
+    let world = World::without_operator().await;
+    let registry = Registry::open().await;
+    image(&registry, "codex", "latest", "a").await;
+    world.workspace("one", "{runtime: codex}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let to = format!("{}/agents", listener.local_addr().expect("an address"));
+    let behind = registry.host.clone();
+    let broken = tokio::spawn(async move {
+        let first = listener.accept().await.expect("somebody comes");
+        drop(first);
+        while let Ok((mut from, _)) = listener.accept().await {
+            let behind = behind.clone();
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(behind).await.expect("it is there");
+                // Whoever has what it came for goes away.
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    let report = world.told(0, &["preflight", "--to", &to]);
+    assert_eq!(only(&report)["finding"], "present");
+    broken.abort();
 }
 
 #[tokio::test]

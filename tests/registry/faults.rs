@@ -155,3 +155,16 @@ async fn a_token_that_is_none_is_told() {
         refusal.words
     );
 }
+
+#[tokio::test]
+async fn a_token_server_that_is_none_says_nothing_of_other_images() {
+    let challenge = [("www-authenticate", "Bearer realm=\"nowhere\"")];
+    let front = Front::alone(move |_| status(401, &challenge, "")).await;
+    let image = reference(&front.host, "a/x:v1");
+    let refusal = look_up(&client(), &image, &[])
+        .await
+        .expect_err("it is no URL");
+    assert_eq!(refusal.kind, Kind::Unreachable);
+    assert_eq!(refusal.words, "names a token server that is no URL");
+    assert!(!refusal.is_of_registry());
+}

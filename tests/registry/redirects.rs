@@ -133,6 +133,7 @@ async fn nobody_is_led_out_of_tls_or_in_circles() {
         assert_eq!(refusal.kind, Kind::Unreachable);
         let told = format!("redirects in a way that is not followed: {words}");
         assert_eq!(refusal.words, told);
+        assert!(!refusal.is_of_registry(), "another image may be elsewhere");
     }
     assert!(plain.seen().is_empty());
     assert!(around.seen_with(Method::HEAD.as_str()).len() < 10);
