@@ -36,8 +36,8 @@ pub struct Cluster {
     pub workspaces: Vec<Known>,
     /// What the nodes are, as in `linux/amd64`; nothing where they cannot be read.
     pub nodes: BTreeSet<String>,
-    /// The images of the operator itself.
-    pub operators: BTreeSet<String>,
+    /// The images of the operator itself; `None` = they cannot be read.
+    pub operators: Option<BTreeSet<String>>,
 }
 
 /// A Workspace.
@@ -91,7 +91,9 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
         fleet,
         workspaces: workspaces.into_iter().filter_map(known).collect(),
         nodes: nodes.iter().flatten().filter_map(platform).collect(),
-        operators: operators.iter().flatten().flat_map(images).collect(),
+        operators: operators
+            .ok()
+            .map(|it| it.iter().flat_map(images).collect()),
     })
 }
 

@@ -222,7 +222,14 @@ fn operators(cluster: &Cluster, settings: &Settings, left: Option<&str>) -> Vec<
             None
         }
     };
-    cluster.operators.iter().filter_map(warning).collect()
+    match &cluster.operators {
+        Some(images) => images.iter().filter_map(warning).collect(),
+        None => vec![
+            "The operator's own Deployment cannot be read, so it is not known whether its image is \
+             on a host that is being left, or with the Workspaces'."
+                .to_owned(),
+        ],
+    }
 }
 
 fn platforms(cluster: &Cluster, rows: &[Row]) -> Vec<String> {

@@ -144,7 +144,7 @@ fn cluster(data: Option<&[(&str, &str)]>, last_good: Option<&str>) -> Cluster {
         fleet: record.map_or(Source::Absent, |text| map(&[("lastGood", &text)])),
         workspaces: Vec::new(),
         nodes: ["linux/amd64".to_owned()].into(),
-        operators: BTreeSet::new(),
+        operators: Some(BTreeSet::new()),
     }
 }
 
@@ -403,7 +403,7 @@ fn other_content_is_told_and_only_strictly_a_no() {
 fn the_operator_has_to_survive_the_outage_that_it_cures() {
     let warned = |registry: &str| {
         let mut seen = cluster(None, Some(A));
-        seen.operators = ["a.example.com/platform/operator:1".to_owned()].into();
+        seen.operators = Some(["a.example.com/platform/operator:1".to_owned()].into());
         let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", registry)]);
         let rows = vec![row(Finding::Present, None)];
         let report = judge::report(&seen, &settings, Vec::new(), rows, &request(false));
@@ -420,9 +420,18 @@ fn the_operator_has_to_survive_the_outage_that_it_cures() {
         warned(A)
     );
     let mut elsewhere = cluster(None, Some(A));
-    elsewhere.operators = ["c.example.com/platform/operator:1".to_owned()].into();
+    elsewhere.operators = Some(["c.example.com/platform/operator:1".to_owned()].into());
     let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", B)]);
     let rows = vec![row(Finding::Present, None)];
     let report = judge::report(&elsewhere, &settings, Vec::new(), rows, &request(false));
     assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+
+    elsewhere.operators = None;
+    let rows = vec![row(Finding::Present, None)];
+    let report = judge::report(&elsewhere, &settings, Vec::new(), rows, &request(false));
+    let told = report.warnings.join("\n");
+    assert!(
+        told.starts_with("The operator's own Deployment cannot be read"),
+        "{told}"
+    );
 }
