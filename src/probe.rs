@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::runtime::wait::{Condition, await_condition};
+use kube::runtime::wait::{self, Condition, await_condition};
 use kube::{Api, Client, Error, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -98,7 +98,7 @@ impl Prober {
         let answer = match timeout(self.patience, seen).await {
             Ok(Ok(Some(pod))) => answer(&pod).unwrap_or_else(|| open(Some(&pod))),
             Ok(Ok(None)) => Answer::Open("the probe was deleted by somebody".to_owned()),
-            Ok(Err(error)) => Answer::Open(format!("the probe cannot be watched: {error}")),
+            Ok(Err(error)) => Answer::Open(unwatched(error)),
             Err(_) => open(look(&pods, &name).await.as_ref()),
         };
         // What is left over is swept in the end.
@@ -141,6 +141,19 @@ impl Prober {
 
 async fn look(pods: &Api<Pod>, name: &str) -> Option<Pod> {
     timeout(DEADLINE, pods.get(name)).await.ok()?.ok()
+}
+
+/// Why a probe is not heard of, without what the library makes of it.
+fn unwatched(error: wait::Error) -> String {
+    let error = anyhow::Error::new(error);
+    let of_server = error.chain().find_map(|it| match it.downcast_ref() {
+        Some(Error::Api(status)) => Some(status.message.clone()),
+        _ => None,
+    });
+    match of_server {
+        Some(message) => format!("the probe cannot be watched: {message}"),
+        None => "the probe cannot be watched: the API server does not answer".to_owned(),
+    }
 }
 
 struct Told;
@@ -300,6 +313,7 @@ fn container(image: &str) -> Container {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher;
     use serde_json::{Value, json};
 
     use super::*;
@@ -399,5 +413,18 @@ mod tests {
         assert_eq!(of(waiting("ContainerCreating", "")), None);
         assert_eq!(of(json!({})), None);
         assert_eq!(answer(&Pod::default()), None);
+    }
+
+    #[test]
+    fn why_a_probe_cannot_be_watched_is_told_as_the_api_server_says_it() {
+        let forbidden = "pods \"workspace-probe-x\" is forbidden";
+        let status = kube::core::Status::failure(forbidden, "Forbidden").with_code(403);
+        let of = |error| unwatched(wait::Error::ProbeFailed(error));
+        let told = of(watcher::Error::InitialListFailed(Error::Api(
+            status.boxed(),
+        )));
+        assert_eq!(told, format!("the probe cannot be watched: {forbidden}"));
+        let told = of(watcher::Error::NoResourceVersion);
+        assert!(told.ends_with("the API server does not answer"), "{told}");
     }
 }

@@ -24,6 +24,7 @@ use crate::workspace::{WorkspaceSpec, WorkspaceStatus};
 const PAGE: u32 = 500;
 /// No request to the API server may take longer.
 const DEADLINE: Duration = Duration::from_secs(30);
+const SILENT: &str = "the API server does not answer";
 
 /// What was seen of the cluster.
 #[derive(Clone, Debug)]
@@ -105,12 +106,26 @@ where
     let mut found = Vec::new();
     loop {
         let page = timeout(DEADLINE, api.list(&params)).await;
-        let page = page.map_err(|_| anyhow!("the API server does not answer"))??;
+        let page = page.map_err(|_| anyhow!(SILENT))?.map_err(plainly)?;
         found.extend(page.items);
         params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
         if params.continue_token.is_none() {
             return Ok(found);
         }
+    }
+}
+
+/// What the API server says, without what the library makes of it.
+fn plainly(error: Error) -> anyhow::Error {
+    match error {
+        Error::Api(status) if status.is_forbidden() => anyhow!("you may not: {}", status.message),
+        Error::Api(status) if status.message.is_empty() => {
+            anyhow!("the API server answers {}", status.code)
+        }
+        Error::Api(status) => anyhow!("the API server says: {}", status.message),
+        Error::Auth(error) => anyhow!("there are no credentials for the API server: {error}"),
+        Error::SerdeError(error) => anyhow!("what the API server sends is not understood: {error}"),
+        _ => anyhow!(SILENT),
     }
 }
 
@@ -120,7 +135,7 @@ async fn config_map(client: Client, namespace: &str, name: &str) -> Source {
         Ok(Ok(Some(map))) => Source::Present(map.seen()),
         Ok(Ok(None)) => Source::Absent,
         Ok(Err(Error::Api(status))) => Source::Unreadable(status.message),
-        _ => Source::Unreadable("the API server does not answer".into()),
+        _ => Source::Unreadable(SILENT.into()),
     }
 }
 
@@ -191,5 +206,28 @@ impl Cluster {
         let parsed =
             parsed.context("a switch would change nothing, as the settings are invalid")?;
         Ok(parsed.settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_api_server_is_one_plain_sentence() {
+        let of = |message: &str, reason: &str, code: u16| {
+            let status = Status::failure(message, reason).with_code(code);
+            plainly(Error::Api(status.boxed())).to_string()
+        };
+        let forbidden = "workspaces is forbidden: User \"eve\" cannot list";
+        assert_eq!(
+            of(forbidden, "Forbidden", 403),
+            format!("you may not: {forbidden}")
+        );
+        let down = of("etcd is down", "InternalError", 500);
+        assert_eq!(down, "the API server says: etcd is down");
+        assert_eq!(of("", "", 503), "the API server answers 503");
     }
 }
