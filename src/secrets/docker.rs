@@ -1,10 +1,12 @@
 //! The credentials of a docker config, its helpers included.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -18,10 +20,12 @@ const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// A docker config.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Docker {
     path: PathBuf,
     text: Vec<u8>,
+    /// What it has, by registry: a helper may ask somebody, and takes its time.
+    known: Mutex<HashMap<String, Result<Vec<Login>, String>>>,
 }
 
 impl Docker {
@@ -40,14 +44,28 @@ impl Docker {
         if serde_json::from_slice::<serde_json::Map<_, _>>(&text).is_err() {
             bail!("{shown} is no docker config: it is no JSON object");
         }
-        Ok(Self { path, text })
+        Ok(Self {
+            path,
+            text,
+            known: Mutex::default(),
+        })
     }
 
-    /// What it has for a registry; nothing = as anybody.
+    /// What it has for a registry; nothing = as anybody. Of each registry, a helper is asked once.
     ///
     /// # Errors
     /// A helper fails or takes too long, or the entry cannot be decoded.
     pub async fn logins(&self, host: &str) -> Result<Vec<Login>, String> {
+        let mut known = self.known.lock().await;
+        if let Some(logins) = known.get(host) {
+            return logins.clone();
+        }
+        let logins = self.read_out(host).await;
+        known.insert(host.to_owned(), logins.clone());
+        logins
+    }
+
+    async fn read_out(&self, host: &str) -> Result<Vec<Login>, String> {
         let text = self.text.clone();
         let key = match host {
             DOCKER_HUB => DOCKER_HUB_KEY,

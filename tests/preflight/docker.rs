@@ -16,6 +16,7 @@ async fn a_docker_config_and_its_helpers_are_used_in_place_of_the_pods_credentia
     let world = World::without_operator().await;
     let open = Registry::open().await;
     image(&open, "codex", "latest", "a").await;
+    image(&open, "hermes", "latest", "b").await;
     let registry = open.with_password().await;
     world.workspace("one", "{runtime: codex}");
     world.pull_secret("mirror", &registry.host, "secret");
@@ -64,8 +65,17 @@ async fn a_docker_config_and_its_helpers_are_used_in_place_of_the_pods_credentia
         std::fs::set_permissions(&helper, executable).expect("it is executable");
     };
     let helped = json!({"credHelpers": {host: "test"}});
-    write(r#"echo '{"Username": "alice", "Secret": "secret"}'"#);
+    let calls = folder.path().join("calls");
+    let count = format!("echo call >> {}", calls.display());
+    write(&format!(
+        "{count}\n{}",
+        r#"echo '{"Username": "alice", "Secret": "secret"}'"#
+    ));
+    world.workspace("two", "{runtime: hermes}");
     ask(0, helped.clone());
+    let calls = std::fs::read_to_string(calls).expect("it was asked");
+    assert_eq!(calls.lines().count(), 1, "once for two images");
+    world.kubectl(&["delete", "workspace", "two"]);
     write("echo 'credentials not found in native keychain'; exit 1");
     assert_eq!(only(&ask(1, helped.clone()))["finding"], "denied");
     write("echo 'the secret is hunter2'; exit 1");
