@@ -34,7 +34,7 @@ const EXAMPLES: &str = "Examples:
 It looks at all namespaces; with -n, as for an operator of one namespace, at that one only.
 
 Exit codes: 0 switched, and what was stuck on its image is Ready; 1 not switched, or not all are
-Ready after the timeout; 2 it cannot be told; 130 interrupted: run it again to go on.";
+Ready after the timeout; 2 it cannot be told; 130 interrupted: it says how to go on.";
 
 /// The flags of `switch`.
 #[derive(Debug, Args)]
@@ -78,6 +78,8 @@ pub(super) struct Intent {
     forecast: Forecast,
     /// The prefix in force, if one is.
     from: Option<String>,
+    /// The prefix to go back to, if one is known.
+    before: Option<String>,
     /// Whether the ConfigMap names that prefix already.
     done: bool,
 }
@@ -156,7 +158,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
     let stored = Stored::read(client, &scope).await?;
     let to = match &asked.prefix {
         Some(prefix) => prefix.clone(),
-        None => previous(&view)?,
+        None => back(&view, &stored)?,
     };
     let edit = BTreeMap::from([(REGISTRY_KEY.to_owned(), to.to_string())]);
     let mut data = stored.data();
@@ -177,6 +179,9 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
     };
     let forecast = forecast(&view.index, &now, &next, Timestamp::now());
     let from = now.settings.map(|it| it.registry().to_string());
+    let earlier = fleet::previous_registry(&view.fleet).map(str::to_owned);
+    let before = [from.clone(), earlier].into_iter().flatten();
+    let before = before.into_iter().find(|it| it != to.as_str());
     Ok(Intent {
         scope,
         stored,
@@ -184,14 +189,25 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         edit,
         forecast,
         from,
+        before,
         done,
     })
 }
 
-/// The prefix that was in force before.
-fn previous(view: &View) -> anyhow::Result<Prefix> {
+/// The prefix to go back to: the one in force, where the settings name another that is not taken
+/// yet; else the one before.
+fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     if let fleet::Source::Unreadable(why) = &view.fleet {
         return Err(anyhow!("the registry before cannot be told: {why}"));
+    }
+    let in_force = fleet::last_good(&view.fleet).ok().flatten();
+    let in_force = in_force.map(|it| it.registry().clone());
+    let data = stored.data();
+    let named = data.get(REGISTRY_KEY).filter(|it| !it.is_empty());
+    if let (Some(in_force), Some(named)) = (in_force, named)
+        && in_force.as_str() != named
+    {
+        return Ok(in_force);
     }
     let previous = fleet::previous_registry(&view.fleet).ok_or_else(|| {
         Refused(

@@ -163,12 +163,18 @@ async fn a_registry_that_fails_too_is_told_and_the_answer_is_no() {
     assert_eq!(done.code, 1, "{done:?}");
     assert_says(
         &done.stderr,
-        &["does not have it; to go back: kubectl workspace switch --back"],
+        &[&format!(
+            "does not have it; to go back: kubectl workspace switch {first}"
+        )],
     );
     let left = format!("Ready: 0; not Ready: 1 ({}/b).", world.namespace);
     assert_says(
         &done.stdout,
-        &[&left, "Go back: kubectl workspace switch --back"],
+        &[
+            &left,
+            &format!("Go on waiting: kubectl workspace switch {second}."),
+            &format!("Go back: kubectl workspace switch {first}\n"),
+        ],
     );
 
     world.turn(&first, State::Up).await;
@@ -196,6 +202,25 @@ async fn without_an_operator_the_edit_is_made_and_the_answer_is_no() {
 }
 
 #[tokio::test]
+async fn back_from_what_no_operator_has_taken_is_to_what_is_in_force() {
+    let mut world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let (second, third) = (world.prefix("second"), world.prefix("third"));
+    let there = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(there.code, 0, "{there:?}");
+    world.stop().await;
+    let done = world.plugin(&["switch", &third, "--yes", "--timeout", "2s"]);
+    assert_eq!((done.code, world.named()), (1, third), "{done:?}");
+    assert_eq!(world.fleet("previousRegistry"), first);
+    let back = world.plugin_json(0, &["switch", "--back", "--yes"]);
+    assert_eq!(
+        (&back["to"], &back["edited"]),
+        (&json!(second), &json!(true))
+    );
+    assert_eq!(world.named(), second);
+}
+
+#[tokio::test]
 async fn a_switch_that_was_interrupted_can_be_run_again() {
     let world = World::new().await;
     let first = world.running(&["a", "b"]).await;
@@ -211,7 +236,11 @@ async fn a_switch_that_was_interrupted_can_be_run_again() {
     let said = switching.lines().join("\n");
     assert_says(
         &said,
-        &["interrupted: the edit is made, and the operator goes on with it"],
+        &[
+            "interrupted: the edit is made, and the operator goes on with it",
+            &format!("follow with kubectl workspace switch {second}, or"),
+            &format!("go back with kubectl workspace switch {first}"),
+        ],
     );
     assert_eq!(world.named(), second);
 

@@ -69,7 +69,10 @@ async fn ctrl_c_in_the_middle_of_a_switch_leaves_a_clean_terminal_and_a_way_on()
     let text = terminal.text();
     assert_says(
         &text,
-        &["interrupted: the edit is made", "run this again to follow"],
+        &[
+            "interrupted: the edit is made",
+            "follow with kubectl workspace switch",
+        ],
     );
     let last = text.trim_end().lines().last().unwrap_or_default();
     assert!(

@@ -21,12 +21,11 @@ use crate::workspace::{READY, SUSPENDED};
 const TAKEN_SOON: Duration = Duration::from_secs(10);
 /// So many are named.
 const NAMES: usize = 10;
-const INTERRUPTED: &str = "the edit is made, and the operator goes on with it; run this again to \
-     follow, or go back with kubectl workspace switch --back";
-
 /// How it ended.
 pub(super) struct Followed {
     to: String,
+    /// How to go back, if that is known.
+    back: Option<String>,
     pub(super) ready: usize,
     /// Those that are not Ready.
     pub(super) left: BTreeSet<Key>,
@@ -48,10 +47,13 @@ impl Followed {
                     .collect();
                 let more = if left > NAMES { ", …" } else { "" };
                 text.push_str(&format!(
-                    "Ready: {ready}; not Ready: {left} ({}{more}).\nGo on waiting: run this again. \
-                     Go back: kubectl workspace switch --back\n",
-                    named.join(", ")
+                    "Ready: {ready}; not Ready: {left} ({}{more}).\nGo on waiting: {}.",
+                    named.join(", "),
+                    command(&self.to),
                 ));
+                let back = self.back.iter().map(|it| format!(" Go back: {it}"));
+                text.extend(back);
+                text.push('\n');
             }
         }
         text
@@ -76,7 +78,7 @@ pub(super) async fn follow(
         healed(&mut watching, intent, &left, &mut progress).await
     };
     let following = deadline.within(following);
-    let interrupted = || INTERRUPTED.to_owned();
+    let interrupted = || interrupted(intent);
     session.interrupt.may_end(following, interrupted).await?;
     if !is_taken.get() {
         return Err(Refused(not_taken(intent)).into());
@@ -84,9 +86,28 @@ pub(super) async fn follow(
     let left = left.into_inner();
     Ok(Followed {
         to: intent.to.to_string(),
+        back: back(intent),
         ready: waiting.len() - left.len(),
         left,
     })
+}
+
+/// What switches to this prefix, whatever is in force when it is run.
+fn command(prefix: &str) -> String {
+    format!("kubectl workspace switch {prefix}")
+}
+
+fn back(intent: &Intent) -> Option<String> {
+    intent.before.as_deref().map(command)
+}
+
+fn interrupted(intent: &Intent) -> String {
+    let again = command(intent.to.as_str());
+    let back = back(intent).map(|it| format!(", or go back with {it}"));
+    format!(
+        "the edit is made, and the operator goes on with it; follow with {again}{}",
+        back.unwrap_or_default()
+    )
 }
 
 fn not_taken(intent: &Intent) -> String {
@@ -151,9 +172,8 @@ async fn healed(
         let seen: Vec<_> = seen.iter().filter_map(|it| index.seen(it)).collect();
         for failure in seen.iter().filter_map(|it| fails_there(it, intent)) {
             if told.insert(failure.clone()) {
-                progress.note(&format!(
-                    "{failure}; to go back: kubectl workspace switch --back"
-                ));
+                let back = back(intent).map(|it| format!("; to go back: {it}"));
+                progress.note(&format!("{failure}{}", back.unwrap_or_default()));
             }
         }
         let ready = all - seen.len();
