@@ -33,6 +33,8 @@ pub(super) struct View {
     pub(super) settings: Source,
     /// The record of the settings in force.
     pub(super) fleet: Source,
+    /// Whether the settings, and their record, may not be read.
+    hidden: [bool; 2],
     /// The one namespace that was looked at; `None` = all.
     pub(super) namespace: Option<String>,
 }
@@ -47,18 +49,27 @@ pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View>
     let (workspaces, pods, settings, fleet) = futures::try_join!(
         all::<wire::Workspace>(client, scope, "workspaces", None),
         all::<wire::Pod>(client, scope, "pods", Some(pods)),
-        config_map(client, &scope.settings_namespace, &scope.settings_name).map(Ok),
-        config_map(client, &scope.settings_namespace, &scope.fleet_name).map(Ok),
+        config_map(client, scope, &scope.settings_name).map(Ok),
+        config_map(client, scope, &scope.fleet_name).map(Ok),
     )?;
     let mut index = Index::default();
     take_in_all(&mut index, workspaces);
     take_in_all(&mut index, pods);
+    let ((settings, no_settings), (fleet, no_fleet)) = (settings, fleet);
     Ok(View {
         index,
         settings,
         fleet,
+        hidden: [no_settings, no_fleet],
         namespace: scope.namespace.clone(),
     })
+}
+
+impl View {
+    /// Whether the record will not be known, for it may not be read.
+    pub(super) fn hides_fleet(&self) -> bool {
+        self.hidden[1]
+    }
 }
 
 async fn all<K>(
@@ -122,17 +133,23 @@ where
     index.take_in::<K::Seen>(Change::Complete);
 }
 
-/// What is known of a ConfigMap.
-async fn config_map(client: &Client, namespace: &str, name: &str) -> Source {
+/// What is known of a ConfigMap, and whether it may not be read.
+async fn config_map(client: &Client, scope: &Scope, name: &str) -> (Source, bool) {
+    let namespace = scope.settings_namespace.as_str();
     let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
     match within(maps.get_opt(name)).await {
-        Ok(Some(map)) => Source::Present(map.seen()),
-        Ok(None) => Source::Absent,
-        Err(error) => Source::Unreadable(explain(
-            &format!("get configmap {namespace}/{name}"),
-            &error,
-        )),
+        Ok(Some(map)) => (Source::Present(map.seen()), false),
+        Ok(None) => (Source::Absent, false),
+        Err(error) => {
+            let why = explain(&format!("get configmap {namespace}/{name}"), &error);
+            (Source::Unreadable(why), is_hidden(&error))
+        }
     }
+}
+
+/// Whether asking again gives no other answer.
+fn is_hidden(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.is_forbidden())
 }
 
 /// What a watch tells.
@@ -172,15 +189,15 @@ impl Watching {
         ));
         let maps = [
             (
-                &view.settings,
+                view.hidden[0],
                 &scope.settings_name,
                 Told::Settings as fn(Source) -> Told,
             ),
-            (&view.fleet, &scope.fleet_name, Told::Fleet),
+            (view.hidden[1], &scope.fleet_name, Told::Fleet),
         ];
-        for (source, name, told) in maps {
+        for (hidden, name, told) in maps {
             // What may not be read may not be watched either.
-            if !matches!(source, Source::Unreadable(_)) {
+            if !hidden {
                 events.push(one(client, scope, name, told));
             }
         }
@@ -271,4 +288,24 @@ fn trouble(error: &watcher::Error) -> Option<Told> {
         None => "the API server does not answer; it is tried again".to_owned(),
     };
     Some(Told::Trouble(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_forbidden_is_not_asked_for_again() {
+        for (code, reason, expected) in [
+            (403, "Forbidden", true),
+            (401, "Unauthorized", false),
+            (429, "TooManyRequests", false),
+            (503, "ServiceUnavailable", false),
+        ] {
+            let status = Status::failure("no", reason).with_code(code);
+            assert_eq!(is_hidden(&Error::Api(status.boxed())), expected, "{code}");
+        }
+    }
 }

@@ -92,6 +92,8 @@ struct Told<'a> {
     to: &'a str,
     /// Whether the ConfigMap was edited.
     edited: bool,
+    /// Whether the operator is seen to go by it.
+    taken: bool,
     #[serde(flatten)]
     forecast: &'a Forecast,
     /// How many of those that waited for an image are Ready.
@@ -145,12 +147,17 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         from: intent.from.as_deref(),
         to: intent.to.as_str(),
         edited: !intent.done,
+        taken: followed.taken,
         forecast: &intent.forecast,
         ready: followed.ready,
         left: followed.left.iter().map(ToString::to_string).collect(),
     };
     output::answer(session.common.output, &told, || followed.text())?;
-    Ok(Answer::from(followed.left.is_empty()))
+    Ok(match (followed.left.is_empty(), followed.taken) {
+        (false, _) => Answer::No,
+        (true, false) => Answer::Unknown,
+        (true, true) => Answer::Yes,
+    })
 }
 
 async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow::Result<Intent> {

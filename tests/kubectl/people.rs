@@ -128,6 +128,38 @@ async fn who_may_edit_may_do_all() {
 }
 
 #[tokio::test]
+async fn who_may_not_read_the_record_is_not_told_that_it_is_in_force() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let namespace = world.namespace.as_str();
+    let rights = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": format!("blind-{namespace}")},
+        "rules": [
+            {"apiGroups": ["molecule.ai"], "resources": ["workspaces"],
+             "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["configmaps"],
+             "resourceNames": ["workspace-settings"],
+             "verbs": ["get", "list", "watch", "patch"]},
+        ],
+    });
+    let applied = world.admin().apply(&rights.to_string());
+    applied.expect("the role is applied");
+    let blind = person(&world, "blind", &[&format!("blind-{namespace}")]).await;
+    let second = world.prefix("second");
+    let args = ["switch", &second, "--yes", "-n", namespace];
+    let done = plugin(&blind, namespace, &args);
+    assert_eq!((done.code, world.named()), (2, second.clone()), "{done:?}");
+    let unknown = format!(
+        "the settings name {second}; whether the operator has taken that cannot be told. Nothing \
+         was seen to be stuck.\n"
+    );
+    assert_eq!(done.stdout, unknown);
+    assert_says(&done.stderr, &["you may not get configmap"]);
+}
+
+#[tokio::test]
 async fn the_rights_in_the_readme_are_enough_for_a_switch_of_the_cluster() {
     let world = World::new().await;
     world.running(&["a"]).await;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::time::{Instant, timeout_at};
 
 use super::Intent;
@@ -26,6 +27,8 @@ pub(super) struct Followed {
     to: String,
     /// How to go back, if that is known.
     back: Option<String>,
+    /// Whether the operator is seen to go by it.
+    pub(super) taken: bool,
     pub(super) ready: usize,
     /// Those that are not Ready.
     pub(super) left: BTreeSet<Key>,
@@ -34,8 +37,12 @@ pub(super) struct Followed {
 impl Followed {
     /// For people.
     pub(super) fn text(&self) -> String {
-        let mut text = format!("In force: {}. ", self.to);
+        let mut text = match self.taken {
+            true => format!("In force: {}. ", self.to),
+            false => format!("{}. ", cannot_tell(&self.to)),
+        };
         match (self.ready, self.left.len()) {
+            (0, 0) if !self.taken => text.push_str("Nothing was seen to be stuck.\n"),
             (0, 0) => text.push_str("Nothing was stuck.\n"),
             (ready, 0) => text.push_str(&format!("All that were stuck are Ready: {ready}.\n")),
             (ready, left) => {
@@ -68,25 +75,32 @@ pub(super) async fn follow(
 ) -> anyhow::Result<Followed> {
     let client = session.access.client.clone();
     let waiting = &intent.forecast.waiting;
-    let (left, is_taken) = (RefCell::new(waiting.clone()), Cell::new(false));
+    let (left, is_taken) = (RefCell::new(waiting.clone()), Cell::new(None));
     let following = async {
         let view = look::once(&client, &intent.scope).await?;
         let mut watching = Watching::from(view, &client, &intent.scope);
         let mut progress = Progress::new(waiting.len());
-        taken(&mut watching, intent, &mut progress).await?;
-        is_taken.set(true);
+        let seen = taken(&mut watching, intent, &mut progress).await?;
+        is_taken.set(Some(seen));
         healed(&mut watching, intent, &left, &mut progress).await
     };
     let following = deadline.within(following);
-    let interrupted = || interrupted(intent);
-    session.interrupt.may_end(following, interrupted).await?;
-    if !is_taken.get() {
-        return Err(Refused(not_taken(intent)).into());
-    }
+    let left_there = || interrupted(intent);
+    session.interrupt.may_end(following, left_there).await?;
+    let Some(taken) = is_taken.get() else {
+        let looking = look::once(&client, &intent.scope);
+        let left = || interrupted(intent);
+        let view = session.interrupt.may_end(looking, left).await?;
+        return Err(match view.fleet {
+            Source::Unreadable(why) => anyhow!("{}: {why}", cannot_tell(intent.to.as_str())),
+            _ => Refused(not_taken(intent)).into(),
+        });
+    };
     let left = left.into_inner();
     Ok(Followed {
         to: intent.to.to_string(),
         back: back(intent),
+        taken,
         ready: waiting.len() - left.len(),
         left,
     })
@@ -110,6 +124,10 @@ fn interrupted(intent: &Intent) -> String {
     )
 }
 
+fn cannot_tell(to: &str) -> String {
+    format!("the settings name {to}; whether the operator has taken that cannot be told")
+}
+
 fn not_taken(intent: &Intent) -> String {
     let namespace = &intent.scope.settings_namespace;
     format!(
@@ -119,23 +137,26 @@ fn not_taken(intent: &Intent) -> String {
     )
 }
 
-/// Waits until the record says that the operator goes by the new prefix.
+/// Waits until the record says that the operator goes by the new prefix. Returns whether it does:
+/// no, where the record may not be read.
 async fn taken(
     watching: &mut Watching,
     intent: &Intent,
     progress: &mut Progress,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let mut soon = Some(Instant::now() + TAKEN_SOON);
     loop {
-        if let Source::Unreadable(why) = &watching.view.fleet {
-            progress.note(&format!(
-                "whether the operator has taken it cannot be told: {why}"
-            ));
-            return Ok(());
+        let unread = match &watching.view.fleet {
+            Source::Unreadable(why) => Some(format!("{}: {why}", cannot_tell(intent.to.as_str()))),
+            _ => None,
+        };
+        if let (Some(unread), true) = (&unread, watching.view.hides_fleet()) {
+            progress.note(unread);
+            return Ok(false);
         }
         let in_force = fleet::last_good(&watching.view.fleet).ok().flatten();
         if in_force.is_some_and(|it| *it.registry() == intent.to) {
-            return Ok(());
+            return Ok(true);
         }
         progress.set(0, "waiting for the operator to take it");
         let trouble = match soon {
@@ -144,7 +165,8 @@ async fn taken(
                 Err(_) => {
                     soon = None;
                     let error = stored(&watching.view.fleet, FLEET_ERROR);
-                    Some(error.map_or_else(|| not_taken(intent), str::to_owned))
+                    let error = unread.or(error.map(str::to_owned));
+                    Some(error.unwrap_or_else(|| not_taken(intent)))
                 }
             },
             None => watching.changed().await?,
