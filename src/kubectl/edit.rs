@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Refused;
 use super::access::{explain, within};
 use super::gitops::{Keeper, keeper};
+use super::output;
 use crate::watch::Scope;
 
 /// Who edits the registry. Each kind of edit has a manager of its own: what one applies without a
@@ -65,6 +66,22 @@ impl Stored {
     /// Who keeps it in a repository, if anyone is seen to.
     pub(super) fn keeper(&self) -> Option<Keeper> {
         keeper(&self.map.as_ref()?.metadata)
+    }
+
+    /// Whether it may be edited for all that keeps it in a repository; says so where that is only
+    /// since somebody insists.
+    pub(super) fn passes(&self, insists: bool) -> bool {
+        let Some(keeper) = self.keeper() else {
+            return true;
+        };
+        if insists {
+            output::say(&format!(
+                "warning: {} keeps configmap {}/{} ({}), and undoes this edit unless it is told \
+                 to leave it alone",
+                keeper.tool, self.namespace, self.name, keeper.sign
+            ));
+        }
+        insists
     }
 
     /// It with these keys set, as a repository would hold it.

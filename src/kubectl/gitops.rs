@@ -11,6 +11,20 @@ pub(super) struct Keeper {
     pub(super) sign: String,
 }
 
+impl Keeper {
+    /// How it is told to leave this ConfigMap alone.
+    pub(super) fn pause(&self, namespace: &str, name: &str) -> String {
+        match self.tool {
+            FLUX if !self.sign.contains("helm") => format!(
+                "kubectl annotate configmap {name} -n {namespace} \
+                 kustomize.toolkit.fluxcd.io/reconcile=disabled"
+            ),
+            FLUX => "flux suspend helmrelease".to_owned(),
+            _ => "turn the Application's automatic sync off".to_owned(),
+        }
+    }
+}
+
 const FLUX: &str = "Flux";
 const ARGO: &str = "Argo CD";
 

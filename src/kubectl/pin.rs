@@ -149,7 +149,7 @@ pub(super) async fn pin(mut session: Session, asked: Pin) -> anyhow::Result<Answ
     let lines = digests
         .iter()
         .map(|(runtime, digest)| store::line(runtime, digest));
-    store.refuse_if_kept(&lines.collect::<String>())?;
+    store.refuse_if_kept(&lines.collect::<String>(), asked.force_conflicts)?;
     let note = Note {
         by: store::who(&client).await,
         at: fleet::stamp(Timestamp::now()),
@@ -294,7 +294,7 @@ pub(super) async fn unpin(session: Session, asked: Unpin) -> anyhow::Result<Answ
         return Err(Refused(format!("{unpinned} is not pinned; pinned: {pinned}")).into());
     }
     let lines = runtimes.iter().map(|it| format!("  without PIN_{it}\n"));
-    store.refuse_if_kept(&lines.collect::<String>())?;
+    store.refuse_if_kept(&lines.collect::<String>(), asked.force_conflicts)?;
     store.remove(&runtimes, asked.force_conflicts).await?;
     output::answer(session.common.output, &runtimes, || {
         let line = |it: &String| format!("{it} is not pinned any more\n");

@@ -58,7 +58,7 @@ pub(super) struct Switch {
     /// Do not look for the images there, as from where the registry cannot be reached
     #[arg(long)]
     no_preflight: bool,
-    /// Take the key over from a tool that keeps it
+    /// Edit it though a tool keeps it, as Flux or Argo CD, and take the key over
     #[arg(long)]
     force_conflicts: bool,
     #[command(flatten)]
@@ -113,6 +113,7 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         .interrupt
         .may_end(preparing, nothing_written)
         .await?;
+    refuse_if_kept(&intent, &asked)?;
     let asking = (&asked.asking, asked.nodes);
     let checked = match asked.no_preflight {
         true => None,
@@ -255,17 +256,30 @@ fn announce(intent: &Intent) -> String {
     text
 }
 
+/// Where a repository has the settings, the answer is no before anything is looked for.
+fn refuse_if_kept(intent: &Intent, asked: &Switch) -> anyhow::Result<()> {
+    let Intent { stored, to, .. } = intent;
+    if intent.done || asked.dry_run || stored.passes(asked.force_conflicts) {
+        return Ok(());
+    }
+    let Some(keeper) = stored.keeper() else {
+        return Ok(());
+    };
+    let (namespace, name) = (&stored.namespace, &stored.name);
+    let switch = format!("kubectl workspace switch {to}");
+    Err(Refused(format!(
+        "{} keeps configmap {namespace}/{name} ({}) and would undo an edit: put what this prints \
+         into its repository: {switch} --dry-run; in a hurry, tell it to leave that alone ({}), \
+         and switch with --force-conflicts",
+        keeper.tool,
+        keeper.sign,
+        keeper.pause(namespace, name)
+    ))
+    .into())
+}
+
 /// Where the answer is no before anybody is asked.
 fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> anyhow::Result<()> {
-    if let Some(keeper) = intent.stored.keeper() {
-        let again = format!("kubectl workspace switch {} --dry-run", intent.to);
-        return Err(Refused(format!(
-            "{} keeps configmap {}/{} ({}) and would undo an edit: put what this prints into its \
-             repository: {again}; in a hurry, tell {} to leave it alone first",
-            keeper.tool, intent.stored.namespace, intent.stored.name, keeper.sign, keeper.tool
-        ))
-        .into());
-    }
     match checked.map(|it| it.answer) {
         _ if asked.force => Ok(()),
         Some(Answer::No) => Err(Refused(

@@ -94,6 +94,41 @@ async fn what_flux_or_argo_cd_keep_is_not_edited_but_printed() {
 }
 
 #[tokio::test]
+async fn what_the_refusal_advises_in_a_hurry_works() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    for (to, manager, key) in [
+        (
+            "second",
+            "kustomize-controller",
+            "kustomize.toolkit.fluxcd.io/name",
+        ),
+        ("third", "argocd-controller", "argocd.argoproj.io/instance"),
+    ] {
+        let labels = json!({"metadata": {"labels": {key: "apps"}}, "data": {REGISTRY: first}});
+        mark(&world, &labels, manager);
+        world.in_force(&first).await;
+        let prefix = world.prefix(to);
+        let refused = world.plugin(&["switch", &prefix, "--yes"]);
+        assert_eq!((refused.code, world.named()), (1, first.clone()));
+        assert_says(&refused.stderr, &["and switch with --force-conflicts"]);
+        assert!(!refused.stderr.contains("Switch from"), "{refused:?}");
+        if manager == "kustomize-controller" {
+            let advised = refused.stderr.split("kubectl annotate ").nth(1);
+            let advised = advised.and_then(|it| it.split(')').next());
+            let advised = advised.expect("it names the annotation").split(' ');
+            world.kubectl(&[&["annotate"], &advised.collect::<Vec<_>>()[..]].concat());
+        }
+        let done = world.plugin(&["switch", &prefix, "--yes", "--force-conflicts"]);
+        assert_eq!((done.code, world.named()), (0, prefix), "{done:?}");
+        let warned = done.stderr.contains("warning: ");
+        assert_eq!(warned, manager != "kustomize-controller", "{done:?}");
+        let unset = json!({"metadata": {"labels": null, "annotations": null}});
+        mark(&world, &unset, "kubectl-patch");
+    }
+}
+
+#[tokio::test]
 async fn what_is_printed_is_applied_by_kubectl_and_passes_the_guard() {
     let world = World::new().await;
     let first = world.prefix("first");

@@ -100,18 +100,23 @@ impl Store {
 
     /// # Errors
     /// The settings come from a repository, which would undo what is written here. `lines` say what
-    /// to do there.
-    pub(super) fn refuse_if_kept(&self, lines: &str) -> anyhow::Result<()> {
+    /// to do there. Not where somebody insists.
+    pub(super) fn refuse_if_kept(&self, lines: &str, insists: bool) -> anyhow::Result<()> {
+        if self.stored.passes(insists) {
+            return Ok(());
+        }
         let Some(keeper) = self.stored.keeper() else {
             return Ok(());
         };
         let (namespace, name) = (&self.stored.namespace, &self.stored.name);
         Err(Refused(format!(
             "{} keeps configmap {namespace}/{name} ({}) and would undo this; edit it in its \
-             repository:\ndata:\n{}",
+             repository:\ndata:\n{}\nIn a hurry, tell it to leave that alone ({}), and say \
+             --force-conflicts",
             keeper.tool,
             keeper.sign,
-            lines.trim_end()
+            lines.trim_end(),
+            keeper.pause(namespace, name)
         ))
         .into())
     }
