@@ -37,7 +37,7 @@ pub(super) struct Which {
     #[arg(long)]
     all: bool,
     /// Those with these labels, as in team=a,tier!=test
-    #[arg(short = 'l', long)]
+    #[arg(short = 'l', long, value_parser = selector)]
     selector: Option<String>,
     /// Of all namespaces
     #[arg(short = 'A', long)]
@@ -48,6 +48,13 @@ pub(super) struct Which {
     max_unavailable: Budget,
     #[command(flatten)]
     patience: patience::Patience,
+}
+
+fn selector(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("an empty selector would be everybody: say --all for that".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 const RESTART: &str = "Examples:

@@ -260,3 +260,18 @@ async fn suspended_workspaces_have_no_pod_until_they_are_resumed() {
     let again = world.plugin(&["resume", "a"]);
     assert_says(&again.stderr, &["/a is not suspended."]);
 }
+
+#[tokio::test]
+async fn an_empty_selector_is_nobody() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let before = world.versions(&["a"]);
+    for act in ["restart", "suspend", "resume"] {
+        for selector in ["", " "] {
+            let refused = world.plugin(&[act, "-l", selector]);
+            assert_eq!(refused.code, 2, "{refused:?}");
+            assert_says(&refused.stderr, &["an empty selector would be everybody"]);
+        }
+    }
+    assert_eq!(world.versions(&["a"]), before);
+}
