@@ -52,7 +52,7 @@ pub(super) struct Switch {
     /// Print the ConfigMap, and edit nothing
     #[arg(long)]
     dry_run: bool,
-    /// Switch though images are missing there, or though that cannot be told
+    /// Switch though images are missing there, or that cannot be told, or though it stops what runs
     #[arg(long)]
     force: bool,
     /// Do not look for the images there, as from where the registry cannot be reached
@@ -280,6 +280,7 @@ fn refuse_if_kept(intent: &Intent, asked: &Switch) -> anyhow::Result<()> {
 
 /// Where the answer is no before anybody is asked.
 fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> anyhow::Result<()> {
+    refuse_to_stop(&intent.forecast, asked.force)?;
     match checked.map(|it| it.answer) {
         _ if asked.force => Ok(()),
         Some(Answer::No) => Err(Refused(
@@ -293,6 +294,18 @@ fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> 
              --force if you know"
         )),
         _ => Ok(()),
+    }
+}
+
+/// An edit of the settings stops nothing that runs. Where it would, something is wrong.
+fn refuse_to_stop(forecast: &Forecast, force: bool) -> Result<(), Refused> {
+    match forecast.touched.len() {
+        _ if force => Ok(()),
+        0 => Ok(()),
+        touched => Err(Refused(format!(
+            "not switched: it would stop {touched} of those that run; switch with --force if that \
+             is what you want"
+        ))),
     }
 }
 
@@ -322,4 +335,20 @@ fn print_map(intent: &Intent, format: Format) -> anyhow::Result<()> {
     let map = intent.stored.with(&intent.edit);
     let yaml = serde_saphyr::to_string(&map)?;
     output::answer(format, &map, || yaml)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::Key;
+
+    #[test]
+    fn what_would_stop_an_agent_is_refused_unless_forced() {
+        let mut forecast = Forecast::default();
+        assert!(refuse_to_stop(&forecast, false).is_ok());
+        forecast.touched.insert(Key::new("team", "alice"));
+        let refused = refuse_to_stop(&forecast, false).map_err(|it| it.to_string());
+        assert!(refused.is_err_and(|it| it.contains("would stop 1 of those that run")));
+        assert!(refuse_to_stop(&forecast, true).is_ok());
+    }
 }

@@ -255,3 +255,19 @@ async fn a_key_that_a_tool_keeps_is_taken_over_only_when_that_is_said() {
     assert_eq!(forced.code, 0, "{forced:?}");
     assert_eq!(world.named(), second);
 }
+
+#[tokio::test]
+async fn a_pin_that_a_repository_keeps_is_removed_only_when_that_is_said() {
+    let world = World::without_operator().await;
+    let digest = format!("sha256:{}", "a".repeat(64));
+    world.settings(&[("PIN_codex", &digest)]);
+    let label = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}});
+    mark(&world, &label, "kubectl-patch");
+    let pin = || world.get("configmap", "workspace-settings")["data"]["PIN_codex"].clone();
+    let refused = world.plugin(&["unpin", "codex"]);
+    assert_eq!((refused.code, pin()), (1, json!(digest)), "{refused:?}");
+    assert_says(&refused.stderr, &["Flux keeps", "--force-conflicts"]);
+    let done = world.plugin(&["unpin", "codex", "--force-conflicts"]);
+    assert_eq!((done.code, pin()), (0, Value::Null), "{done:?}");
+    assert_says(&done.stderr, &["warning: Flux keeps"]);
+}
