@@ -221,6 +221,36 @@ async fn back_from_what_no_operator_has_taken_is_to_what_is_in_force() {
 }
 
 #[tokio::test]
+async fn a_switch_that_somebody_else_undoes_says_so() {
+    let mut world = World::new().await;
+    let first = world.running(&["a", "b"]).await;
+    world.get_stuck(&first, &["b"]).await;
+    let (second, third) = (world.prefix("second"), world.prefix("third"));
+    world.turn(&second, State::Unauthorized).await;
+    for has_operator in [true, false] {
+        let until = match has_operator {
+            true => "Ready: 0 of 1",
+            false => "waiting for the operator to take it",
+        };
+        if !has_operator {
+            world.stop().await;
+        }
+        let mut switching = world.start_plugin(&["switch", &second, "--yes"]);
+        let line = switching.wait_for_line(until, PATIENCE).await;
+        line.expect("it follows");
+        world.registry(&third);
+        let ended = switching.wait(PATIENCE).await.expect("it ends");
+        let said = switching.lines().join("\n");
+        assert_eq!(ended.code(), Some(1), "{said}");
+        let undone = format!("they name {third}, and no longer {second}");
+        assert_says(&said, &["somebody has edited the settings since", &undone]);
+        if has_operator {
+            world.in_force(&third).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_switch_that_was_interrupted_can_be_run_again() {
     let world = World::new().await;
     let first = world.running(&["a", "b"]).await;

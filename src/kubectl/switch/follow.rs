@@ -9,13 +9,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Intent;
 use crate::fleet::{self, FLEET_ERROR, Source};
-use crate::kubectl::look::{self, Watching};
+use crate::kubectl::look::{self, View, Watching};
 use crate::kubectl::patience::Deadline;
 use crate::kubectl::progress::Progress;
 use crate::kubectl::survey::stored;
 use crate::kubectl::{Refused, Session};
 use crate::overview::pull_failure;
 use crate::seen::{Key, Seen};
+use crate::settings::REGISTRY_KEY;
 use crate::workspace::{READY, SUSPENDED};
 
 /// An operator that runs takes an edit in milliseconds.
@@ -137,6 +138,23 @@ fn not_taken(intent: &Intent) -> String {
     )
 }
 
+/// # Errors
+/// Somebody has made the settings name another prefix since.
+fn refuse_if_undone(view: &View, intent: &Intent) -> Result<(), Refused> {
+    let Source::Present(settings) = &view.settings else {
+        return Ok(());
+    };
+    let named = settings.get(REGISTRY_KEY).map_or("none", String::as_str);
+    if named == intent.to.as_str() {
+        return Ok(());
+    }
+    Err(Refused(format!(
+        "somebody has edited the settings since: they name {named}, and no longer {}; what is in \
+         force, kubectl workspace status says",
+        intent.to
+    )))
+}
+
 /// Waits until the record says that the operator goes by the new prefix. Returns whether it does:
 /// no, where the record may not be read.
 async fn taken(
@@ -146,6 +164,7 @@ async fn taken(
 ) -> anyhow::Result<bool> {
     let mut soon = Some(Instant::now() + TAKEN_SOON);
     loop {
+        refuse_if_undone(&watching.view, intent)?;
         let unread = match &watching.view.fleet {
             Source::Unreadable(why) => Some(format!("{}: {why}", cannot_tell(intent.to.as_str()))),
             _ => None,
@@ -187,6 +206,7 @@ async fn healed(
     let all = left.borrow().len();
     let mut told = BTreeSet::new();
     loop {
+        refuse_if_undone(&watching.view, intent)?;
         let index = &watching.view.index;
         left.borrow_mut()
             .retain(|key| index.seen(key).is_some_and(|it| !has_arrived(&it)));
