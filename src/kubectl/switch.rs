@@ -75,6 +75,8 @@ pub(super) struct Intent {
     stored: Stored,
     to: Prefix,
     edit: BTreeMap<String, String>,
+    /// What would be in force.
+    next: InForce,
     forecast: Forecast,
     /// The prefix in force, if one is.
     from: Option<String>,
@@ -109,7 +111,7 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
     let scope = session.common.scope(namespace);
     let client = session.access.client.clone();
     let preparing = prepare(&client, scope, &asked);
-    let intent = session
+    let mut intent = session
         .interrupt
         .may_end(preparing, nothing_written)
         .await?;
@@ -134,6 +136,10 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
             let asking = ask();
             session.interrupt.may_end(asking, nothing_written).await?;
         }
+        let looking = intent.look_again(&client);
+        let looked = session.interrupt.may_end(looking, nothing_written);
+        looked.await?;
+        refuse_to_stop(&intent.forecast, asked.force)?;
         // Not to be left half-way: Ctrl-C is heard when it is known what became of it.
         let force = asked.force_conflicts;
         let edited = intent
@@ -159,6 +165,16 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         (true, false) => Answer::Unknown,
         (true, true) => Answer::Yes,
     })
+}
+
+impl Intent {
+    /// The registry and a person's answer take minutes, in which more may get stuck.
+    async fn look_again(&mut self, client: &kube::Client) -> anyhow::Result<()> {
+        let view = look::once(client, &self.scope).await?;
+        let now = survey::in_force(&view);
+        self.forecast = forecast(&view.index, &now, &self.next, Timestamp::now());
+        Ok(())
+    }
 }
 
 async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow::Result<Intent> {
@@ -195,6 +211,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         stored,
         to,
         edit,
+        next,
         forecast,
         from,
         before,

@@ -42,6 +42,22 @@ async fn a_switch_asks_and_goes_by_the_answer() {
 }
 
 #[tokio::test]
+async fn what_got_stuck_while_it_asked_is_followed_too() {
+    let world = World::new().await;
+    let first = world.running(&["a", "b"]).await;
+    let second = world.prefix("second");
+    let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
+    terminal.shows("Switch? [y/N]").await;
+    world.get_stuck(&first, &["b"]).await;
+    terminal.press("y\r");
+    assert_eq!(terminal.ends().await, 0, "{}", terminal.text());
+    assert_says(
+        &terminal.text(),
+        &["freed by it: 0", "All that were stuck are Ready: 1."],
+    );
+}
+
+#[tokio::test]
 async fn an_edit_that_came_in_between_is_not_overwritten() {
     let world = World::new().await;
     world.running(&["a"]).await;
