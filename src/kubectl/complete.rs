@@ -30,7 +30,7 @@ pub(super) fn complete<T: CommandFactory>(words: Vec<OsString>) -> ExitCode {
         lines.push('\n');
     }
     match output::print(&format!("{lines}{NO_FILES}\n")) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }

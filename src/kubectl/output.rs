@@ -16,7 +16,7 @@ pub(super) enum Format {
     Yaml,
 }
 
-/// Prints an answer: `table` is what people see of it.
+/// Prints an answer: `table` is what people see of it. Returns whether anybody still listens.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -24,7 +24,7 @@ pub(super) fn answer(
     format: Format,
     answer: &impl Serialize,
     table: impl FnOnce() -> String,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     print(&match format {
         Format::Table => table(),
         Format::Json => format!("{}\n", serde_json::to_string_pretty(answer)?),
@@ -32,15 +32,15 @@ pub(super) fn answer(
     })
 }
 
-/// Prints a text. A closed pipe (`| head`) is not an error.
+/// Prints a text. A closed pipe (`| head`) is not an error. Returns whether anybody still listens.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn print(text: &str) -> anyhow::Result<()> {
+pub(super) fn print(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        done => Ok(done.map(|()| true)?),
     }
 }
 

@@ -80,9 +80,14 @@ pub(super) async fn run(mut session: Session, asked: Status) -> anyhow::Result<A
 /// Says what there is now.
 fn tell(view: &View, asked: &Status, format: Format) -> anyhow::Result<Answer> {
     let survey = survey(view, Timestamp::now());
-    let shown = Shown::of(&survey, asked);
-    output::answer(format, &shown, || text(&survey, asked))?;
+    show(&survey, asked, format)?;
     is_well(&survey, asked).map(Answer::from)
+}
+
+/// Returns whether anybody still listens.
+fn show(survey: &Survey, asked: &Status, format: Format) -> anyhow::Result<bool> {
+    let shown = Shown::of(survey, asked);
+    output::answer(format, &shown, || text(survey, asked))
 }
 
 /// Without `--outdated` only their number is told.
@@ -151,7 +156,7 @@ fn brief(survey: &Survey, asked: &Status) -> String {
     text
 }
 
-/// Shows it again whenever it changes.
+/// Shows it again whenever it changes, for as long as anybody listens.
 async fn watch(
     session: &mut Session,
     mut watching: Watching,
@@ -172,7 +177,10 @@ async fn watch(
                     "\n"
                 })?;
             }
-            tell(&watching.view, asked, format)?;
+            if !show(&survey, asked, format)? {
+                return Ok(Answer::Yes);
+            }
+            is_well(&survey, asked)?;
             shown = Some(survey);
         }
         let changing = async {

@@ -351,7 +351,7 @@ async fn ask() -> anyhow::Result<()> {
 fn print_map(intent: &Intent, format: Format) -> anyhow::Result<()> {
     let map = intent.stored.with(&intent.edit);
     let yaml = serde_saphyr::to_string(&map)?;
-    output::answer(format, &map, || yaml)
+    output::answer(format, &map, || yaml).map(drop)
 }
 
 #[cfg(test)]

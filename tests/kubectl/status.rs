@@ -1,6 +1,8 @@
 //! `kubectl workspace status`.
 
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use cluster::{Process, Signal, State};
 use serde_json::json;
@@ -218,4 +220,26 @@ async fn all_namespaces_are_more_than_one() {
     let all = world.plugin(&args);
     let all: serde_json::Value = serde_json::from_str(&all.stdout).expect("it prints JSON");
     assert!(all["workspaces"].as_u64() >= Some(3), "{all}");
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_nobody_listens_any_more() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    let mut command = world.plugin_command(&["status", "--watch"]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let listening = watching.stdout.take().expect("it is piped");
+    let mut line = String::new();
+    let mut listening = BufReader::new(listening);
+    listening.read_line(&mut line).expect("it says something");
+    assert!(line.starts_with("Registry in force: "), "{line}");
+    drop(listening);
+    world.workspace("b", "{runtime: codex}");
+    let start = Instant::now();
+    while watching.try_wait().expect("it can be asked").is_none() && start.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    watching.kill().ok();
+    let status = watching.wait().expect("it has ended");
+    assert_eq!(status.code(), Some(0));
 }
