@@ -96,6 +96,11 @@ struct Common {
 }
 
 impl Common {
+    /// The namespace that is named, if one is.
+    fn named(&self) -> Option<String> {
+        self.namespace.clone().filter(|it| !it.is_empty())
+    }
+
     /// Where to look, in this namespace or in all.
     fn scope(&self, namespace: Option<String>) -> Scope {
         Scope {

@@ -32,7 +32,7 @@ pub(super) async fn connect(common: &Common) -> anyhow::Result<Access> {
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(agent)));
-    let named = common.namespace.clone().filter(|it| !it.is_empty());
+    let named = common.named();
     Ok(Access {
         namespace: named.unwrap_or_else(|| config.default_namespace.clone()),
         client: Client::try_from(config).with_context(|| format!("{PLUGIN} cannot connect"))?,

@@ -78,9 +78,18 @@ pub(super) struct Paint(bool);
 impl Paint {
     /// For the standard output.
     pub(super) fn new() -> Self {
+        Self::on(&io::stdout())
+    }
+
+    /// For what is said beside the answer.
+    pub(super) fn beside() -> Self {
+        Self::on(&io::stderr())
+    }
+
+    fn on(stream: &impl IsTerminal) -> Self {
         let unset = |name: &str| std::env::var_os(name).is_none_or(|it| it.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|it| it == "dumb");
-        Self(io::stdout().is_terminal() && unset("NO_COLOR") && !dumb)
+        Self(stream.is_terminal() && unset("NO_COLOR") && !dumb)
     }
 
     /// What is wrong.

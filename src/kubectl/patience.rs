@@ -17,8 +17,9 @@ pub(super) struct Patience {
 impl Patience {
     /// From now on.
     pub(super) fn deadline(&self) -> Deadline {
-        let at = (!self.timeout.is_zero()).then(|| Instant::now() + self.timeout);
-        Deadline(at)
+        let wanted = Some(self.timeout).filter(|it| !it.is_zero());
+        // What no clock can tell is for ever.
+        Deadline(wanted.and_then(|it| Instant::now().checked_add(it)))
     }
 }
 
@@ -59,6 +60,11 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("0s", 0)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
+        let timeout = duration("9223372036854775807s").expect("it is a duration");
+        assert!(
+            Patience { timeout }.deadline().0.is_none(),
+            "it is for ever"
+        );
         for text in ["", "s", "10", "-1s", "m10", "soon"] {
             assert!(duration(text).is_err(), "{text}");
         }

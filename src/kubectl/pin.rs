@@ -135,7 +135,7 @@ impl fmt::Display for Pinned {
 /// Pins runtimes.
 pub(super) async fn pin(mut session: Session, asked: Pin) -> anyhow::Result<Answer> {
     let client = session.access.client.clone();
-    let scope = session.common.scope(session.common.namespace.clone());
+    let scope = session.common.scope(session.common.named());
     let access = asked.asking.access();
     let work = async {
         let cluster = look(&client, &scope).await?;

@@ -101,14 +101,16 @@ impl Asking {
 
 pub(super) async fn run(mut session: Session, asked: Preflight) -> anyhow::Result<Answer> {
     let request = Request {
-        scope: session.common.scope(session.common.namespace.clone()),
+        scope: session.common.scope(session.common.named()),
         to: asked.to,
         all: asked.all,
         strict: asked.strict,
         access: asked.asking.access(),
     };
     let report = ask(&mut session, &request, asked.nodes, String::new).await?;
-    output::answer(session.common.output, &report, || table(&report))?;
+    output::answer(session.common.output, &report, || {
+        table(&report, Paint::new())
+    })?;
     Ok(report.verdict().into())
 }
 
@@ -155,7 +157,7 @@ impl From<Verdict> for Answer {
 }
 
 /// A report for people.
-pub(super) fn table(report: &Report) -> String {
+pub(super) fn table(report: &Report, paint: Paint) -> String {
     let head = [
         "RUNTIME",
         "FOUND",
@@ -181,7 +183,7 @@ pub(super) fn table(report: &Report) -> String {
     for warning in &report.warnings {
         say(&format!("\nWarning: {warning}"));
     }
-    say(&format!("\n{}", summary(report)));
+    say(&format!("\n{}", summary(report, paint)));
     text
 }
 
@@ -225,8 +227,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// The answer in one line.
-pub(super) fn summary(report: &Report) -> String {
-    let paint = Paint::new();
+fn summary(report: &Report, paint: Paint) -> String {
     let (all, registry) = (report.images.len(), &report.registry);
     let count = |verdict: Verdict| {
         let rows = report.images.iter();

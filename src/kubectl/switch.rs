@@ -107,7 +107,7 @@ struct Told<'a> {
 /// Runs the command.
 pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<Answer> {
     let nothing_written = || "nothing was edited".to_owned();
-    let namespace = session.common.namespace.clone().filter(|it| !it.is_empty());
+    let namespace = session.common.named();
     let scope = session.common.scope(namespace);
     let client = session.access.client.clone();
     let preparing = prepare(&client, scope, &asked);

@@ -46,7 +46,7 @@ struct Listed {
 /// Lists the pins. The answer is yes where no tag has moved.
 pub(in crate::kubectl) async fn list(mut session: Session, asked: Pins) -> anyhow::Result<Answer> {
     let client = session.access.client.clone();
-    let scope = session.common.scope(session.common.namespace.clone());
+    let scope = session.common.scope(session.common.named());
     let access = asked.asking.access();
     let work = async {
         let store = Store::read(&client, &scope).await?;

@@ -1,6 +1,7 @@
 //! Whether the registry to switch to has what the Workspaces need.
 
 use super::Intent;
+use crate::kubectl::output::Paint;
 use crate::kubectl::preflight::{self, Asking, Nodes};
 use crate::kubectl::{Answer, Session};
 use crate::preflight::Request;
@@ -29,6 +30,6 @@ pub(super) async fn check(
     let report = preflight::ask(session, &request, nodes, left).await?;
     Ok(Checked {
         answer: report.verdict().into(),
-        text: preflight::table(&report),
+        text: preflight::table(&report, Paint::beside()),
     })
 }
