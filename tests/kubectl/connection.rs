@@ -98,13 +98,3 @@ async fn an_api_server_that_is_not_there_is_no_answer() {
         assert!(output.stderr.contains("onnect"), "it says why: {output:?}");
     }
 }
-
-#[tokio::test]
-async fn an_empty_namespace_is_none() {
-    let world = World::without_operator().await;
-    world.settings(&[]);
-    let args = ["pins", "-n", ""];
-    let pins = run(&mut command(&world.admin(), &world.namespace, &args));
-    assert_eq!(pins.code, 0, "{pins:?}");
-    assert_eq!(pins.stdout, "No runtime is pinned.\n");
-}
