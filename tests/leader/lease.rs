@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cluster::Signal;
+use jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
@@ -108,10 +109,13 @@ async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
     }}))
     .await;
     pair.members[leader].logged("no longer leading").await;
+    // What was under way when the Lease was given away is no write of after that.
+    let over = Timestamp::now();
     let names = pair.create_all("later", 3).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     for member in 0..2 {
-        let writes = pair.deeds(member, mark).writes();
+        let mut writes = pair.deeds(member, mark).writes();
+        writes.retain(|(begun, _)| *begun >= over);
         assert!(writes.is_empty(), "{writes:?}\n{}", pair.logs());
     }
     pair.ready(&names).await;
