@@ -106,6 +106,20 @@ pub fn in_force(
     }
 }
 
+/// The same for one who looks from outside: what is on record counts first, for the operator's own
+/// environment is not seen there.
+#[must_use]
+pub fn seen_from_outside(settings: &Source, fleet: &Source) -> InForce {
+    let asked = in_force(settings, fleet, None, &Environment::default());
+    match last_good(fleet) {
+        Ok(Some(settings)) => InForce {
+            settings: Some(settings),
+            ..asked
+        },
+        _ => asked,
+    }
+}
+
 /// What is in force stays in force.
 fn stay(error: String, fleet: &Source, current: Option<&Settings>) -> InForce {
     let (settings, origin, error) = match (current, last_good(fleet)) {

@@ -11,6 +11,7 @@
 //! | [`probe`] | whether a node can pull an image, asked by a Pod |
 //! | [`secrets`] | the pull credentials of Pods, read |
 //! | [`registry`] | what image registries are asked |
+//! | [`requests`] | the requests of a command: each within a deadline, lists to their last page |
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
@@ -63,6 +64,7 @@ pub mod probe;
 pub mod pull;
 pub mod queue;
 pub mod registry;
+pub mod requests;
 pub mod resolver;
 pub mod revision;
 pub mod secrets;

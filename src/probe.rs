@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use crate::credentials::Source;
 use crate::names;
 use crate::pull;
+use crate::requests::DEADLINE;
 use crate::workspace::WorkspaceSpec;
 
 /// `app.kubernetes.io/name` of a probe. No Workspace's, so that nobody takes one for an agent.
@@ -35,8 +36,6 @@ const CONTAINER: &str = "probe";
 const NO_PROGRAM: &str = "/this-probe-only-pulls";
 /// So many nodes are asked at once.
 const AT_ONCE: usize = 2;
-/// No request may take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Starts probes, and takes them away.
 pub struct Prober {

@@ -3,22 +3,18 @@
 mod docker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client, Error};
-use tokio::time::timeout;
 
 use crate::credentials::{Keyring, SecretKind, Source, entries};
+use crate::requests;
 
 pub use docker::Docker;
 
 /// So many objects are asked for at once.
 const AT_ONCE: usize = 8;
-
-/// No request may take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The namespace and the name of something.
 type Place = (String, String);
@@ -116,11 +112,11 @@ async fn secret(client: &Client, (namespace, name): Place) -> Result<Option<Secr
 
 /// What a request brings before its deadline, or in a few words why it brings nothing.
 async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
-    match timeout(DEADLINE, request).await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(Error::Api(status))) if status.is_forbidden() => Err("you may not".to_owned()),
-        Ok(Err(Error::Api(status))) => Err(format!("the API server answers {}", status.code)),
-        _ => Err("the API server does not answer".to_owned()),
+    match requests::within(request).await {
+        Ok(found) => Ok(found),
+        Err(Error::Api(status)) if status.is_forbidden() => Err("you may not".to_owned()),
+        Err(Error::Api(status)) => Err(format!("the API server answers {}", status.code)),
+        Err(_) => Err("the API server does not answer".to_owned()),
     }
 }
 

@@ -10,8 +10,6 @@ use kube::{Client, Config, Error};
 
 use super::{Common, PLUGIN};
 
-/// No request may take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take until the API server is reached.
 const REACHED: Duration = Duration::from_secs(10);
 
@@ -81,14 +79,6 @@ fn of_environment() -> Result<Kubeconfig, KubeconfigError> {
                 merged.merge(Kubeconfig::read_from(path)?)
             })
         }
-    }
-}
-
-/// Makes a request, within a deadline.
-pub(super) async fn within<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(DEADLINE, request).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(Error::Service(elapsed.into())),
     }
 }
 

@@ -12,7 +12,7 @@ use kube::{Api, Client, Error};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::access::{explain, within};
+use super::access::explain;
 use super::look::{self, View, Watching};
 use super::output;
 use super::pace::{Budget, Stage, Target, next};
@@ -20,6 +20,7 @@ use super::progress::Progress;
 use super::{Answer, PLUGIN, Refused, Session, patience, survey};
 use crate::index::Index;
 use crate::names;
+use crate::requests::within;
 use crate::seen::{Key, Packed, Seen};
 use crate::wire;
 use crate::workspace::{READY, RESTARTED_AT, SUSPENDED};
@@ -239,7 +240,7 @@ impl Work {
 
     /// Of what has a tag, the node has a build, and keeps it.
     fn offer_pin(&self, view: &View) {
-        let settings = survey::in_force(view).settings;
+        let settings = view.in_force().settings;
         let tagged = |key| {
             let seen = view.index.seen(key)?;
             let spec = seen.workspace?.spec.as_ref().ok()?.unpack();

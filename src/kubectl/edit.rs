@@ -11,9 +11,10 @@ use kube::{Api, Client, Error};
 use serde_json::json;
 
 use super::Refused;
-use super::access::{explain, within};
+use super::access::explain;
 use super::gitops::{Keeper, keeper};
 use super::output;
+use crate::requests::within;
 use crate::watch::Scope;
 
 /// Who edits the registry. Each kind of edit has a manager of its own: what one applies without a

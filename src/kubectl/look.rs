@@ -7,23 +7,22 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use futures::future::ready;
 use futures::stream::{BoxStream, SelectAll};
-use futures::{FutureExt, StreamExt, TryFutureExt};
+use futures::{FutureExt, StreamExt};
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Error, Resource};
 use serde::de::DeserializeOwned;
 
-use super::access::{explain, within};
-use crate::fleet::Source;
+use super::access::explain;
+use crate::fleet::{self, InForce, Source};
 use crate::index::{Change, Index, Slot};
 use crate::names;
+use crate::requests::{list, within};
 use crate::watch::{Scope, decode};
 use crate::wire::{self, Wire};
 use crate::{seen, watch};
 
-/// So many objects are asked for at once.
-const PAGE: u32 = 500;
 /// What changes together is looked at together.
 const GATHER: Duration = Duration::from_millis(200);
 
@@ -66,6 +65,11 @@ pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View>
 }
 
 impl View {
+    /// Which settings are in force, as far as that is seen from here.
+    pub(super) fn in_force(&self) -> InForce {
+        fleet::seen_from_outside(&self.settings, &self.fleet)
+    }
+
     /// Whether the record will not be known, for it may not be read.
     pub(super) fn hides_fleet(&self) -> bool {
         self.hidden[1]
@@ -82,18 +86,12 @@ where
     K: Wire + Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api = api::<K>(client, scope);
-    let mut params = ListParams::default().limit(PAGE);
-    params.label_selector = labels;
-    let mut found = Vec::new();
-    loop {
-        let page = within(api.list(&params)).map_err(|error| not_listed(what, scope, &error));
-        let page = page.await?;
-        found.extend(page.items);
-        params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(found);
-        }
-    }
+    let params = ListParams {
+        label_selector: labels,
+        ..ListParams::default()
+    };
+    let found = list(&api, params).await;
+    found.map_err(|error| not_listed(what, scope, &error))
 }
 
 fn api<K>(client: &Client, scope: &Scope) -> Api<K>

@@ -11,7 +11,7 @@ use crate::overview::{FLEET_STATUS, Overview, overview};
 use crate::pod;
 use crate::resolver::registry_host;
 use crate::seen::{AgentState, Controller, Pod, Seen, Workspace};
-use crate::settings::{Environment, REGISTRY_KEY, Settings};
+use crate::settings::{REGISTRY_KEY, Settings};
 use crate::workspace::{READY, RECONCILING, Reason, STALLED, SUSPENDED};
 
 /// The fleet at a glance.
@@ -91,22 +91,9 @@ pub(super) struct Outdated {
     pub(super) next: String,
 }
 
-/// Which settings are in force: those on record, for the operator's own environment is not seen from
-/// here; where nothing is on record, those that the ConfigMap gives.
-pub(super) fn in_force(view: &View) -> InForce {
-    let asked = fleet::in_force(&view.settings, &view.fleet, None, &Environment::default());
-    match fleet::last_good(&view.fleet) {
-        Ok(Some(settings)) => InForce {
-            settings: Some(settings),
-            ..asked
-        },
-        _ => asked,
-    }
-}
-
 /// Looks at all Workspaces.
 pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
-    let in_force = in_force(view);
+    let in_force = view.in_force();
     let settings = in_force.settings.as_ref();
     let earlier = earlier(view);
     let overview = overview(view.index.all(), settings, &earlier, now);

@@ -16,7 +16,7 @@ use super::forecast::{Forecast, forecast};
 use super::look::{self, View};
 use super::output::{self, Format};
 use super::preflight::{Asking, Nodes};
-use super::{Answer, Refused, Session, patience, survey};
+use super::{Answer, Refused, Session, patience};
 use crate::fleet::{self, InForce, Origin};
 use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
 use crate::watch::Scope;
@@ -171,7 +171,7 @@ impl Intent {
     /// The registry and a person's answer take minutes, in which more may get stuck.
     async fn look_again(&mut self, client: &kube::Client) -> anyhow::Result<()> {
         let view = look::once(client, &self.scope).await?;
-        let now = survey::in_force(&view);
+        let now = view.in_force();
         self.forecast = forecast(&view.index, &now, &self.next, Timestamp::now());
         Ok(())
     }
@@ -194,7 +194,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
             "the settings would be invalid, and change nothing: {invalid}"
         ))
     })?;
-    let now = survey::in_force(&view);
+    let now = view.in_force();
     let next = InForce {
         settings: Some(parsed.settings),
         error: None,

@@ -1,29 +1,22 @@
 //! What the cluster says: its Workspaces, its settings, its nodes, and the operator's own image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client, Error};
-use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use crate::fleet::{self, Source};
 use crate::names;
+use crate::requests::{list, within};
 use crate::seen::{Key, Workspace};
 use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
 use crate::watch::Scope;
 use crate::wire::{self, Wire};
 use crate::workspace::{WorkspaceSpec, WorkspaceStatus};
 
-/// So many objects are asked for at once.
-const PAGE: u32 = 500;
-/// No request to the API server may take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
 const SILENT: &str = "the API server does not answer";
 
 /// What was seen of the cluster.
@@ -75,17 +68,20 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
         None => Api::all(client()),
     };
     let home = &scope.settings_namespace;
+    let nodes = Api::<Node>::all(client());
     let deployments = Api::<Deployment>::namespaced(client(), home);
     let operators =
         ListParams::default().labels(&format!("{}={}", names::LABEL_NAME, names::MANAGER));
     let (workspaces, nodes, operators, settings, fleet) = futures::join!(
-        list(all, ListParams::default()),
-        list(Api::<Node>::all(client()), ListParams::default()),
-        list(deployments, operators),
+        list(&all, ListParams::default()),
+        list(&nodes, ListParams::default()),
+        list(&deployments, operators),
         config_map(client(), home, &scope.settings_name),
         config_map(client(), home, &scope.fleet_name),
     );
-    let workspaces = workspaces.context("cannot list the Workspaces")?;
+    let workspaces = workspaces
+        .map_err(plainly)
+        .context("cannot list the Workspaces")?;
     let known = |it: wire::Workspace| Known::of(it.key(), it.seen());
     Ok(Cluster {
         settings,
@@ -96,23 +92,6 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
             .ok()
             .map(|it| it.iter().flat_map(images).collect()),
     })
-}
-
-async fn list<K>(api: Api<K>, mut params: ListParams) -> anyhow::Result<Vec<K>>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    params = params.limit(PAGE);
-    let mut found = Vec::new();
-    loop {
-        let page = timeout(DEADLINE, api.list(&params)).await;
-        let page = page.map_err(|_| anyhow!(SILENT))?.map_err(plainly)?;
-        found.extend(page.items);
-        params.continue_token = page.metadata.continue_.filter(|it| !it.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 /// What the API server says, without what the library makes of it.
@@ -131,11 +110,11 @@ fn plainly(error: Error) -> anyhow::Error {
 
 async fn config_map(client: Client, namespace: &str, name: &str) -> Source {
     let maps = Api::<wire::ConfigMap>::namespaced(client, namespace);
-    match timeout(DEADLINE, maps.get_opt(name)).await {
-        Ok(Ok(Some(map))) => Source::Present(map.seen()),
-        Ok(Ok(None)) => Source::Absent,
-        Ok(Err(Error::Api(status))) => Source::Unreadable(status.message),
-        _ => Source::Unreadable(SILENT.into()),
+    match within(maps.get_opt(name)).await {
+        Ok(Some(map)) => Source::Present(map.seen()),
+        Ok(None) => Source::Absent,
+        Err(Error::Api(status)) => Source::Unreadable(status.message),
+        Err(_) => Source::Unreadable(SILENT.into()),
     }
 }
 
@@ -156,17 +135,12 @@ fn images(deployment: &Deployment) -> Vec<String> {
 }
 
 impl Cluster {
-    /// The settings in force: those on record, for the operator's own environment is not seen from
-    /// here; where nothing is on record, those that the ConfigMap gives.
+    /// The settings in force, as far as that is seen from here.
     ///
     /// # Errors
     /// There are none.
     pub fn in_force(&self) -> anyhow::Result<Settings> {
-        if let Ok(Some(settings)) = fleet::last_good(&self.fleet) {
-            return Ok(settings);
-        }
-        let environment = Environment::default();
-        let found = fleet::in_force(&self.settings, &self.fleet, None, &environment);
+        let found = fleet::seen_from_outside(&self.settings, &self.fleet);
         let why = found.error.unwrap_or_default();
         found
             .settings

@@ -8,6 +8,17 @@ use crate::fixture::World;
 
 const ROLES: &str = include_str!("../../deploy/chart/files/roles.yaml");
 
+/// kubectl of a ServiceAccount in the namespace of a test.
+async fn as_account(world: &World, name: &str) -> Kubectl {
+    let kubeconfig = world
+        .cluster
+        .service_account_kubeconfig(&world.namespace, name)
+        .await;
+    world
+        .admin()
+        .with_kubeconfig(&kubeconfig.expect("it has a token"))
+}
+
 /// kubectl of someone with these roles in the namespace of a test.
 async fn person(world: &World, name: &str, roles: &[&str]) -> Kubectl {
     world.admin().apply(ROLES).expect("the roles are applied");
@@ -19,13 +30,7 @@ async fn person(world: &World, name: &str, roles: &[&str]) -> Kubectl {
         let role = format!("--clusterrole={role}");
         world.kubectl(&["create", "rolebinding", &binding, &role, &subject]);
     }
-    let kubeconfig = world
-        .cluster
-        .service_account_kubeconfig(namespace, name)
-        .await;
-    let kubectl = world
-        .admin()
-        .with_kubeconfig(&kubeconfig.expect("it has a token"));
+    let kubectl = as_account(world, name).await;
     // The controller that adds up the roles takes a moment.
     world
         .holds("the role", |_| {
@@ -181,13 +186,7 @@ async fn the_rights_in_the_readme_are_enough_for_a_switch_of_the_cluster() {
     for kind in ["clusterrolebinding", "rolebinding"] {
         world.kubectl(&["patch", kind, &name, "--type=json", "-p", &subject]);
     }
-    let kubeconfig = world
-        .cluster
-        .service_account_kubeconfig(namespace, "night-shift")
-        .await;
-    let kubectl = world
-        .admin()
-        .with_kubeconfig(&kubeconfig.expect("it has a token"));
+    let kubectl = as_account(&world, "night-shift").await;
     world
         .holds("the role", |_| {
             kubectl

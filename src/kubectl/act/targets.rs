@@ -7,7 +7,8 @@ use kube::{Api, Client};
 
 use super::Which;
 use crate::kubectl::Refused;
-use crate::kubectl::access::{explain, within};
+use crate::kubectl::access::explain;
+use crate::requests::within;
 use crate::seen::Key;
 use crate::watch::Scope;
 use crate::workspace::Workspace;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kubectl::Refused;
-use crate::kubectl::access::within;
 use crate::kubectl::edit::{Edit, Stored, is_hand};
 use crate::names::PINNED;
+use crate::requests::within;
 use crate::settings::{Digest, PIN_KEY_PREFIX};
 use crate::watch::Scope;
 
