@@ -19,7 +19,7 @@ pub struct Governor {
     fleet: Source,
     /// The UID of the record, where there is one.
     fleet_uid: Option<String>,
-    /// What this process recorded last as in force.
+    /// What this process last knew to be recorded as in force.
     recorded: Option<Settings>,
     /// The place of the record in its watch. The answer to a write comes before the watch shows
     /// it, and what the watch shows until then is older.
@@ -74,7 +74,22 @@ impl Governor {
         if place >= self.fleet_place {
             self.fleet = Source::Present(data);
             self.fleet_place = place;
-            self.recorded = fleet::last_good(&self.fleet).ok().flatten();
+        }
+    }
+
+    /// The settings in force were written to the record, which is now this. What others make of it
+    /// may have been seen before this answer came, and what they wrote is in later answers too:
+    /// neither means that the settings were not recorded.
+    pub fn settings_recorded(&mut self, data: &BTreeMap<String, String>) {
+        self.recorded = fleet::last_good(&Source::Present(data.clone()))
+            .ok()
+            .flatten();
+    }
+
+    /// There is nothing to write to the record: where it says all, it holds what is in force.
+    pub fn settings_are_on_record(&mut self) {
+        if let Source::Present(_) = self.fleet {
+            self.recorded.clone_from(&self.in_force.settings);
         }
     }
 
@@ -99,8 +114,8 @@ impl Governor {
         self.fleet_uid.as_deref()
     }
 
-    /// Whether this process has recorded the settings in force already: a record that says
-    /// otherwise was changed by others, and not because of an edit of the settings.
+    /// Whether the record has held the settings in force already: one that says otherwise was
+    /// changed by others, and not because of an edit of the settings.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         self.recorded.is_some() && self.recorded == self.in_force.settings
@@ -201,6 +216,7 @@ mod tests {
                 None => stored.remove(&key),
             };
         }
+        governor.settings_recorded(stored);
         governor.recorded(stored.clone(), place);
     }
 
@@ -222,6 +238,48 @@ mod tests {
             .collect();
         governor.fleet(record(&first, 3));
         assert_eq!(governor.record(Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn what_others_make_of_the_record_is_no_edit_of_the_settings_whenever_it_is_seen() {
+        let governor = || {
+            let mut governor = Governor::new(Environment::default());
+            governor.fleet(record(&[], 1));
+            governor.settings(is("a.example.com/x", 2));
+            governor.decide();
+            governor
+        };
+        let meddled = [("lastGood", "{}")];
+
+        let (mut early, mut stored) = (governor(), BTreeMap::new());
+        assert!(!early.is_recorded(), "the edit is still to be told");
+        early.fleet(record(&meddled, 4));
+        write(&mut early, &mut stored, 3);
+        assert!(early.is_recorded(), "seen before the answer to the write");
+        assert!(early.record(Timestamp::UNIX_EPOCH).is_some());
+
+        let (mut late, mut stored) = (governor(), BTreeMap::new());
+        write(&mut late, &mut stored, 3);
+        let meddled = meddled.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        late.recorded(meddled.into(), 5);
+        assert!(late.is_recorded(), "seen in the answer to an overview");
+        assert!(late.record(Timestamp::UNIX_EPOCH).is_some());
+
+        let (mut next, mut stored) = (governor(), BTreeMap::new());
+        write(&mut next, &mut stored, 3);
+        next.settings(is("b.example.com/x", 6));
+        next.decide();
+        assert!(!next.is_recorded(), "another edit");
+
+        let mut restarted = governor();
+        restarted.fleet(One::Is {
+            data: stored,
+            place: 4,
+            uid: "uid".into(),
+        });
+        assert_eq!(restarted.record(Timestamp::UNIX_EPOCH), None);
+        restarted.settings_are_on_record();
+        assert!(restarted.is_recorded(), "an earlier process wrote it");
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Controller {
             return;
         }
         let Some((changes, exists)) = self.governor.record(Timestamp::now()) else {
+            self.governor.settings_are_on_record();
             self.metrics.recorded(true);
             self.queue.done(&Item::Fleet);
             return;
@@ -143,6 +144,9 @@ impl Controller {
         self.metrics.answered("patch_fleet", took);
         match written {
             Ok((data, place)) => {
+                if *item == Item::Fleet {
+                    self.governor.settings_recorded(&data);
+                }
                 self.governor.recorded(data, place);
                 self.metrics.recorded(true);
                 self.records.is_tidy |= *item == Item::Overview;
