@@ -21,8 +21,9 @@ pub struct Governor {
     fleet_uid: Option<String>,
     /// What this process last knew to be recorded as in force.
     recorded: Option<Settings>,
-    /// The place of the record in its watch. The answer to a write comes before the watch shows
-    /// it, and what the watch shows until then is older.
+    /// The place in its watch of the record as it is known. The answer to a write may come before
+    /// the watch shows it, and what the watch shows until then is older; or after the watch has
+    /// shown what others made of it since.
     fleet_place: u64,
     in_force: InForce,
     looked: bool,
@@ -62,6 +63,9 @@ impl Governor {
         match told {
             One::Is { place, .. } if place < self.fleet_place => {}
             told => {
+                if let One::Is { place, .. } = &told {
+                    self.fleet_place = *place;
+                }
                 take_in_uid(&mut self.fleet_uid, &told);
                 take_in(&mut self.fleet, told);
             }
