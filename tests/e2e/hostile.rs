@@ -115,7 +115,7 @@ async fn a_policy_that_rewrites_every_pod_makes_no_loop_and_hinders_no_healing()
     let healed = world.ready("stuck").await;
     assert_eq!(uid(&healed), uid(&stuck));
     assert!(image(&healed).starts_with(&format!("proxy.example.com/{mirror}/")));
-    assert_eq!(world.writes_to("pods", "stuck"), ["patch pods stuck 200"]);
+    assert_eq!(world.done_to("pods", "stuck"), ["patch pods stuck 200"]);
     world.silence(3).await;
     assert_eq!(uid(&world.get("pod", "alice")), uid(&pod));
 }
