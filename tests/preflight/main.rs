@@ -32,6 +32,7 @@ mod bed;
 
 mod content;
 mod credentials;
+mod digests;
 mod docker;
 mod nodes;
 mod pins;
