@@ -37,4 +37,5 @@ mod docker;
 mod nodes;
 mod pins;
 mod preflight;
+mod rights;
 mod switch;
