@@ -8,6 +8,7 @@ mod notices;
 mod questions;
 mod records;
 mod rest;
+mod tags;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use self::answers::Done;
 use self::notices::Heal;
 use self::records::Records;
 use self::rest::Rest;
+use self::tags::Tags;
 use crate::apply;
 use crate::events::Events;
 use crate::governor::Governor;
@@ -116,6 +118,7 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         heal: Heal::default(),
         telling: FuturesUnordered::new(),
         records: Records::default(),
+        tags: Tags::default(),
         options,
     };
     // Where nothing is served, nobody asks.
@@ -136,6 +139,7 @@ struct Controller {
     traffic: Traffic,
     rest: Rest,
     records: Records,
+    tags: Tags,
     events: Events,
     heal: Heal,
     /// The Events that are being published.
@@ -176,6 +180,7 @@ impl Controller {
         loop {
             self.start_passes();
             let due = self.queue.next_due();
+            let asks = self.tags.due().map(Instant::from_std);
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -185,7 +190,9 @@ impl Controller {
                 Some((done, took)) = self.under_way.next() => self.conclude(done, took),
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
                 Some(()) = self.telling.next() => {}
+                told = self.tags.lookout.next() => self.heard(told),
                 () = until(due) => {}
+                () = until(asks) => {}
                 () = until(self.rest.due()) => self.rest.begin(),
             }
         }
@@ -280,6 +287,7 @@ impl Controller {
         }
         self.leader.enter();
         self.follow_leader();
+        self.look_out();
         while self.under_way.len() < self.window.size() && self.leader.may_write(Instant::now()) {
             let Some(item) = self.queue.take(Instant::now()) else {
                 return;
@@ -320,6 +328,7 @@ impl Controller {
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
         self.records = Records::default();
+        self.tags = Tags::default();
         self.heal = Heal::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();

@@ -12,8 +12,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::pod;
+use crate::settings::Settings;
+use crate::workspace::WorkspaceSpec;
+
 pub use pattern::{Pattern, gives_nodes_credentials};
 pub use secret::{SecretKind, Unreadable, entries};
+
+/// The ServiceAccount of a Pod that names none.
+const DEFAULT_ACCOUNT: &str = "default";
 
 /// What is shown to a registry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +55,26 @@ pub struct Source {
     pub secrets: Vec<String>,
     /// The ServiceAccount whose pull secrets are used where it names none.
     pub service_account: String,
+}
+
+impl Source {
+    /// Where the Pod of a Workspace in this namespace does.
+    #[must_use]
+    pub fn of(namespace: &str, spec: &WorkspaceSpec, settings: &Settings) -> Self {
+        let secrets = pod::pull_secrets(spec, settings).into_iter();
+        let account = spec.service_account_name.as_deref();
+        Self {
+            namespace: namespace.to_owned(),
+            secrets: secrets
+                .map(|it| it.name)
+                .filter(|it| !it.is_empty())
+                .collect(),
+            service_account: account
+                .filter(|it| !it.is_empty())
+                .unwrap_or(DEFAULT_ACCOUNT)
+                .to_owned(),
+        }
+    }
 }
 
 /// One entry of a pull secret.

@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::apply::Outcome;
 use crate::fleet::{self, Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY, InForce};
 use crate::names;
-use crate::overview::{Overview, PullFailure};
+use crate::overview::{OutdatedImage, Overview, PullFailure};
 use crate::plan::{Rollout, Step};
 use crate::revision::short_hash;
 use crate::seen::{Key, Seen, Shown};
@@ -301,6 +301,31 @@ pub fn of_outages(earlier: &Overview, next: &Overview) -> Vec<Notice> {
         Notice::normal("RegistryFailureOver", note)
     });
     begun.chain(over).collect()
+}
+
+/// What is told of tags that have moved.
+#[must_use]
+pub fn of_moves(earlier: &Overview, next: &Overview) -> Vec<Notice> {
+    let is_told = |it: &OutdatedImage| {
+        let mut told = earlier.outdated_images.iter();
+        told.any(|told| told.image == it.image && told.is == it.is)
+    };
+    let news = next.outdated_images.iter().filter(|it| !is_told(it));
+    let notice = |it: &OutdatedImage| {
+        let OutdatedImage {
+            image,
+            was,
+            is,
+            workspaces,
+            ..
+        } = it;
+        let note = format!(
+            "{image} stands for {is} now, and no longer for {was}; Workspaces that run that: \
+             {workspaces}"
+        );
+        Notice::normal("TagMoved", note)
+    };
+    news.map(notice).collect()
 }
 
 /// What is told of so many stuck Pods that got another image.

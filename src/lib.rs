@@ -9,11 +9,13 @@
 //! | [`kubectl`] | the kubectl plugin: what a person types, and is shown |
 //! | [`preflight`] | whether every image is there that is needed |
 //! | [`probe`] | whether a node can pull an image, asked by a Pod |
-//! | [`secrets`] | the pull credentials of Pods, read |
-//! | [`registry`] | what image registries are asked |
-//! | [`requests`] | the requests of a command: each within a deadline, lists to their last page |
 //! | [`connection`] | the connection to the API server: its deadlines, the pauses it asks for |
 //! | [`controller`] | the loop: watches, index, queue, one step a pass |
+//! | [`lookout`] | what registries are asked beside the loop |
+//! | [`digests`] | which tags registries are asked about, and which have moved; pure |
+//! | [`secrets`] | the pull credentials of Pods, read |
+//! | [`registry`] | what image registries are asked |
+//! | [`requests`] | requests for which somebody waits: each within a deadline, lists to their last page |
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
 //! | [`governor`] | what is known of the two ConfigMaps |
 //! | [`journal`] | the log lines of a rollout |
@@ -47,6 +49,7 @@ pub mod cli;
 pub mod connection;
 pub mod controller;
 pub mod credentials;
+pub mod digests;
 pub mod events;
 pub mod fleet;
 pub mod governor;
@@ -54,6 +57,7 @@ pub mod index;
 pub mod journal;
 pub mod kubectl;
 pub mod leader;
+pub mod lookout;
 pub mod metrics;
 pub mod names;
 pub mod overview;

@@ -74,6 +74,12 @@ pub struct Overview {
     /// The agents that run, but whose next Pod could not start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_risk: Option<AtRisk>,
+    /// The images whose tags stand for another build now than what runs, where that is watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outdated_images: Vec<OutdatedImage>,
+    /// The images of which it is not known whether their tags have moved, though it is asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwatched_images: Vec<UnwatchedImages>,
 }
 
 /// Pulls that fail for one reason.
@@ -91,6 +97,36 @@ pub struct PullFailure {
     pub since: String,
     /// How many Workspaces are stuck on it.
     pub workspaces: usize,
+}
+
+/// An image whose tag has moved.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutdatedImage {
+    /// Its reference.
+    pub image: String,
+    /// The digest that its tag stood for.
+    pub was: String,
+    /// The digest that its tag stands for now.
+    pub is: String,
+    /// Since when that has been seen (RFC 3339, UTC).
+    pub since: String,
+    /// How many Workspaces run what it was.
+    pub workspaces: usize,
+}
+
+/// Images that a registry does not tell about, for one reason.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UnwatchedImages {
+    /// The registry.
+    pub registry: String,
+    /// What it does, to be read after its name.
+    pub because: String,
+    /// How many images.
+    pub images: usize,
+    /// The first of them in alphabetical order.
+    pub among_them: Vec<String>,
 }
 
 /// Workspaces that would not survive the loss of their Pod.

@@ -18,6 +18,7 @@ use http::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::credentials::Login;
+use crate::settings::Digest;
 use manifest::Manifest;
 use transport::{Ask, Transport};
 
@@ -60,6 +61,21 @@ pub struct Found {
     pub digest: String,
     /// The images in it, one for each platform.
     pub images: Vec<Image>,
+}
+
+impl Found {
+    /// By what a node may call it: the digest of the index, of the manifest of its platform, or of
+    /// its description, whichever its container runtime goes by.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        let images = self.images.iter().flat_map(|it| {
+            let content = it.content.as_ref().and_then(|it| it.as_ref().ok());
+            [
+                Some(it.digest.as_str()),
+                content.map(|it| it.config.as_str()),
+            ]
+        });
+        std::iter::once(self.digest.as_str()).chain(images.flatten())
+    }
 }
 
 /// An image for one platform.
@@ -126,7 +142,7 @@ impl Client {
         wanted: &(dyn Fn(&Platform) -> bool + Send + Sync),
     ) -> Result<Found, Refusal> {
         // It costs a registry nothing, and some count what is fetched.
-        match self.head(reference, login).await {
+        match self.head(reference, login, None).await {
             // Why, is only told to those who ask for the whole.
             Err(refusal) if refusal.kind != Kind::Denied => return Err(refusal),
             _ => {}
@@ -187,17 +203,55 @@ impl Client {
         image
     }
 
-    async fn head(&self, reference: &Reference, login: Option<&Login>) -> Result<(), Refusal> {
+    /// What a reference stands for, by the registry's word and at the least cost, as this login or
+    /// as anybody; where that is the digest that is `known`, it need not send anything.
+    ///
+    /// # Errors
+    /// Why that is not told.
+    pub async fn digest(
+        &self,
+        reference: &Reference,
+        login: Option<&Login>,
+        known: Option<&str>,
+    ) -> Result<String, Refusal> {
+        let told = match self.head(reference, login, known).await {
+            // Why, is only told to those who ask for the whole.
+            Err(refusal) if refusal.kind != Kind::Denied => return Err(refusal),
+            told => told.ok().flatten(),
+        };
+        match told.filter(|it| it.parse::<Digest>().is_ok()) {
+            Some(digest) => Ok(digest),
+            None => {
+                let version = reference.version();
+                let manifest = self.manifest(reference, login, version).await;
+                manifest.map(|(digest, _)| digest)
+            }
+        }
+    }
+
+    /// Forgets the tokens that it was given: who asks for days must not gather them.
+    pub fn forget(&self) {
+        self.transport.forget();
+    }
+
+    /// The digest that a registry names, where it does.
+    async fn head(
+        &self,
+        reference: &Reference,
+        login: Option<&Login>,
+        known: Option<&str>,
+    ) -> Result<Option<String>, Refusal> {
         let ask = Ask {
             method: Method::HEAD,
             path: format!("manifests/{}", reference.version()),
             accept: manifest::ACCEPT,
+            unless: known.map(str::to_owned),
             most: 0,
         };
         match self.transport.ask(reference, login, &ask).await {
             // Not every registry knows the question.
-            Err(refusal) if refusal.status == Some(StatusCode::METHOD_NOT_ALLOWED) => Ok(()),
-            answer => answer.map(drop),
+            Err(refusal) if refusal.status == Some(StatusCode::METHOD_NOT_ALLOWED) => Ok(None),
+            answer => answer.map(|it| it.digest),
         }
     }
 
@@ -212,6 +266,7 @@ impl Client {
             method: Method::GET,
             path: format!("manifests/{version}"),
             accept: manifest::ACCEPT,
+            unless: None,
             most: LARGEST_MANIFEST,
         };
         let answer = self.transport.ask(reference, login, &ask).await?;
@@ -235,6 +290,7 @@ impl Client {
             method: Method::GET,
             path: format!("blobs/{}", content.config),
             accept: "*/*",
+            unless: None,
             most: LARGEST_CONFIG,
         };
         let answer = match self.transport.ask(reference, login, &ask).await {

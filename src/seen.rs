@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::LocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
 
@@ -127,6 +128,28 @@ impl Packed {
             runtime: String,
         }
         self.read::<Only>().runtime
+    }
+
+    /// The spec with nothing in it but what its pull credentials follow from, at a fraction of what
+    /// the whole costs.
+    ///
+    /// # Panics
+    /// Never: it was a spec when it was packed.
+    #[must_use]
+    pub fn credentials(&self) -> WorkspaceSpec {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Only {
+            #[serde(default)]
+            image_pull_secrets: Vec<LocalObjectReference>,
+            service_account_name: Option<String>,
+        }
+        let only = self.read::<Only>();
+        WorkspaceSpec {
+            image_pull_secrets: only.image_pull_secrets,
+            service_account_name: only.service_account_name,
+            ..WorkspaceSpec::default()
+        }
     }
 
     /// The spec.

@@ -20,7 +20,7 @@ pub use fault::{Fault, Invalid, SettingsError};
 pub use keys::{
     DOCUMENTED, Documented, EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, PIN_KEY_PREFIX,
     PLATFORM_URL_KEY, PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY,
-    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY,
+    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, WATCH_DIGESTS_SECONDS_KEY,
 };
 pub use prefix::Prefix;
 use reader::Reader;
@@ -56,6 +56,7 @@ pub struct Settings {
     image_pull_secrets: Vec<String>,
     platform_url: Option<String>,
     provision_timeout_seconds: u32,
+    watch_digests_seconds: Option<u32>,
 }
 
 /// What the operator's own environment says about settings.
@@ -90,8 +91,9 @@ impl Settings {
         let pins = reader.pins(&extra_runtimes);
         let image_pull_secrets = reader.image_pull_secrets();
         let platform_url = reader.scalar(PLATFORM_URL_KEY, values::url);
-        let timeout = reader.scalar(PROVISION_TIMEOUT_SECONDS_KEY, values::seconds);
+        let timeout = reader.scalar(PROVISION_TIMEOUT_SECONDS_KEY, values::timeout);
         reader.rollout();
+        let watch_digests_seconds = reader.scalar(WATCH_DIGESTS_SECONDS_KEY, values::pause);
         reader.unknown_keys(&extra_runtimes);
 
         let warnings = reader.finish()?;
@@ -103,6 +105,7 @@ impl Settings {
             image_pull_secrets,
             platform_url,
             provision_timeout_seconds: timeout.unwrap_or(DEFAULT_PROVISION_TIMEOUT_SECONDS),
+            watch_digests_seconds,
         };
         Ok(Parsed { settings, warnings })
     }
@@ -127,6 +130,9 @@ impl Settings {
         }
         if let Some(url) = &self.platform_url {
             data.insert(PLATFORM_URL_KEY.to_owned(), url.clone());
+        }
+        if let Some(seconds) = self.watch_digests_seconds {
+            data.insert(WATCH_DIGESTS_SECONDS_KEY.to_owned(), seconds.to_string());
         }
         for (runtime, digest) in &self.pins {
             data.insert(keys::pin_key(runtime), digest.to_string());
@@ -159,6 +165,11 @@ impl Settings {
         self.provision_timeout_seconds
     }
 
+    /// Every how many seconds registries are asked whether tags have moved; `None` = never.
+    pub fn watch_digests_seconds(&self) -> Option<u32> {
+        self.watch_digests_seconds
+    }
+
     /// Every runtime that has an image: the nine and the extra ones, in alphabetical order.
     pub fn known_runtimes(&self) -> impl Iterator<Item = &str> {
         known(&self.extra_runtimes).into_iter()
@@ -180,6 +191,7 @@ impl Default for Settings {
             image_pull_secrets: Vec::new(),
             platform_url: None,
             provision_timeout_seconds: DEFAULT_PROVISION_TIMEOUT_SECONDS,
+            watch_digests_seconds: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Error, Resource};
 use serde::de::DeserializeOwned;
@@ -72,6 +73,26 @@ pub struct Scope {
     pub settings_name: String,
     /// The name of the ConfigMap that records what is in force.
     pub fleet_name: String,
+}
+
+impl Scope {
+    /// The objects of a kind where Workspaces are looked after.
+    #[must_use]
+    pub fn objects<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        }
+    }
+
+    /// The ConfigMaps where the settings and their record are.
+    #[must_use]
+    pub fn maps(&self, client: &Client) -> Api<wire::ConfigMap> {
+        Api::namespaced(client.clone(), &self.settings_namespace)
+    }
 }
 
 /// A connection that was lost without a word is noticed after this long. Short for the settings,
@@ -145,14 +166,11 @@ fn many<K>(
     mut trouble: Trouble,
     event: fn(Change<K::Seen>) -> Event,
 ) where
-    K: Wire + Resource<Scope = kube::core::NamespaceResourceScope>,
+    K: Wire + Resource<Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::Seen: Send,
 {
-    let api = match &scope.namespace {
-        Some(namespace) => Api::<K>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    let api = scope.objects::<K>(client);
     let events = events.clone();
     tokio::spawn(async move {
         let mut strategy = config.clone().streaming_lists();
@@ -232,7 +250,7 @@ fn one(
     mut trouble: Trouble,
     event: fn(One) -> Event,
 ) {
-    let api = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
+    let api = scope.maps(client);
     let config = watcher::Config::default()
         .timeout(SETTINGS_RENEWAL)
         .fields(&format!("metadata.name={name}"));

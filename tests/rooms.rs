@@ -128,6 +128,7 @@ fn imports_go_down_the_table_only() {
 #[test]
 fn the_core_knows_no_client_no_clock_and_no_log() {
     let pure = [
+        "digests",
         "overview",
         "plan",
         "credentials",

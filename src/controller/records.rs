@@ -86,7 +86,8 @@ impl Controller {
         let earlier = stored.get(&name).and_then(|it| Overview::from_text(it));
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
-        let next = overview(self.index.all(), settings, &basis, Timestamp::now());
+        let mut next = overview(self.index.all(), settings, &basis, Timestamp::now());
+        self.tell_of_tags(&mut next);
         let mut changes = Changes::new();
         if !self.records.is_tidy {
             let left = stored
@@ -97,7 +98,8 @@ impl Controller {
         if earlier.as_ref() != Some(&next) {
             changes.insert(name, Some(next.to_text()));
         }
-        let notices = events::of_outages(&basis, &next);
+        let mut notices = events::of_outages(&basis, &next);
+        notices.extend(events::of_moves(&basis, &next));
         (!changes.is_empty()).then_some((changes, notices))
     }
 

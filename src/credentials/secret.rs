@@ -5,7 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Entry, Login, Pattern};
 
@@ -52,21 +52,34 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Json {
-    #[serde(default)]
-    auths: BTreeMap<String, Stored>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    auths: Auths,
 }
 
+/// An entry that is null is there, and empty.
+type Auths = BTreeMap<String, Option<Stored>>;
+
 /// Identity tokens are not read: kubelets do not know them.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Stored {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     username: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     password: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     auth: String,
+}
+
+/// As for kubelets, null is nothing.
+fn or_nothing<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    let found = Option::deserialize(deserializer)?;
+    Ok(found.unwrap_or_default())
 }
 
 /// The entries of a pull secret.
@@ -81,13 +94,20 @@ pub fn entries(kind: SecretKind, data: &[u8]) -> Result<Vec<Entry>, Unreadable> 
         ))
     };
     let stored = match kind {
-        SecretKind::Json => serde_json::from_slice::<Json>(data).map_err(broken)?.auths,
-        SecretKind::Old => serde_json::from_slice(data).map_err(broken)?,
+        SecretKind::Json => {
+            let json = serde_json::from_slice::<Option<Json>>(data).map_err(broken)?;
+            json.unwrap_or_default().auths
+        }
+        SecretKind::Old => {
+            let auths = serde_json::from_slice::<Option<Auths>>(data).map_err(broken)?;
+            auths.unwrap_or_default()
+        }
     };
     stored.into_iter().map(entry).collect()
 }
 
-fn entry((key, stored): (String, Stored)) -> Result<Entry, Unreadable> {
+fn entry((key, stored): (String, Option<Stored>)) -> Result<Entry, Unreadable> {
+    let stored = stored.unwrap_or_default();
     let (username, password) = if stored.auth.is_empty() {
         (stored.username, stored.password)
     } else {

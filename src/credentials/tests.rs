@@ -143,6 +143,38 @@ fn auth_wins_over_a_name_and_a_password_padded_or_not() {
 }
 
 #[test]
+fn null_is_nothing_as_it_is_for_kubelets() {
+    let empty = Entry {
+        pattern: Pattern::new("a.example.com"),
+        login: Login::Password {
+            username: String::new(),
+            password: String::new(),
+        },
+    };
+    for (kind, text, expected) in [
+        (SecretKind::Json, json!(null), vec![]),
+        (SecretKind::Old, json!(null), vec![]),
+        (SecretKind::Json, json!({"auths": null}), vec![]),
+        (
+            SecretKind::Json,
+            json!({"auths": {"a.example.com": null}}),
+            vec![empty.clone()],
+        ),
+        (
+            SecretKind::Old,
+            json!({"a.example.com": {"auth": null, "username": null}}),
+            vec![empty],
+        ),
+    ] {
+        let read = entries(kind, text.to_string().as_bytes());
+        assert_eq!(read, Ok(expected), "{text}");
+    }
+    let error = entries(SecretKind::Json, b"{\"auths\": {\"a\": 7}}").expect_err("a number");
+    let told = "its .dockerconfigjson is no docker config (line 1, column 17)";
+    assert_eq!(error.to_string(), told);
+}
+
+#[test]
 fn what_is_broken_is_told_without_what_is_in_it() {
     let secret = BASE64_STANDARD.encode("hunter2");
     let auths = json!({"auths": {"a.example.com": {"auth": secret}}});

@@ -229,6 +229,7 @@ fn every_setting_survives_a_restart_with_invalid_settings() {
         ("IMAGE_PULL_SECRETS", "b,a"),
         ("PLATFORM_URL", "http://p"),
         ("PROVISION_TIMEOUT_SECONDS", "7"),
+        ("WATCH_DIGESTS_SECONDS", "300"),
     ];
     let mut world = World::new();
     world.see(&Source::Present(data(&full)));

@@ -11,14 +11,15 @@ use futures::{FutureExt, StreamExt};
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Error, Resource};
+use kube::{Client, Error, Resource};
 use serde::de::DeserializeOwned;
 
 use super::access::explain;
 use crate::fleet::{self, InForce, Source};
 use crate::index::{Change, Index, Slot};
 use crate::names;
-use crate::requests::{list, within};
+use crate::preflight;
+use crate::requests::list;
 use crate::watch::{Scope, decode};
 use crate::wire::{self, Wire};
 use crate::{seen, watch};
@@ -85,23 +86,13 @@ async fn all<K>(
 where
     K: Wire + Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
-    let api = api::<K>(client, scope);
+    let api = scope.objects::<K>(client);
     let params = ListParams {
         label_selector: labels,
         ..ListParams::default()
     };
     let found = list(&api, params).await;
     found.map_err(|error| not_listed(what, scope, &error))
-}
-
-fn api<K>(client: &Client, scope: &Scope) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match &scope.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
 }
 
 fn not_listed(what: &str, scope: &Scope, error: &Error) -> anyhow::Error {
@@ -133,12 +124,10 @@ where
 
 /// What is known of a ConfigMap, and whether it may not be read.
 async fn config_map(client: &Client, scope: &Scope, name: &str) -> (Source, bool) {
-    let namespace = scope.settings_namespace.as_str();
-    let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), namespace);
-    match within(maps.get_opt(name)).await {
-        Ok(Some(map)) => (Source::Present(map.seen()), false),
-        Ok(None) => (Source::Absent, false),
+    match preflight::config_map(client, scope, name).await {
+        Ok(source) => (source, false),
         Err(error) => {
+            let namespace = &scope.settings_namespace;
             let why = explain(&format!("get configmap {namespace}/{name}"), &error);
             (Source::Unreadable(why), is_hidden(&error))
         }
@@ -254,7 +243,7 @@ where
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::Seen: Send,
 {
-    let stream = watcher(api::<K>(client, scope), config).default_backoff();
+    let stream = watcher(scope.objects::<K>(client), config).default_backoff();
     let stream = stream.map(move |next| match next {
         Ok(change) => Some(told(decode(change))),
         Err(error) => trouble(&error),
@@ -268,8 +257,7 @@ fn one(
     name: &str,
     told: fn(Source) -> Told,
 ) -> BoxStream<'static, Told> {
-    let maps = Api::<wire::ConfigMap>::namespaced(client.clone(), &scope.settings_namespace);
-    let stream = watcher::watch_object(maps, name).default_backoff();
+    let stream = watcher::watch_object(scope.maps(client), name).default_backoff();
     let stream = stream.map(move |next| match next {
         Ok(Some(map)) => Some(told(Source::Present(map.seen()))),
         Ok(None) => Some(told(Source::Absent)),

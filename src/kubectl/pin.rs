@@ -142,16 +142,18 @@ pub(super) async fn pin(mut session: Session, asked: Pin) -> anyhow::Result<Answ
         let settings = cluster.as_written()?;
         let asker = Asker::new(&client, &cluster, &settings, &access, None).await?;
         let digests = resolve(&asked, &cluster, &settings, &asker).await?;
-        anyhow::Ok((cluster, settings, digests))
+        let store = Store::read(&client, &scope).await?;
+        let by = store::who(&client).await;
+        anyhow::Ok((cluster, settings, digests, store, by))
     };
-    let (cluster, settings, digests) = session.interrupt.may_end(work, nothing).await?;
-    let store = Store::read(&client, &scope).await?;
+    let found = session.interrupt.may_end(work, nothing).await?;
+    let (cluster, settings, digests, store, by) = found;
     let lines = digests
         .iter()
         .map(|(runtime, digest)| store::line(runtime, digest));
     store.refuse_if_kept(&lines.collect::<String>(), asked.force_conflicts)?;
     let note = Note {
-        by: store::who(&client).await,
+        by,
         at: fleet::stamp(Timestamp::now()),
         why: asked.why,
     };
@@ -277,9 +279,11 @@ fn one<'a>(
 }
 
 /// Takes pins away.
-pub(super) async fn unpin(session: Session, asked: Unpin) -> anyhow::Result<Answer> {
-    let client = &session.access.client;
-    let store = Store::read(client, &session.common.scope(None)).await?;
+pub(super) async fn unpin(mut session: Session, asked: Unpin) -> anyhow::Result<Answer> {
+    let client = session.access.client.clone();
+    let scope = session.common.scope(None);
+    let reading = Store::read(&client, &scope);
+    let store = session.interrupt.may_end(reading, nothing).await?;
     let runtimes = if asked.all {
         store.runtimes()
     } else {

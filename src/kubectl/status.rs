@@ -227,8 +227,29 @@ fn text(survey: &Survey, asked: &Status) -> String {
         );
         text.push_str(&format!("\n{}\n", paint.odd(&line)));
     }
+    text.push_str(&tags(survey, paint));
     text.push_str(&stuck(survey));
     text.push_str(&outdated(survey, asked));
+    text
+}
+
+/// What the operator hears of the registry, where it asks.
+fn tags(survey: &Survey, paint: Paint) -> String {
+    let mut text = String::new();
+    for it in &survey.overview.outdated_images {
+        let line = format!(
+            "{} is another build since {}; running what it was: {}",
+            it.image, it.since, it.workspaces
+        );
+        text.push_str(&format!("\n{}\n", paint.odd(&line)));
+    }
+    for it in &survey.overview.unwatched_images {
+        let line = format!(
+            "not told whether a tag has moved: {} of the images in use, as {} {}",
+            it.images, it.registry, it.because
+        );
+        text.push_str(&format!("\n{}\n", paint.odd(&line)));
+    }
     text
 }
 

@@ -62,30 +62,26 @@ impl Known {
 /// # Errors
 /// The Workspaces cannot be listed. What else cannot be read is left out, or a part of what is seen.
 pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
-    let client = || client.clone();
-    let all = match &scope.namespace {
-        Some(namespace) => Api::<wire::Workspace>::namespaced(client(), namespace),
-        None => Api::all(client()),
-    };
+    let all = scope.objects::<wire::Workspace>(client);
+    let nodes = Api::<Node>::all(client.clone());
     let home = &scope.settings_namespace;
-    let nodes = Api::<Node>::all(client());
-    let deployments = Api::<Deployment>::namespaced(client(), home);
+    let deployments = Api::<Deployment>::namespaced(client.clone(), home);
     let operators =
         ListParams::default().labels(&format!("{}={}", names::LABEL_NAME, names::MANAGER));
     let (workspaces, nodes, operators, settings, fleet) = futures::join!(
         list(&all, ListParams::default()),
         list(&nodes, ListParams::default()),
         list(&deployments, operators),
-        config_map(client(), home, &scope.settings_name),
-        config_map(client(), home, &scope.fleet_name),
+        config_map(client, scope, &scope.settings_name),
+        config_map(client, scope, &scope.fleet_name),
     );
     let workspaces = workspaces
         .map_err(plainly)
         .context("cannot list the Workspaces")?;
     let known = |it: wire::Workspace| Known::of(it.key(), it.seen());
     Ok(Cluster {
-        settings,
-        fleet,
+        settings: settings.unwrap_or_else(|error| unreadable(&error)),
+        fleet: fleet.unwrap_or_else(|error| unreadable(&error)),
         workspaces: workspaces.into_iter().filter_map(known).collect(),
         nodes: nodes.iter().flatten().filter_map(platform).collect(),
         operators: operators
@@ -108,14 +104,20 @@ fn plainly(error: Error) -> anyhow::Error {
     }
 }
 
-async fn config_map(client: Client, namespace: &str, name: &str) -> Source {
-    let maps = Api::<wire::ConfigMap>::namespaced(client, namespace);
-    match within(maps.get_opt(name)).await {
-        Ok(Some(map)) => Source::Present(map.seen()),
-        Ok(None) => Source::Absent,
-        Err(Error::Api(status)) => Source::Unreadable(status.message),
-        Err(_) => Source::Unreadable(SILENT.into()),
-    }
+/// Reads the ConfigMap of the settings or of their record.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn config_map(client: &Client, scope: &Scope, name: &str) -> Result<Source, Error> {
+    let found = within(scope.maps(client).get_opt(name)).await?;
+    Ok(found.map_or(Source::Absent, |map| Source::Present(map.seen())))
+}
+
+fn unreadable(error: &Error) -> Source {
+    Source::Unreadable(match error {
+        Error::Api(status) => status.message.clone(),
+        _ => SILENT.into(),
+    })
 }
 
 /// What a node is, if it takes Pods at all.

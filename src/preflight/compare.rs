@@ -5,15 +5,10 @@ use std::collections::BTreeSet;
 use super::report::Content;
 use crate::registry::{Found, Image, Platform};
 
-/// Whether a node that says it runs this digest runs what was found. Nodes name the index, the
-/// manifest of their platform, or its description, whichever their container runtime goes by.
+/// Whether a node that says it runs this digest runs what was found.
 #[must_use]
 pub(super) fn names(found: &Found, digest: &str) -> bool {
-    let of_image = |it: &Image| {
-        let config = content(it).map(|it| it.0);
-        it.digest == digest || config == Some(digest)
-    };
-    found.digest == digest || found.images.iter().any(of_image)
+    found.digests().any(|it| it == digest)
 }
 
 /// Compares two images by what the nodes would run of them: for each platform, and its variants

@@ -8,9 +8,7 @@ use crate::pod;
 use crate::resolver;
 use crate::seen::Key;
 use crate::settings::Settings;
-
-/// The ServiceAccount of a Pod that names none.
-const DEFAULT_ACCOUNT: &str = "default";
+use crate::workspace::WorkspaceSpec;
 
 /// What is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,21 +116,13 @@ pub fn sources(workspaces: &[Known], settings: &Settings) -> BTreeSet<Source> {
 }
 
 fn user(known: &Known, settings: &Settings) -> User {
-    let spec = known.spec.as_ref().ok();
-    let secrets = spec.map(|it| pod::pull_secrets(it, settings));
-    let secrets = secrets.unwrap_or_default().into_iter().map(|it| it.name);
-    let account = spec.and_then(|it| it.service_account_name.clone());
+    let nothing = WorkspaceSpec::default();
+    let spec = known.spec.as_ref().unwrap_or(&nothing);
     let status = &known.status;
     let running = status.image.clone().zip(status.digest.clone());
     User {
         key: known.key.clone(),
-        source: Source {
-            namespace: known.key.namespace.to_string(),
-            secrets: secrets.filter(|it| !it.is_empty()).collect(),
-            service_account: account
-                .filter(|it| !it.is_empty())
-                .unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
-        },
+        source: Source::of(&known.key.namespace, spec, settings),
         running: running.map(|(image, digest)| Running { image, digest }),
     }
 }

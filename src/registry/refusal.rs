@@ -63,7 +63,8 @@ impl Refusal {
     }
 
     /// There was nobody to ask as.
-    pub(super) fn nobody() -> Self {
+    #[must_use]
+    pub fn nobody() -> Self {
         Self::denied("was not asked")
     }
 
@@ -81,6 +82,14 @@ impl Refusal {
             .status
             .is_some_and(|it| it != StatusCode::TOO_MANY_REQUESTS);
         self.kind == Kind::Unreachable && !answers
+    }
+
+    /// The same in words that stay as they are while the cause does: without what others said in
+    /// words of their own.
+    #[must_use]
+    pub fn in_short(&self) -> &str {
+        let end = self.words.find(" (").or_else(|| self.words.find(": "));
+        end.map_or(&*self.words, |end| &self.words[..end])
     }
 
     /// An answer that is no success. `who` answered, where it is not the registry itself.
@@ -277,6 +286,20 @@ mod tests {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().expect("a value"))]);
             let expected = seconds.map(Duration::from_secs);
             assert_eq!(retry_after(&headers, now), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn in_short_there_is_nothing_in_it_that_changes_by_itself() {
+        for (words, short) in [
+            (
+                "answered 403 Forbidden (DENIED: request 7 of eve)",
+                "answered 403 Forbidden",
+            ),
+            ("gives no answer: error 17", "gives no answer"),
+            ("refuses connections", "refuses connections"),
+        ] {
+            assert_eq!(Refusal::unreachable(words).in_short(), short);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Response, Url};
@@ -29,6 +29,8 @@ pub(super) struct Ask {
     /// What follows the name.
     pub(super) path: String,
     pub(super) accept: &'static str,
+    /// The digest that need not be told again.
+    pub(super) unless: Option<String>,
     /// So large may the answer be, in bytes.
     pub(super) most: usize,
 }
@@ -36,7 +38,7 @@ pub(super) struct Ask {
 /// What a registry answered, in full and with success.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The digest that it names.
+    /// The digest that it names; where it need not be told again, that one.
     pub(super) digest: Option<String>,
     pub(super) body: Vec<u8>,
 }
@@ -191,6 +193,9 @@ impl Transport {
             .map_err(|_| Refusal::unreachable("has an address that is none"))?;
         let mut request = self.http.request(ask.method.clone(), url);
         request = request.header(ACCEPT, ask.accept);
+        if let Some(known) = &ask.unless {
+            request = request.header(IF_NONE_MATCH, format!("\"{known}\""));
+        }
         if let Some(pass) = pass {
             request = request.header(AUTHORIZATION, pass);
         }
@@ -202,6 +207,14 @@ impl Transport {
     pub(super) fn may_be_plain(&self, authority: &str) -> bool {
         let is_here = matches!(host(authority), "localhost" | "127.0.0.1" | "[::1]");
         is_here || self.plain_http.iter().any(|it| it == authority)
+    }
+
+    /// Forgets what lets in, and who was not let in.
+    pub(super) fn forget(&self) {
+        self.learnt(|it| {
+            it.passes.clear();
+            it.denied.clear();
+        });
     }
 
     fn learnt<T>(&self, look: impl FnOnce(&mut Learnt) -> T) -> T {
@@ -262,6 +275,12 @@ fn is_elsewhere(reference: &Reference, url: &Url) -> bool {
 }
 
 async fn received(reference: &Reference, answer: Response, ask: &Ask) -> Result<Answer, Refusal> {
+    if answer.status() == StatusCode::NOT_MODIFIED && ask.unless.is_some() {
+        return Ok(Answer {
+            digest: ask.unless.clone(),
+            body: Vec::new(),
+        });
+    }
     if !answer.status().is_success() {
         return Err(refused(reference, answer).await);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -41,12 +42,13 @@ impl Docker {
         };
         let shown = path.display();
         let text = std::fs::read(&path).with_context(|| format!("{shown} cannot be read"))?;
-        if serde_json::from_slice::<serde_json::Map<_, _>>(&text).is_err() {
+        let Ok(mut config @ Value::Object(_)) = serde_json::from_slice(&text) else {
             bail!("{shown} is no docker config: it is no JSON object");
-        }
+        };
+        remove_nulls(&mut config);
         Ok(Self {
             path,
-            text,
+            text: config.to_string().into_bytes(),
             known: Mutex::default(),
         })
     }
@@ -97,9 +99,21 @@ impl Docker {
             Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
                 Err(format!("{helper}, which {shown} names for {host}, fails"))
             }
+            Err(CredentialRetrievalError::ConfigReadError) => Err(format!(
+                "{shown} is no docker config: what it has under auths, credsStore or credHelpers is \
+                 not what belongs there"
+            )),
             Err(error) => Err(format!(
                 "{shown} has no usable credentials for {host}: {error}"
             )),
         }
+    }
+}
+
+/// As for docker, null is nothing.
+fn remove_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, it| !it.is_null());
+        fields.values_mut().for_each(remove_nulls);
     }
 }

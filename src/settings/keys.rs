@@ -19,8 +19,11 @@ pub const ROLLOUT_MAX_UNAVAILABLE_KEY: &str = "ROLLOUT_MAX_UNAVAILABLE";
 /// Whether a fleet's move is paused.
 pub const ROLLOUT_PAUSED_KEY: &str = "ROLLOUT_PAUSED";
 
+/// Every how many seconds registries are asked whether tags have moved.
+pub const WATCH_DIGESTS_SECONDS_KEY: &str = "WATCH_DIGESTS_SECONDS";
+
 /// Every key but the pins.
-pub(super) const FIXED: [&str; 8] = [
+pub(super) const FIXED: [&str; 9] = [
     EXTRA_RUNTIMES_KEY,
     IMAGE_PULL_SECRETS_KEY,
     REGISTRY_KEY,
@@ -29,6 +32,7 @@ pub(super) const FIXED: [&str; 8] = [
     ROLLOUT_KEY,
     ROLLOUT_MAX_UNAVAILABLE_KEY,
     ROLLOUT_PAUSED_KEY,
+    WATCH_DIGESTS_SECONDS_KEY,
 ];
 
 /// A setting as it is documented.
@@ -43,7 +47,7 @@ pub struct Documented {
 }
 
 /// Every setting, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 9] = [
+pub const DOCUMENTED: [Documented; 10] = [
     Documented {
         key: REGISTRY_KEY,
         meaning: "The registry prefix: host[:port] and a lower-case path. Every image is \
@@ -95,6 +99,12 @@ pub const DOCUMENTED: [Documented; 9] = [
         key: ROLLOUT_PAUSED_KEY,
         meaning: "Of a paced rollout; not served yet.",
         default: "none",
+    },
+    Documented {
+        key: WATCH_DIGESTS_SECONDS_KEY,
+        meaning: "Every how many seconds the registry is asked whether the tags in use stand for \
+                  another build than before. From 10 to 86400; 300 is usual.",
+        default: "it is not asked",
     },
 ];
 

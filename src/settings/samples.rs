@@ -91,8 +91,9 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
     let pins = btree_map(good_runtime(), "sha256:[0-9a-f]{64}", 0..4);
     let url = "(https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[a-zA-Z0-9._~-]{0,9}){0,2})?";
     let timeout = proptest::option::of(1..=86_400_u32);
-    (good_prefix(), lists, pins, url, timeout).prop_map(
-        |(registry, (runtimes, secrets), pins, url, timeout)| {
+    let pause = proptest::option::of(10..=86_400_u32);
+    (good_prefix(), lists, pins, url, (timeout, pause)).prop_map(
+        |(registry, (runtimes, secrets), pins, url, (timeout, pause))| {
             let mut data = data(&[
                 (REGISTRY_KEY, &registry),
                 (EXTRA_RUNTIMES_KEY, &runtimes.join(", ")),
@@ -104,6 +105,9 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
                     PROVISION_TIMEOUT_SECONDS_KEY.to_owned(),
                     timeout.to_string(),
                 );
+            }
+            if let Some(pause) = pause {
+                data.insert(WATCH_DIGESTS_SECONDS_KEY.to_owned(), pause.to_string());
             }
             for (runtime, digest) in pins {
                 data.insert(keys::pin_key(&runtime), digest);

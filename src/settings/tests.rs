@@ -87,11 +87,13 @@ fn all_errors_are_told() {
         (PLATFORM_URL_KEY, "platform"),
         (PROVISION_TIMEOUT_SECONDS_KEY, "10m"),
         (ROLLOUT_KEY, "Now"),
+        (WATCH_DIGESTS_SECONDS_KEY, "5m"),
     ];
     let invalid = parse(&all).expect_err("invalid");
     let keys: Vec<&str> = invalid.errors().iter().map(SettingsError::key).collect();
     let expected = "EXTRA_RUNTIMES EXTRA_RUNTIMES MOLECULE_IMAGE_REGISTRY PIN_codex PIN_fine \
-                    IMAGE_PULL_SECRETS PLATFORM_URL PROVISION_TIMEOUT_SECONDS ROLLOUT";
+                    IMAGE_PULL_SECRETS PLATFORM_URL PROVISION_TIMEOUT_SECONDS ROLLOUT \
+                    WATCH_DIGESTS_SECONDS";
     assert_eq!(keys.join(" "), expected);
 }
 
@@ -203,6 +205,7 @@ fn an_unknown_key_is_a_warning_that_names_the_right_one() {
         ("IMAGE_PULL_SECRET", IMAGE_PULL_SECRETS_KEY),
         ("PROVISION_TIMEOUT", PROVISION_TIMEOUT_SECONDS_KEY),
         ("rollout", ROLLOUT_KEY),
+        ("WATCH_DIGESTS", WATCH_DIGESTS_SECONDS_KEY),
         ("pin_codex", "PIN_codex"),
     ] {
         let expected =
@@ -293,6 +296,26 @@ fn provision_timeout() {
              write a whole number from 1 to 86400, as in \"600\"."
         );
         assert_eq!(error(PROVISION_TIMEOUT_SECONDS_KEY, bad), expected);
+    }
+}
+
+#[test]
+fn digests_are_watched_only_where_that_is_asked_for() {
+    assert_eq!(settings(&[]).watch_digests_seconds(), None);
+    assert_eq!(
+        settings(&[(WATCH_DIGESTS_SECONDS_KEY, "")]).watch_digests_seconds(),
+        None
+    );
+    for (value, seconds) in [("10", 10), ("300", 300), ("86400", 86_400)] {
+        let good = settings(&[(WATCH_DIGESTS_SECONDS_KEY, value)]);
+        assert_eq!(good.watch_digests_seconds(), Some(seconds));
+    }
+    for bad in ["0", "9", "86401", "-1", "+300", "5m"] {
+        let expected = format!(
+            "WATCH_DIGESTS_SECONDS is \"{bad}\", which is not a number of seconds: write a whole \
+             number from 10 to 86400, as in \"300\", or remove the key to ask nothing."
+        );
+        assert_eq!(error(WATCH_DIGESTS_SECONDS_KEY, bad), expected);
     }
 }
 

@@ -12,8 +12,10 @@ use super::fault::{Fault, quote};
 const LONGEST_RUNTIME: usize = 40;
 /// The longest name of a Kubernetes object that is a DNS subdomain, in characters.
 const LONGEST_SUBDOMAIN: usize = 253;
-/// The longest provision timeout, in seconds: a day.
-const LONGEST_TIMEOUT: u32 = 86_400;
+/// The longest time, in seconds: a day.
+const LONGEST_TIME: u32 = 86_400;
+/// Registries are asked no more often than every so many seconds.
+const SHORTEST_PAUSE: u32 = 10;
 
 const DIGEST_ALGORITHM: &str = "sha256:";
 const DIGEST_HEX: usize = 64;
@@ -160,14 +162,24 @@ pub(super) fn url(value: &str) -> Result<String, Fault> {
 }
 
 /// The provision timeout, in seconds.
-pub(super) fn seconds(value: &str) -> Result<u32, Fault> {
+pub(super) fn timeout(value: &str) -> Result<u32, Fault> {
+    seconds(value, 1, "as in \"600\"")
+}
+
+/// How often registries are asked, in seconds.
+pub(super) fn pause(value: &str) -> Result<u32, Fault> {
+    let hint = "as in \"300\", or remove the key to ask nothing";
+    seconds(value, SHORTEST_PAUSE, hint)
+}
+
+fn seconds(value: &str, least: u32, hint: &str) -> Result<u32, Fault> {
     plain(value)?;
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     match value.parse() {
-        Ok(seconds) if digits && (1..=LONGEST_TIMEOUT).contains(&seconds) => Ok(seconds),
+        Ok(seconds) if digits && (least..=LONGEST_TIME).contains(&seconds) => Ok(seconds),
         _ => Err(Fault::new(
             "is not a number of seconds",
-            format!("write a whole number from 1 to {LONGEST_TIMEOUT}, as in \"600\""),
+            format!("write a whole number from {least} to {LONGEST_TIME}, {hint}"),
         )),
     }
 }

@@ -205,6 +205,7 @@ async fn it_says_all_that_is_wrong_and_what_to_write() {
         "PIN_elsewhere=v1",
         "ROLLOUT=now",
         "PROVISION_TIMEOUT_SECONDS=10m",
+        "WATCH_DIGESTS_SECONDS=5m",
     ];
     let said = create_settings(&kubectl, "guard-words", &entries, true).stderr;
     for words in [
@@ -214,6 +215,8 @@ async fn it_says_all_that_is_wrong_and_what_to_write() {
         "PIN_zed is no digest: write",
         "ROLLOUT is no way to roll out: write \"OnRestart\", or remove the key.",
         "PROVISION_TIMEOUT_SECONDS is no number of seconds: write",
+        "WATCH_DIGESTS_SECONDS is no number of seconds: write a whole number from 10 to 86400, as in \
+         \"300\", or remove the key to ask nothing.",
     ] {
         assert!(said.contains(words), "{words} in {said}");
     }

@@ -55,15 +55,25 @@ async fn kustomize_and_helm_render_the_same_objects() {
 #[tokio::test]
 async fn the_options_of_the_chart_add_the_components_and_no_more() {
     let plain = template(&[]).await;
-    let with = "--set=podRights=true,serviceMonitor.enabled=true,alerts.enabled=true";
+    let with = "--set=podRights=true,serviceMonitor.enabled=true,alerts.enabled=true,\
+                readPullSecrets=true";
     let with = template(&[with]).await;
     let mut components = kustomize(&folder("chart/files/pod-rights"));
     components.extend(kustomize(&folder("chart/files/alerts")));
-    let file = std::fs::read_to_string(folder("components/servicemonitor/servicemonitor.yaml"));
-    let monitor = objects(&file.expect("the ServiceMonitor"));
+    for file in ["servicemonitor/servicemonitor", "pull-secrets/role"] {
+        let file = std::fs::read_to_string(folder(&format!("components/{file}.yaml")));
+        components.extend(objects(&file.expect("the file")));
+    }
     let mut added = with.clone();
     added.retain(|id, _| !plain.contains_key(id));
-    assert_eq!(added, components.into_iter().chain(monitor).collect());
+    assert_eq!(added, components);
+
+    let set = "--set=watchNamespace=agents,readPullSecrets=true";
+    let mut added = template(&[set]).await;
+    let plain = template(&["--set=watchNamespace=agents"]).await;
+    added.retain(|id, _| !plain.contains_key(id));
+    let file = std::fs::read_to_string(folder("components/pull-secrets-namespaced/role.yaml"));
+    assert_eq!(added, objects(&file.expect("the file")));
 
     let second = template(&[
         "--set=shared=false,watchNamespace=agents",
@@ -137,6 +147,7 @@ async fn wrong_values_are_refused_by_name() {
         ("replica=2", "replica"),
         ("replicas=-1", "replicas"),
         ("settings.PROVISION_TIMEOUT_SECONDS=600", "settings"),
+        ("settings.WATCH_DIGESTS_SECONDS=5m", "WATCH_DIGESTS_SECONDS"),
         (
             "settings.MOLECULE_IMAGE_REGISTRY=https://r.example.com/a",
             "MOLECULE_IMAGE_REGISTRY",

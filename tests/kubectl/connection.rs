@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use cluster::{Process, Signal};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::bed::{assert_says, command, run};
-use crate::fixture::World;
+use crate::fixture::{PATIENCE, World};
 
 /// The cluster's kubeconfig in a file of its own, with a context more that has this namespace.
 fn kubeconfig(world: &World) -> PathBuf {
@@ -75,6 +77,27 @@ async fn the_flags_and_the_environment_say_which_cluster_and_namespace() {
         let (_, output) = status(args, kubeconfig);
         assert_eq!(output.code, 2, "{output:?}");
         assert_says(&output.stderr, &["error: ", words]);
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_wait_for_an_api_server_that_does_not_answer() {
+    let world = World::without_operator().await;
+    let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let file = kubeconfig(&world);
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let (server, silent) = (world.server(), hole.local_addr().expect("an address"));
+    let text = text.replace(&server.to_string(), &silent.to_string());
+    std::fs::write(&file, text).expect("it is written");
+    let file = file.display().to_string();
+    for args in [&["unpin", "codex"][..], &["pin", "codex"], &["pins"]] {
+        let args = [args, &["--kubeconfig", &file]].concat();
+        let mut command = command(&world.admin(), &world.namespace, &args);
+        let mut waiting = Process::spawn(&mut command).expect("kubectl starts");
+        let _asked = hole.accept().await.expect("it is asked");
+        waiting.signal(Signal::SIGINT).expect("it runs");
+        let ended = waiting.wait(PATIENCE).await.expect("it ends");
+        assert_eq!(ended.code(), Some(130), "{args:?}: {:?}", waiting.lines());
     }
 }
 

@@ -56,6 +56,20 @@ async fn a_docker_config_and_its_helpers_are_used_in_place_of_the_pods_credentia
     );
     // The Pods' are not used.
     ask(1, json!({}));
+    for nothing in [
+        json!({"auths": null, "credHelpers": null, "credsStore": null}),
+        json!({"auths": {host: null}}),
+        json!({"auths": {host: {"auth": null}}}),
+    ] {
+        let report = ask(1, nothing);
+        assert_eq!(only(&report)["finding"], "denied", "as anybody");
+    }
+    let report = ask(2, json!({"auths": [host]}));
+    let because = only(&report)["because"].as_str().expect("text");
+    assert!(
+        because.contains("is no docker config: what it has under auths"),
+        "{because}"
+    );
 
     let helper = folder.path().join("docker-credential-test");
     let write = |script: &str| {

@@ -32,8 +32,10 @@ mod bed;
 
 mod content;
 mod credentials;
+mod digests;
 mod docker;
 mod nodes;
 mod pins;
 mod preflight;
+mod rights;
 mod switch;

@@ -86,7 +86,15 @@ impl Front {
 
     /// In front of nothing.
     pub async fn alone(rule: impl Fn(&Request<Bytes>) -> Fate + Send + Sync + 'static) -> Self {
-        Self::start("127.0.0.1", None, None, Box::new(rule)).await
+        Self::alone_at("127.0.0.1", rule).await
+    }
+
+    /// In front of nothing, at an address of this machine.
+    pub async fn alone_at(
+        address: &str,
+        rule: impl Fn(&Request<Bytes>) -> Fate + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(address, None, None, Box::new(rule)).await
     }
 
     /// In front of a registry, at an address of this machine, speaking TLS with a certificate and its

@@ -3,6 +3,7 @@
 
 mod access;
 mod content;
+mod digests;
 mod faults;
 mod front;
 mod images;

@@ -1,9 +1,9 @@
 //! Which Workspaces are meant.
 
 use anyhow::anyhow;
+use kube::Client;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
 
 use super::Which;
 use crate::kubectl::Refused;
@@ -26,10 +26,7 @@ pub(super) async fn keys(
         let key = |name: &String| Key::new(namespace, name);
         return Ok(which.names.iter().map(key).collect());
     }
-    let api = match &scope.namespace {
-        Some(namespace) => Api::<Workspace>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    let api = scope.objects::<Workspace>(client);
     let params = ListParams {
         label_selector: which.selector.clone(),
         ..ListParams::default()

@@ -19,6 +19,8 @@ pub const LOST: &str = "coder";
 pub const NEWCOMER: (&str, &str) = ("newcomer", "claude-code");
 /// The two that the outage stops.
 pub const STUCK: [&str; 2] = [LOST, NEWCOMER.0];
+/// The one whose image the mirror lacks at first.
+pub const UNMIRRORED: &str = "courier";
 /// The one that is restarted after the switch.
 pub const RESTARTED: &str = "writer";
 /// The one that is suspended and resumed after the switch.

@@ -6,6 +6,7 @@
 
 mod edit;
 mod fleet;
+mod mirror;
 mod scene;
 mod story;
 mod world;

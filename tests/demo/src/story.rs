@@ -8,14 +8,11 @@ use cluster::{Mark, State};
 use jiff::Timestamp;
 
 use crate::edit::{self, Write};
-use crate::fleet::{self, FLEET, LOST, NEWCOMER, RESTARTED, RESUMED, STUCK};
+use crate::fleet::{self, FLEET, LOST, NEWCOMER, RESTARTED, RESUMED, STUCK, UNMIRRORED};
 use crate::scene::{Scene, Version};
 use crate::world::{SYSTEM, World};
 
 const SUSPENDED: &str = "ghcr.io/molecule-ai";
-const MIRROR: &str = "mirror.example.com/molecule-ai";
-/// What is typed at three in the morning.
-const MISTYPED: &str = "https://mirror.example.com/molecule-ai";
 const VERSIONS: &str = "custom-columns=POD:.metadata.name,UID:.metadata.uid,\
      VERSION:.metadata.resourceVersion,IMAGE:.spec.containers[0].image";
 
@@ -43,6 +40,7 @@ pub async fn tell(world: &mut World) -> Result<()> {
     suspend_registry(world, &nine).await?;
     let before = get_stuck(world, &nine).await?;
     mistype(world, &before).await?;
+    look_there(world, &before).await?;
     let edit = switch(world, &before).await?;
     roll_out_one(world, &before).await?;
     suspend_and_resume_one(world, &before).await?;
@@ -138,13 +136,14 @@ async fn get_stuck(world: &mut World, nine: &Versions) -> Result<Versions> {
 async fn mistype(world: &mut World, before: &Versions) -> Result<()> {
     let heading = "4. The settings are to name the mirror. It is late, and the edit is wrong.";
     world.terminal.heading(heading);
-    let literal = format!("--from-literal=MOLECULE_IMAGE_REGISTRY={MISTYPED}");
+    let mistyped = format!("https://{}", world.mirror.prefix());
+    let literal = format!("--from-literal=MOLECULE_IMAGE_REGISTRY={mistyped}");
     let name = "workspace-settings";
     let create = ["create", "configmap", name, "-n", SYSTEM, &literal];
     world.kubectl(&create).await?;
     let is_refused = |scene: &Scene| {
         let error = scene.record("error");
-        error.contains("MOLECULE_IMAGE_REGISTRY") && error.contains(MISTYPED)
+        error.contains("MOLECULE_IMAGE_REGISTRY") && error.contains(&mistyped)
     };
     let scene = world
         .until("the record shows the error", is_refused)
@@ -167,16 +166,41 @@ async fn mistype(world: &mut World, before: &Versions) -> Result<()> {
     Ok(())
 }
 
-async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
-    let heading =
-        "5. One edit: the settings name the mirror. kubectl's plugin makes it, and follows.";
+async fn look_there(world: &mut World, before: &Versions) -> Result<()> {
+    let heading = "5. Is every image at the mirror? kubectl's plugin asks it, and one is not.";
     world.terminal.heading(heading);
+    let mirror = world.mirror.prefix();
+    let lacking = fleet::runtime(UNMIRRORED);
+    let mirrored = FLEET.iter().map(|it| it.1).filter(|it| *it != lacking);
+    world.mirror.add(mirrored).await?;
+    let preflight = ["workspace", "preflight", "--to", &mirror];
+    let found = world.kubectl_ends(&preflight, 1).await?;
+    let image = fleet::image(&mirror, UNMIRRORED);
+    ensure!(
+        found.contains(&format!("{image}: ")) && found.contains("No: of 9 images, 1 cannot be"),
+        "it does not name {image}"
+    );
+    world
+        .terminal
+        .say("(It is mirrored now, with whatever you mirror images with.)");
+    world.mirror.add([lacking].into_iter()).await?;
+    check_untouched(&world.look().await?, before)?;
+    world
+        .terminal
+        .holds("what the mirror lacks is named, before anybody depends on it.");
+    Ok(())
+}
+
+async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
+    let heading = "6. One edit: the settings name the mirror. kubectl's plugin looks again, makes it, and follows.";
+    world.terminal.heading(heading);
+    let mirror = world.mirror.prefix();
     let earlier = world.look().await?;
     let (mark, logged) = (world.mark()?, world.log().len());
     world
-        .kubectl(&["workspace", "switch", MIRROR, "--no-preflight", "--yes"])
+        .kubectl(&["workspace", "switch", &mirror, "--yes"])
         .await?;
-    let are_free = |scene: &Scene| STUCK.iter().all(|it| scene.runs(it, MIRROR));
+    let are_free = |scene: &Scene| STUCK.iter().all(|it| scene.runs(it, &mirror));
     let scene = world.until("the stuck ones are Ready", are_free).await?;
     world.kubectl(&["get", "ws"]).await?;
     world.kubectl(&["get", "pods", "-o", VERSIONS]).await?;
@@ -208,13 +232,14 @@ async fn switch(world: &mut World, before: &Versions) -> Result<Edit> {
 
 async fn roll_out_one(world: &mut World, before: &Versions) -> Result<()> {
     world.terminal.heading(&format!(
-        "6. A new rollout takes the mirror: {RESTARTED} is restarted."
+        "7. A new rollout takes the mirror: {RESTARTED} is restarted."
     ));
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     let annotation = format!("molecule.ai/restartedAt={now}");
     let annotate = ["annotate", "ws", RESTARTED, &annotation];
     world.kubectl(&annotate).await?;
-    let runs = |scene: &Scene| has_moved(scene, before, RESTARTED);
+    let mirror = world.mirror.prefix();
+    let runs = |scene: &Scene| has_moved(scene, before, RESTARTED, &mirror);
     world.until("it is Ready on the mirror", runs).await?;
     world.kubectl(&["get", "ws", RESTARTED]).await?;
     world
@@ -225,7 +250,7 @@ async fn roll_out_one(world: &mut World, before: &Versions) -> Result<()> {
 
 async fn suspend_and_resume_one(world: &mut World, before: &Versions) -> Result<()> {
     world.terminal.heading(&format!(
-        "7. So does whoever resumes: {RESUMED} is suspended, and resumed."
+        "8. So does whoever resumes: {RESUMED} is suspended, and resumed."
     ));
     let patch = ["patch", "ws", RESUMED, "--type", "merge", "-p"];
     let suspend = r#"{"spec":{"suspend":true}}"#;
@@ -235,7 +260,8 @@ async fn suspend_and_resume_one(world: &mut World, before: &Versions) -> Result<
     world.kubectl(&["get", "ws", RESUMED]).await?;
     let resume = r#"{"spec":{"suspend":false}}"#;
     world.kubectl(&[&patch[..], &[resume]].concat()).await?;
-    let runs = |scene: &Scene| has_moved(scene, before, RESUMED);
+    let mirror = world.mirror.prefix();
+    let runs = |scene: &Scene| has_moved(scene, before, RESUMED, &mirror);
     world.until("it is Ready on the mirror", runs).await?;
     world.kubectl(&["get", "ws", RESUMED]).await?;
     world.terminal.holds(&format!(
@@ -283,6 +309,7 @@ fn sum_up(world: &World, edit: &Edit, start: Instant) {
          - A suspended registry stopped no Workspace that ran, and two that had to start.\n\
          - Their status said so: ghcr.io answered 401.\n\
          - A mistyped edit changed nothing, and the record said what to write instead.\n\
+         - Which image the mirror lacked was known before anybody depended on it.\n\
          - One edit freed both: on record after {} ms, both Pods told the mirror's image after\n  \
            {} ms, both Workspaces Ready after {} ms.\n\
          - It cost {COST} writes, and none to what ran.\n\
@@ -300,9 +327,9 @@ fn sum_up(world: &World, edit: &Edit, start: Instant) {
 }
 
 /// Whether it is Ready on the mirror, in another Pod than before.
-fn has_moved(scene: &Scene, before: &Versions, name: &'static str) -> bool {
+fn has_moved(scene: &Scene, before: &Versions, name: &'static str, mirror: &str) -> bool {
     let uids_differ = scene.versions([name])[name].differs_in_uid(&before[name]);
-    uids_differ && scene.runs(name, MIRROR)
+    uids_differ && scene.runs(name, mirror)
 }
 
 fn check_untouched(scene: &Scene, before: &Versions) -> Result<()> {

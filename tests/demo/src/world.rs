@@ -10,6 +10,7 @@ use cluster::{Cluster, Kubectl, Mark, Options, Output, Process, Terminal, typed}
 use kube::Client;
 
 use crate::edit::{self, Write};
+use crate::mirror::Mirror;
 use crate::scene::Scene;
 use crate::{PATIENCE, fleet};
 
@@ -27,6 +28,7 @@ pub const OPERATOR: &str = "workspace-operator";
 pub struct World {
     pub terminal: Terminal,
     pub cluster: Cluster,
+    pub mirror: Mirror,
     kubectl: Kubectl,
     client: Client,
     operator: Option<Process>,
@@ -50,14 +52,16 @@ impl World {
         terminal.say(&format!(
             "Kubernetes {} is up after {seconds:.1} s: etcd, kube-apiserver, \
              kube-controller-manager, kube-scheduler.\n\
-             kwok plays the two nodes and the registries that they pull from; nothing else is \
-             played.",
+             kwok plays the two nodes and what they pull; nothing else is played.",
             cluster.kubernetes_version()
         ));
+        let mirror = Mirror::start(cluster.folder()).await;
+        let mirror = mirror.context("starting a registry")?;
         Ok(Self {
             client: cluster.client().await?,
             kubectl: cluster.kubectl().with_plugins(&plugins(&cluster)?),
             terminal,
+            mirror,
             cluster,
             operator: None,
         })

@@ -5,7 +5,7 @@ pub use workspace_operator::settings::*;
 pub mod keys {
     use super::*;
 
-    pub const FIXED: [&str; 8] = [
+    pub const FIXED: [&str; 9] = [
         EXTRA_RUNTIMES_KEY,
         IMAGE_PULL_SECRETS_KEY,
         REGISTRY_KEY,
@@ -14,6 +14,7 @@ pub mod keys {
         ROLLOUT_KEY,
         ROLLOUT_MAX_UNAVAILABLE_KEY,
         ROLLOUT_PAUSED_KEY,
+        WATCH_DIGESTS_SECONDS_KEY,
     ];
 
     pub fn pin_key(runtime: &str) -> String {

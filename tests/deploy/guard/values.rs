@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 use workspace_operator::settings::{
     EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, PLATFORM_URL_KEY, PROVISION_TIMEOUT_SECONDS_KEY,
     REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, RUNTIMES,
+    WATCH_DIGESTS_SECONDS_KEY,
 };
 
 use super::parser::samples::{DIGEST, data};
@@ -272,6 +273,8 @@ pub fn table() -> Vec<Data> {
     each(PLATFORM_URL_KEY, &URLS);
     each(PLATFORM_URL_KEY, &MORE_URLS);
     each(PROVISION_TIMEOUT_SECONDS_KEY, &TIMEOUTS);
+    each(WATCH_DIGESTS_SECONDS_KEY, &TIMEOUTS);
+    each(WATCH_DIGESTS_SECONDS_KEY, &["9", "10", "010", "99"]);
     each(ROLLOUT_KEY, &ROLLOUTS);
     each(ROLLOUT_MAX_UNAVAILABLE_KEY, &["", "10%", "junk\n"]);
     each(ROLLOUT_PAUSED_KEY, &["", "true", "junk"]);

@@ -43,7 +43,7 @@ const TEXTS: [&str; 14] = [
     "False",
     UID,
 ];
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "MOLECULE_IMAGE_REGISTRY",
     "EXTRA_RUNTIMES",
     "IMAGE_PULL_SECRETS",
@@ -52,6 +52,7 @@ const KEYS: [&str; 12] = [
     "ROLLOUT",
     "ROLLOUT_MAX_UNAVAILABLE",
     "ROLLOUT_PAUSED",
+    "WATCH_DIGESTS_SECONDS",
     "PIN_codex",
     "PIN_langgraph",
     "PIN_",
