@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use http::header::IF_NONE_MATCH;
-use serde_json::Value;
+use serde_json::{Value, json};
 use workspace_operator::overview::{OutdatedImage, Overview, UnwatchedImages};
 
 use crate::bed::{image, name, prefix};
@@ -152,8 +152,7 @@ async fn a_tag_that_moves_is_told_once_and_touches_nobody() {
 
     // A new Pod that runs what the tag is now is outdated no more; here a node never tells so, but a
     // pin is not by a tag.
-    let pin = format!("PIN_codex: '{}'", second.digest);
-    let patch = format!("{{data: {{{pin}}}}}");
+    let patch = json!({"data": {"PIN_codex": second.digest}}).to_string();
     world.kubectl(&[
         "patch",
         "configmap",
