@@ -195,7 +195,7 @@ fn the_first_sight_only_seeds_and_a_move_is_told_of_those_who_run_what_it_was() 
         since,
         workspaces: 2,
     };
-    assert_eq!(watch.outdated(&fleet), [expected.clone()]);
+    assert_eq!(watch.outdated(&fleet), std::slice::from_ref(&expected));
 
     watch.next_round(&[CODEX]);
     let third = watch.ask().expect("a question");
@@ -438,7 +438,9 @@ fn what_is_not_in_use_for_three_rounds_is_forgotten() {
     let question = watch.ask().expect("a question");
     assert_eq!(question.known, Some(digest('1')));
     watch.hear(question, is('1'));
-    (0..3).for_each(|_| drop(watch.next_round(&[])));
+    for _ in 0..3 {
+        watch.next_round(&[]);
+    }
     watch.next_round(&[CODEX]);
     assert_eq!(known(&mut watch), None);
 }

@@ -83,14 +83,15 @@ async fn the_flags_and_the_environment_say_which_cluster_and_namespace() {
 #[tokio::test]
 async fn ctrl_c_ends_the_wait_for_an_api_server_that_does_not_answer() {
     let world = World::without_operator().await;
-    let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
     let file = kubeconfig(&world);
     let text = std::fs::read_to_string(&file).expect("it is there");
-    let (server, silent) = (world.server(), hole.local_addr().expect("an address"));
-    let text = text.replace(&server.to_string(), &silent.to_string());
-    std::fs::write(&file, text).expect("it is written");
-    let file = file.display().to_string();
+    let server = world.server().to_string();
     for args in [&["unpin", "codex"][..], &["pin", "codex"], &["pins"]] {
+        // One for each: some of them make several connections.
+        let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+        let silent = hole.local_addr().expect("an address").to_string();
+        std::fs::write(&file, text.replace(&server, &silent)).expect("it is written");
+        let file = file.display().to_string();
         let args = [args, &["--kubeconfig", &file]].concat();
         let mut command = command(&world.admin(), &world.namespace, &args);
         let mut waiting = Process::spawn(&mut command).expect("kubectl starts");

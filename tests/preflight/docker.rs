@@ -56,20 +56,6 @@ async fn a_docker_config_and_its_helpers_are_used_in_place_of_the_pods_credentia
     );
     // The Pods' are not used.
     ask(1, json!({}));
-    for nothing in [
-        json!({"auths": null, "credHelpers": null, "credsStore": null}),
-        json!({"auths": {host: null}}),
-        json!({"auths": {host: {"auth": null}}}),
-    ] {
-        let report = ask(1, nothing);
-        assert_eq!(only(&report)["finding"], "denied", "as anybody");
-    }
-    let report = ask(2, json!({"auths": [host]}));
-    let because = only(&report)["because"].as_str().expect("text");
-    assert!(
-        because.contains("is no docker config: what it has under auths"),
-        "{because}"
-    );
 
     let helper = folder.path().join("docker-credential-test");
     let write = |script: &str| {
@@ -100,6 +86,35 @@ async fn a_docker_config_and_its_helpers_are_used_in_place_of_the_pods_credentia
         "{because}"
     );
     assert!(!because.contains("hunter2"), "{because}");
+}
+
+#[tokio::test]
+async fn null_in_a_docker_config_is_nothing_and_what_does_not_belong_there_is_told() {
+    let world = World::without_operator().await;
+    let open = Registry::open().await;
+    image(&open, "codex", "latest", "a").await;
+    let registry = open.with_password().await;
+    world.workspace("one", "{runtime: codex}");
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("config.json");
+    let (host, to) = (registry.host.as_str(), prefix(&registry));
+    let ask = |code: i32, config: serde_json::Value| {
+        std::fs::write(&path, config.to_string()).expect("it is written");
+        let config = path.to_str().expect("a path");
+        let args = ["preflight", "--to", &to, "--docker-config", config];
+        only(&world.told(code, &args)).clone()
+    };
+    for nothing in [
+        json!({"auths": null, "credHelpers": null, "credsStore": null}),
+        json!({"auths": {host: null}}),
+        json!({"auths": {host: {"auth": null}}}),
+    ] {
+        assert_eq!(ask(1, nothing)["finding"], "denied", "as anybody");
+    }
+    let report = ask(2, json!({"auths": [host]}));
+    let because = report["because"].as_str().expect("text");
+    let words = "is no docker config: what it has under auths";
+    assert!(because.contains(words), "{because}");
 }
 
 #[tokio::test]

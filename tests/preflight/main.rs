@@ -24,6 +24,9 @@ mod objects;
 #[path = "../registry/registries.rs"]
 #[expect(dead_code, reason = "it serves the tests of the client too")]
 mod registries;
+#[path = "../e2e/requests.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod requests;
 #[path = "../e2e/waits.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod waits;

@@ -2,6 +2,7 @@
 //! registry, the edit, and what was stuck is freed.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use cluster::{Options, State};
 use serde_json::{Value, json};
@@ -41,6 +42,43 @@ fn granted(rights: &str) -> BTreeSet<String> {
     granted
 }
 
+/// Two Workspaces from a registry that refuses now. Of the other one they have the password, one by a
+/// pull secret of its own and one by that of its ServiceAccount.
+async fn one_runs_and_one_is_stuck(world: &World, first: &str, registry: &Registry) {
+    world.pull_secret("mirror", &registry.host, "secret");
+    let secrets = r#"{"imagePullSecrets": [{"name": "mirror"}]}"#;
+    world.kubectl(&["patch", "serviceaccount", "default", "-p", secrets]);
+    let own = "{runtime: codex, imagePullSecrets: [{name: mirror}]}";
+    world.workspace("own", own);
+    world.workspace("account", "{runtime: hermes}");
+    for name in ["own", "account"] {
+        world.ready(name).await;
+    }
+    world.turn(first, State::Unauthorized).await;
+    world.kubectl(&["delete", "pod", "account", "--wait=false"]);
+    world.state("account", "ImagePullFailed").await;
+}
+
+/// The kubeconfig of someone who has these rights and no others.
+async fn person(world: &World, rights: &str) -> PathBuf {
+    let namespace = world.namespace.as_str();
+    let group = "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: night-shift}";
+    let account = format!("{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}");
+    let own = rights.replace("molecule-system", namespace);
+    let own = own.replace(group, &account);
+    assert!(own.contains(&account));
+    world.kubectl(&["create", "serviceaccount", ACCOUNT]);
+    world.admin().apply(&own).expect("they are applied");
+    let kubeconfig = world.cluster.service_account_kubeconfig(namespace, ACCOUNT);
+    let kubeconfig = kubeconfig.await.expect("it has a token");
+    let person = world.admin().with_kubeconfig(&kubeconfig);
+    let may = ["auth", "can-i", "list", "deployments.apps", "-n", namespace];
+    world
+        .holds("the rights", |_| person.run(&may).is_ok_and(|it| it.ok()))
+        .await;
+    kubeconfig
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_needs() {
     let options = Options {
@@ -57,49 +95,11 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
     let first = world.prefix("first");
     world.start_with(&["--registry", &first], &[]);
     world.in_force(&first).await;
-    world.pull_secret("mirror", &registry.host, "secret");
-    let secrets = r#"{"imagePullSecrets": [{"name": "mirror"}]}"#;
-    world.kubectl(&["patch", "serviceaccount", "default", "-p", secrets]);
-    world.workspace(
-        "own",
-        "{runtime: codex, imagePullSecrets: [{name: mirror}]}",
-    );
-    world.workspace("account", "{runtime: hermes}");
-    for name in ["own", "account"] {
-        world.ready(name).await;
-    }
-    world.turn(&first, State::Unauthorized).await;
-    world.kubectl(&["delete", "pod", "account", "--wait=false"]);
-    world.state("account", "ImagePullFailed").await;
+    one_runs_and_one_is_stuck(&world, &first, &registry).await;
     let stuck = uid(&world.get("pod", "account")).to_owned();
     let before = world.versions(&["own"]);
-
     let rights = format!("{}\n---\n{}", listed("rights"), listed("preflight rights"));
-    let namespace = world.namespace.clone();
-    let group = "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: night-shift}";
-    let account = format!("{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}");
-    let own = rights
-        .replace("molecule-system", &namespace)
-        .replace(group, &account);
-    assert!(own.contains(&account));
-    world.kubectl(&["create", "serviceaccount", ACCOUNT]);
-    world.admin().apply(&own).expect("they are applied");
-    let kubeconfig = world
-        .cluster
-        .service_account_kubeconfig(&namespace, ACCOUNT);
-    let kubeconfig = kubeconfig.await.expect("it has a token");
-    let may = [
-        "auth",
-        "can-i",
-        "list",
-        "deployments.apps",
-        "-n",
-        &namespace,
-    ];
-    let person = world.admin().with_kubeconfig(&kubeconfig);
-    world
-        .holds("the rights", |_| person.run(&may).is_ok_and(|it| it.ok()))
-        .await;
+    let kubeconfig = person(&world, &rights).await;
 
     world.forget();
     let switch = ["switch", &to, "--yes"];
@@ -120,7 +120,7 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
     assert!(image_of(&freed).starts_with(&to));
     assert_eq!(world.versions(&["own"]), before);
 
-    let events = world.events().by_service_account(&namespace, ACCOUNT);
+    let events = world.events().by_service_account(&world.namespace, ACCOUNT);
     let refused: Vec<_> = events.iter().filter(|it| it.code == 403).collect();
     assert!(refused.is_empty(), "{refused:#?}");
     let used: BTreeSet<_> = events

@@ -204,11 +204,18 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
     }
 }
 
+/// A client of the tests' own, whichever test comes first.
+pub fn http() -> reqwest::Client {
+    // Where one is there already, it is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Asks the registry behind.
 async fn pass(shared: &Shared, request: &Request<Bytes>) -> Response<Bytes> {
     let behind = shared.behind.as_ref().expect("there is a registry behind");
     let url = format!("http://{behind}{}", request.uri());
-    let asked = reqwest::Client::new().request(request.method().clone(), url);
+    let asked = http().request(request.method().clone(), url);
     let asked = asked.headers(request.headers().clone());
     let answer = asked.send().await.expect("an answer");
     let mut response = Response::new(Bytes::new());

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::front::http;
 use crate::registries::Registry;
 
 /// The type of an index.
@@ -33,7 +34,7 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// Pushes a blob, and returns how a manifest refers to it.
 async fn blob(host: &str, name: &str, kind: &str, bytes: Vec<u8>) -> Value {
-    let http = reqwest::Client::new();
+    let http = http();
     let (digest, size) = (digest(&bytes), bytes.len());
     let begun = http.post(format!("http://{host}/v2/{name}/blobs/uploads/"));
     let begun = begun.send().await.expect("an answer");
@@ -48,7 +49,7 @@ async fn blob(host: &str, name: &str, kind: &str, bytes: Vec<u8>) -> Value {
 }
 
 async fn manifest(host: &str, name: &str, version: &str, kind: &str, body: String) {
-    let http = reqwest::Client::new();
+    let http = http();
     let request = http.put(format!("http://{host}/v2/{name}/manifests/{version}"));
     let request = request.header("content-type", kind).body(body);
     let done = request.send().await.expect("an answer");
@@ -114,6 +115,6 @@ pub async fn push_index(
 /// Deletes a manifest.
 pub async fn delete(registry: &Registry, name: &str, digest: &str) {
     let url = format!("http://{}/v2/{name}/manifests/{digest}", registry.host);
-    let done = reqwest::Client::new().delete(url).send().await;
+    let done = http().delete(url).send().await;
     assert_eq!(done.expect("an answer").status(), 202);
 }

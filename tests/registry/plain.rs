@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use workspace_operator::registry::{Client, Kind, Options};
 
-use crate::front::{Front, status};
+use crate::front::{Front, http, status};
 use crate::images::push;
 use crate::registries::{Registry, certificates, client, login, look_up, options, reference};
 
@@ -48,9 +48,9 @@ async fn credentials_go_to_no_token_server_in_plain_http() {
     // An address that is this machine's, and which nobody allowed.
     let token = |_: &Request<Bytes>| status(200, &[], r#"{"token": "t"}"#);
     let server = Front::alone_at("127.0.0.2", token).await;
-    let reached = reqwest::get(format!("http://{}/token", server.host)).await;
+    let reached = http().get(format!("http://{}/token", server.host)).send();
     assert!(
-        reached.is_ok_and(|it| it.status() == 200),
+        reached.await.is_ok_and(|it| it.status() == 200),
         "whoever asks it is answered"
     );
     for scheme in ["http", "ftp"] {
