@@ -9,6 +9,7 @@ mod helm;
 mod image;
 mod install;
 mod people;
+mod priority;
 mod render;
 mod rights;
 mod upgrade;
