@@ -8,6 +8,7 @@ mod guard;
 mod helm;
 mod image;
 mod install;
+mod owners;
 mod people;
 mod priority;
 mod render;
