@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::candidate::Term;
-use self::elector::Line;
+use self::elector::{Line, Outlook};
 use self::lease::Lease;
 
 /// A release that takes longer is no help to the one that waits for it.
@@ -61,6 +61,7 @@ struct Election {
     enter: Option<oneshot::Sender<()>>,
     stop: oneshot::Sender<()>,
     terms: watch::Receiver<Term>,
+    outlook: watch::Receiver<Outlook>,
     task: JoinHandle<()>,
 }
 
@@ -84,15 +85,18 @@ impl Leader {
         let (enter, entered) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let (sender, terms) = watch::channel(Term::default());
+        let (teller, outlook) = watch::channel(Outlook::default());
         let line = Line {
             enter: entered,
             stop: stopped,
             terms: sender,
+            outlook: teller,
         };
         let election = Election {
             enter: Some(enter),
             stop,
             terms,
+            outlook,
             task: tokio::spawn(elector::run(lease, identity, line)),
         };
         Self {
@@ -114,6 +118,18 @@ impl Leader {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.leads.is_some()
+    }
+
+    /// What keeps this process both from leading and from seeing who leads, in one sentence; `None`
+    /// while somebody is known to lead.
+    #[must_use]
+    pub fn blind(&self, now: Instant) -> Option<String> {
+        let outlook = self.election.as_ref()?.outlook.borrow();
+        if outlook.led_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let unknown = || "no operator is known to lead".to_owned();
+        Some(outlook.trouble.clone().unwrap_or_else(unknown))
     }
 
     /// Whether a write may begin.

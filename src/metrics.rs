@@ -6,6 +6,8 @@
 
 mod documented;
 mod format;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

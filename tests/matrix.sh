@@ -10,22 +10,33 @@ version_in() {
     awk '$1 == "k8s.io/kubernetes" {print $2; exit}' "$binaries/$1/go.mod"
 }
 
-# Of what cargo printed: each suite with how many of its tests passed, and how many did not.
+# While one test builds a program, all that need one wait, and some only wait for so long.
+build() {
+    cargo run --quiet -p cluster --bin control-plane -- "$@"
+}
+
+# Of what cargo printed: each suite with how many of its tests passed, and what did not. A suite that
+# was killed prints no result.
 row() {
     awk -v version="$1" '
-        $1 == "Running" {split($2, path, "/"); suite = path[2]}
-        /^test result:/ {
-            passed = suite " " $4
-            failed += $6
-            suites = suites (suites ? ", " : "") passed
+        function add(what) {suites = suites (suites ? ", " : "") what; suite = ""}
+        function broke_off() {if (suite) {broken++; add(suite " broke off")}}
+        $1 == "Running" {broke_off(); split($2, path, "/"); suite = path[2]}
+        /^test result:/ {failed += $6; add(suite " " $4)}
+        END {
+            broke_off()
+            all = failed ? failed " failed" : broken || !suites ? "no" : "all"
+            print "| " version " | " suites " | " all " |"
         }
-        END {print "| " version " | " suites " | " (failed ? failed " failed" : "all") " |"}
     ' "$2"
 }
 
 newest=$(version_in kubernetes)
 rows=()
 failed=0
+for tool in crane health helm prometheus promtool registry; do
+    build tool "$tool" >/dev/null
+done
 for minor in "$@"; do
     if [[ $newest == "v$minor."* ]]; then
         version=$newest
@@ -35,6 +46,7 @@ for minor in "$@"; do
         export KUBERNETES=$minor
     fi
     echo "Kubernetes $version"
+    build build
     log=target/matrix-$minor.log
     mkdir -p target
     cargo test -p workspace-operator --no-fail-fast --test crd --test deploy --test e2e --test faults \

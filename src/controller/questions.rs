@@ -19,7 +19,8 @@ impl Controller {
     }
 
     /// What it does, or what it would need to do it. One that stands by is ready: it sees all that
-    /// it needs to take over.
+    /// it needs to take over. One that can neither lead nor see who leads is not: a rollout must not
+    /// go on to replace the one that does by more of these.
     fn readiness(&self) -> Result<String, String> {
         let mut missing: Vec<String> = self.waits_for.iter().map(ToString::to_string).collect();
         if !self.governor.is_ready() {
@@ -31,6 +32,9 @@ impl Controller {
         let lost = self.traffic.lost();
         if !lost.is_empty() {
             return Err(format!("not watched now: {}", lost.join(", ")));
+        }
+        if let Some(why) = self.leader.blind(Instant::now()) {
+            return Err(why);
         }
         let leads = self.leader.leads();
         Ok(if leads { "leading" } else { "standing by" }.into())

@@ -39,6 +39,11 @@ impl Record {
         (&self.holder, self.lasts, self.transitions, &self.times)
             == (&later.holder, later.lasts, later.transitions, &later.times)
     }
+
+    /// For how long the others wait after its holder did something.
+    fn lasts(&self) -> Duration {
+        self.lasts.unwrap_or(LEASE)
+    }
 }
 
 /// A stretch of time during which this process may begin writes.
@@ -138,6 +143,15 @@ impl Candidate {
         self.holder() == Some(&self.identity)
     }
 
+    /// Until when somebody is known to lead: this process, or another as far as was seen.
+    pub(super) fn led_until(&self) -> Option<Instant> {
+        if self.holds() {
+            return self.term.until;
+        }
+        let record = self.record.as_ref().filter(|it| !it.holder.is_empty())?;
+        Some(self.since + record.lasts())
+    }
+
     /// The `resourceVersion` of the Lease, while it is held by this process.
     pub(super) fn held(&self) -> Option<&str> {
         let record = self.record.as_ref().filter(|_| self.holds());
@@ -202,7 +216,7 @@ impl Candidate {
         } else if record.holder.is_empty() {
             now
         } else {
-            self.since + record.lasts.unwrap_or(LEASE)
+            self.since + record.lasts()
         };
         if now < free {
             return Next::Wait(free);

@@ -17,12 +17,23 @@ pub(super) struct Line {
     /// The last write is done.
     pub(super) stop: oneshot::Receiver<()>,
     pub(super) terms: watch::Sender<Term>,
+    pub(super) outlook: watch::Sender<Outlook>,
+}
+
+/// What this task can tell of who leads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outlook {
+    /// Until when somebody is known to lead.
+    pub(super) led_until: Option<Instant>,
+    /// What was wrong last with the Lease, in one sentence.
+    pub(super) trouble: Option<String>,
 }
 
 pub(super) struct Elector {
     lease: Lease,
     candidate: Candidate,
     terms: watch::Sender<Term>,
+    outlook: watch::Sender<Outlook>,
     /// The holder that was told last.
     told: Option<String>,
     trouble: Option<Discriminant<Fault>>,
@@ -35,6 +46,7 @@ pub(super) async fn run(lease: Lease, identity: String, mut line: Line) {
         candidate: Candidate::new(identity, Instant::now()),
         lease,
         terms: line.terms,
+        outlook: line.outlook,
         told: None,
         trouble: None,
     };
@@ -118,15 +130,25 @@ impl Elector {
 
     /// Tells of trouble once, by its kind. That another was quicker is none.
     fn tell(&mut self, fault: Fault) {
-        let kind = discriminant(&fault);
-        if fault != Fault::Outdated && self.trouble != Some(kind) {
-            warn!("{}; trying again", self.lease.sentence(&fault));
+        if fault == Fault::Outdated {
+            return;
+        }
+        let (kind, sentence) = (discriminant(&fault), self.lease.sentence(&fault));
+        if self.trouble != Some(kind) {
+            warn!("{sentence}; trying again");
             self.trouble = Some(kind);
         }
+        self.outlook.send_modify(|it| it.trouble = Some(sentence));
     }
 
     /// Tells the loop of the term, and people of another leader.
     fn publish(&mut self) {
+        let led_until = self.candidate.led_until();
+        let led = led_until.is_some_and(|until| Instant::now() < until);
+        self.outlook.send_modify(|it| {
+            it.led_until = led_until;
+            it.trouble.take_if(|_| led);
+        });
         let term = self.candidate.term();
         self.terms.send_if_modified(|it| {
             let changed = *it != term;

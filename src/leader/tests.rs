@@ -126,6 +126,26 @@ fn a_term_ends_before_the_lease_does_and_the_next_one_is_another() {
 }
 
 #[test]
+fn who_leads_is_known_until_the_lease_runs_out() {
+    let now = Instant::now();
+    assert_eq!(leader(now).term().until(), Some(now + TERM));
+    assert_eq!(leader(now).led_until(), Some(now + TERM), "not longer");
+    let mut candidate = Candidate::new("me".into(), now);
+    assert_eq!(candidate.led_until(), None, "it has not seen the Lease");
+    candidate.saw(Some(held(5, "other")), now);
+    candidate.saw(Some(held(6, "other")), now + ms(1000));
+    let until = Some(now + ms(1000) + LEASE);
+    assert_eq!(candidate.led_until(), until);
+    candidate.failed(false, now + ms(1500));
+    assert_eq!(candidate.led_until(), until, "what was seen was seen");
+    candidate.saw(Some(held(7, "")), now + ms(2000));
+    assert_eq!(candidate.led_until(), None, "it was released");
+    candidate.saw(Some(held(8, "other")), now + ms(2000));
+    candidate.saw(None, now + ms(2000));
+    assert_eq!(candidate.led_until(), None, "there is no Lease");
+}
+
+#[test]
 fn what_changed_nothing_is_no_renewal() {
     let now = Instant::now();
     let mut leader = leader(now);

@@ -45,7 +45,7 @@ fn bind(kubectl: &Kubectl, namespace: &str) {
     let base = kustomize(crate::bed::DEPLOY);
     let bindings = base
         .iter()
-        .filter(|(id, _)| id.ends_with(".molecule-system"));
+        .filter(|(id, _)| id.starts_with("ValidatingAdmissionPolicyBinding "));
     let bindings = yaml(bindings.map(|(_, object)| object)).replace(SYSTEM, namespace);
     kubectl.apply(&bindings).expect("the bindings are applied");
 }

@@ -134,6 +134,46 @@ fn assert_described(config: &Value) {
     assert_eq!(user, "65532:65532");
 }
 
+/// The Dockerfile is for those who have an engine, which a test has not: it has to say the same.
+fn assert_dockerfile_agrees(config: &Value) {
+    let dockerfile = std::fs::read_to_string(folder("image/Dockerfile")).expect("the Dockerfile");
+    let (build, image) = dockerfile.split_once("FROM scratch\n").expect("nothing");
+    let image = image.replace(" \\\n      ", " ");
+    let config = &config["config"];
+    let label = |name: &str| {
+        let value = &config["Labels"][format!("org.opencontainers.image.{name}")];
+        format!("org.opencontainers.image.{name}={}", text(value))
+    };
+    let mut lines = vec![
+        format!("LABEL {} {}", label("title"), label("licenses")),
+        format!("USER {}", text(&config["User"])),
+        format!("ENTRYPOINT {}", config["Entrypoint"]),
+        format!("CMD {}", config["Cmd"]),
+    ];
+    let all = config["Env"].as_array().expect("variables").iter();
+    let own = all.map(text).filter(|it| !it.starts_with("PATH="));
+    lines.extend(own.map(|it| format!("ENV {it}")));
+    let ports = config["ExposedPorts"].as_object().expect("ports").keys();
+    lines.extend(ports.map(|it| format!("EXPOSE {}", it.trim_end_matches("/tcp"))));
+    for line in lines {
+        assert!(image.lines().any(|it| it == line), "{line} in {dockerfile}");
+    }
+    let makefile = std::fs::read_to_string(folder("../Makefile")).expect("the Makefile");
+    for (tool, variable) in [
+        ("cargo-auditable", "AUDITABLE_VERSION"),
+        ("auditable2cdx", "AUDITABLE2CDX_VERSION"),
+    ] {
+        let pinned = format!("{variable} := ");
+        let pinned = makefile.lines().find_map(|it| it.strip_prefix(&pinned));
+        let pinned = format!("{tool}@{}", pinned.expect("it is pinned"));
+        assert!(build.contains(&pinned), "{pinned} in {dockerfile}");
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
 /// The list of what is in it, for those who scan.
 fn assert_has_its_parts(sbom: &Path) {
     let text = std::fs::read_to_string(sbom).expect("the SBOM");
@@ -172,6 +212,7 @@ async fn it_runs_with_nothing_around_it() {
     let config = run(Command::new(&crane).args(["config", &reference]));
     let config: Value = serde_json::from_str(&config).expect("it is JSON");
     assert_described(&config);
+    assert_dockerfile_agrees(&config);
     let tar = folder.join("root.tar");
     run(Command::new(&crane).args(["export", &reference]).arg(&tar));
     run(Command::new("tar")

@@ -34,6 +34,19 @@ async fn on_an_empty_cluster_two_replicas_run_on_two_nodes() {
         .map(|pod| pod["spec"]["nodeName"].to_string())
         .collect();
     assert_eq!(nodes.len(), 2, "{nodes:?}");
+    let slices = [
+        "endpointslices",
+        "-n",
+        SYSTEM,
+        "-l",
+        "kubernetes.io/service-name=workspace-operator",
+    ];
+    until("the Service", || {
+        let slice = &get(&kubectl, &slices)["items"][0];
+        let scraped = slice["endpoints"].as_array().map_or(0, Vec::len);
+        scraped == 2 && slice["ports"][0]["port"] == 8080
+    })
+    .await;
     let enforced = get(&kubectl, &["namespace", SYSTEM]);
     let label = "pod-security.kubernetes.io/enforce";
     assert_eq!(enforced["metadata"]["labels"][label], "restricted");
@@ -257,7 +270,13 @@ async fn the_components_go_with_the_base() {
     );
     assert_eq!(with.len(), without.len() + added.len());
     let all = yaml(with.values());
-    assert!(all.contains(r#""port":"http-metrics""#));
+    // What is scraped is found by labels and by the name of a port.
+    let service = &with["Service molecule-system/workspace-operator"];
+    let monitor = &with["ServiceMonitor molecule-system/workspace-operator"]["spec"];
+    let labels = &service["metadata"]["labels"];
+    assert_eq!(&monitor["selector"]["matchLabels"], labels);
+    let port = &service["spec"]["ports"][0]["name"];
+    assert_eq!(&monitor["endpoints"][0]["port"], port);
     let url = r#""runbook_url":"https://wiki.example.com/workspace-operator#workspacestuck""#;
     assert!(all.contains(url));
     assert!(!all.contains(RUNBOOK));

@@ -84,6 +84,7 @@ async fn the_options_of_the_chart_add_the_components_and_no_more() {
     assert_eq!(
         clusterwide,
         [
+            "FlowSchema workspace-operator.second",
             "ValidatingAdmissionPolicyBinding workspace-settings-deletion.second",
             "ValidatingAdmissionPolicyBinding workspace-settings-keys.second",
             "ValidatingAdmissionPolicyBinding workspace-settings.second",

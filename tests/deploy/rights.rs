@@ -362,6 +362,32 @@ async fn bed() -> (Bed, Vec<Process>) {
     )
 }
 
+#[test]
+fn the_roles_name_what_they_give_and_give_no_secret_and_no_way_to_more() {
+    let mut rules = 0;
+    for overlay in ["", "overlays/namespaced"] {
+        let objects = kustomize(&folder(overlay));
+        let roles = objects.iter().filter(|(id, _)| id.contains("Role "));
+        for (id, role) in roles.filter(|(id, _)| id.contains("workspace-operator")) {
+            for rule in role["rules"].as_array().expect("rules") {
+                let words = rule.to_string();
+                for word in [
+                    "*",
+                    "secrets",
+                    "escalate",
+                    "bind",
+                    "impersonate",
+                    "finalizers",
+                ] {
+                    assert!(!words.contains(word), "{id}: {word} in {words}");
+                }
+                rules += 1;
+            }
+        }
+    }
+    assert_eq!(rules, 20, "all of both were looked at");
+}
+
 #[tokio::test]
 async fn every_verb_of_the_roles_is_needed_and_no_other_is() {
     let (mut bed, operators) = bed().await;

@@ -86,6 +86,7 @@ async fn without_a_lease_nobody_writes_and_one_sentence_says_so() {
     );
     let writes = pair.deeds(0, mark).writes();
     assert!(writes.is_empty(), "{writes:?}");
+    pair.says_of_itself(0, 503, "there is no Lease").await;
 
     let lease = serde_json::from_value(json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
@@ -96,6 +97,7 @@ async fn without_a_lease_nobody_writes_and_one_sentence_says_so() {
         .await;
     created.expect("it is created");
     pair.ready(&names).await;
+    pair.says_of_itself(0, 200, "ok: leading").await;
 }
 
 /// As an admin may who wants neither of them to write for a while.
@@ -179,4 +181,41 @@ async fn one_that_stands_by_is_ready_and_counts_no_workspace_twice() {
     pair.leads(standby).await;
     pair.members[standby].logged("leading").await;
     assert_eq!(says(&pair, standby), leading);
+}
+
+/// One that stands by is ready, as otherwise no rollout could go on to it.
+#[tokio::test]
+async fn one_that_can_neither_lead_nor_see_who_leads_is_not_ready() {
+    let pair = Pair::started().await;
+    let (leader, standby) = pair.roles().await;
+    pair.says_of_itself(standby, 200, "ok: standing by").await;
+    let rules = pair.members[standby].cut_off_from_lease();
+    let mute = "cannot be renewed: the API server does not answer";
+    pair.says_of_itself(standby, 503, mute).await;
+    pair.says_of_itself(leader, 200, "ok: leading").await;
+    drop(rules);
+    pair.says_of_itself(standby, 200, "ok: standing by").await;
+
+    // Now neither may renew it.
+    grant(&pair, &["list", "watch"]);
+    for member in [leader, standby] {
+        let refused = "grant its ServiceAccount list, watch and patch";
+        pair.says_of_itself(member, 503, refused).await;
+    }
+    grant(&pair, &["list", "watch", "patch"]);
+    for member in [leader, standby] {
+        pair.says_of_itself(member, 200, "ok: ").await;
+    }
+}
+
+/// Lets both do no more than this with the Lease.
+fn grant(pair: &Pair, verbs: &[&str]) {
+    let role = pair.world.get("role", "workspace-operator");
+    let rules = role["rules"].as_array().expect("rules");
+    let of_leases = |it: &serde_json::Value| it["resources"] == json!(["leases"]);
+    let at = rules.iter().position(of_leases).expect("the rule");
+    let path = format!("/rules/{at}/verbs");
+    let patch = json!([{"op": "replace", "path": path, "value": verbs}]).to_string();
+    let role = ["role", "workspace-operator", "--type=json", "-p", &patch];
+    pair.world.kubectl(&[&["patch"], &role[..]].concat());
 }

@@ -14,6 +14,7 @@ use workspace_operator::workspace::{Workspace, WorkspaceSpec};
 use crate::fixture::{PATIENCE, World};
 use crate::member::{Deeds, Member};
 use crate::pods::Pods;
+use crate::scrape::get;
 
 /// The two, by their ServiceAccounts.
 const ACCOUNTS: [&str; 2] = ["workspace-operator", "second"];
@@ -154,6 +155,19 @@ impl Pair {
                 "it does not lead\n{}",
                 self.logs()
             );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until one answers so when it is asked whether it is ready.
+    pub async fn says_of_itself(&self, member: usize, status: u16, text: &str) {
+        let (start, at) = (Instant::now(), self.members[member].serves());
+        loop {
+            let answer = get(at, "/readyz", "*/*");
+            if answer.status == status && answer.text.contains(text) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{answer:?}\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
