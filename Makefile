@@ -7,6 +7,8 @@ BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 TEST_THREADS ?= 8
 # The names of tests to leave out, as on a machine that lacks what they need.
 SKIP ?=
+# Steps of the story that `make outage` tells alone, as in OUTAGE='story 4 5'.
+OUTAGE ?=
 # How many cases of each kind `make fuzz` tries.
 CASES ?= 1000000
 MUTANTS_VERSION := 27.1.0
@@ -19,7 +21,7 @@ AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 # The minor versions of Kubernetes that `make matrix` tries; `make test` has the newest pinned one.
 MATRIX ?= 1.34 1.35 1.36
 
-.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo outage crd image krew lint control-plane clean
+.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo node outage outage-ends crd image krew lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -58,8 +60,14 @@ bench-quick: build ## Count the operator's requests, and fail when a count is no
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
 	$(BIN)/demo $(if $(UNWATCHED),--ci)
 
+node: build ## Build what a real node is made of, and the operator's image; `make outage` does it as well
+	$(BIN)/outage build
+
 outage: build ## Replay the outage on a real node on this machine, as root, some 6 minutes; exit code 2 where that cannot be
-	$(BIN)/outage
+	$(BIN)/outage $(OUTAGE)
+
+outage-ends: build ## See that nothing of that node is left, however it ends, as root
+	cargo test --workspace --test ends --test machine -- --include-ignored --test-threads=1
 
 crd: ## Generate crds/workspace.yaml, and the chart's copy, from the API's types
 	cargo run --quiet --bin workspace-operator -- crd > crds/workspace.yaml.new

@@ -13,6 +13,9 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 
+/// So many things are named that are not Ready.
+const TROUBLES: usize = 6;
+
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -128,7 +131,10 @@ impl Eye {
         };
         match tokio::time::timeout(within, waiting).await {
             Ok(at) => Ok(at),
-            Err(_) => bail!("{what}: that did not come about within {within:?}"),
+            Err(_) => {
+                let instead = self.seen().troubles();
+                bail!("{what}: that did not come about within {within:?}; {instead}")
+            }
         }
     }
 
@@ -191,6 +197,22 @@ impl Seen {
             .unwrap_or_default()
     }
 
+    /// Who is not Ready, and why, for whoever waited for something in vain.
+    fn troubles(&self) -> String {
+        let mut all: Vec<_> = self
+            .now
+            .iter()
+            .filter_map(|((kind, key), object)| Some(format!("{key} {}", trouble(*kind, object)?)))
+            .collect();
+        let more = all.len().saturating_sub(TROUBLES);
+        all.truncate(TROUBLES);
+        match (all.is_empty(), more) {
+            (true, _) => "all that there is is Ready".to_owned(),
+            (false, 0) => format!("not Ready: {}", all.join("; ")),
+            (false, _) => format!("not Ready: {}; and {more} more", all.join("; ")),
+        }
+    }
+
     fn get(&self, kind: Kind, key: &str) -> &Value {
         self.now
             .get(&(kind, key.to_owned()))
@@ -235,6 +257,24 @@ impl Life {
 pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
     let found = object.pointer(path).and_then(Value::as_str);
     found.unwrap_or_default()
+}
+
+/// Why something is not Ready.
+fn trouble(kind: Kind, object: &Value) -> Option<String> {
+    let going = !text(object, "/metadata/deletionTimestamp").is_empty();
+    let life = Life::of(object);
+    match kind {
+        _ if going => Some(format!("({kind:?}: is being deleted)")),
+        Kind::Pod if life.ready => None,
+        Kind::Pod if life.waits.is_empty() => Some("(Pod)".to_owned()),
+        Kind::Pod => Some(format!("(Pod: {})", life.waits)),
+        Kind::Workspace => {
+            let state = text(object, "/status/state");
+            let message = condition(object, "Ready")["message"].as_str();
+            let message = message.unwrap_or_default();
+            (state != "Ready").then(|| format!("(Workspace: {state}, {message:?})"))
+        }
+    }
 }
 
 fn named<'a>(pod: &'a Value, path: &str) -> &'a Value {

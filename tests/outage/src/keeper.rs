@@ -1,6 +1,6 @@
 //! Gives the node namespaces of its own, and sees to it that nothing is left of it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -22,9 +22,13 @@ pub const LOGS: &str = "target/outage/logs";
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
+/// What would lead the node's programs out of its network, where there is no way.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
 /// Builds what is missing, for there is no way out of the node's network; then runs the task in it.
-pub fn run(task: Inside) -> Result<ExitCode> {
+pub fn run(task: &Inside) -> Result<ExitCode> {
     enter_project()?;
+    let _alone = alone()?;
     build()?;
     fs::remove_dir_all(LOGS).ok();
     fs::create_dir_all(LOGS)?;
@@ -37,6 +41,19 @@ pub fn run(task: Inside) -> Result<ExitCode> {
     runtime.block_on(keep(start(task, &folder)?))
 }
 
+/// Waits for the end of another run, which has its image and its logs at the same place. It is over when
+/// what is returned is dropped.
+fn alone() -> Result<File> {
+    let place = Path::new(LOGS).with_file_name("");
+    fs::create_dir_all(&place)?;
+    let lock = File::create(place.join(".lock"))?;
+    if lock.try_lock().is_err() {
+        Terminal::new().say("Another one runs here; waiting for its end.");
+        lock.lock().context("waiting for the end of another run")?;
+    }
+    Ok(lock)
+}
+
 /// The folder of this run, once inside.
 pub fn folder() -> PathBuf {
     std::env::temp_dir()
@@ -44,29 +61,29 @@ pub fn folder() -> PathBuf {
 
 /// Says where the node is, and waits for its end.
 pub async fn stay(bed: Bed) -> Result<()> {
+    bed.run_a_pod()?;
     Terminal::new().say(&format!(
-        "The node {} is Ready; it ends with Ctrl-C.",
+        "The node {} is Ready, and so is a Pod on it; it ends with Ctrl-C.",
         bed.address()
     ));
     std::future::pending().await
 }
 
-fn start(task: Inside, folder: &Path) -> Result<Child> {
-    let name = match task {
-        Inside::Story => "story",
-        Inside::Up => "up",
-        Inside::Panic => "panic",
-    };
+fn start(task: &Inside, folder: &Path) -> Result<Child> {
     let mut command = Command::new("sh");
     command
         .args(["-c", SCRIPT, "keeper"])
         .arg(folder)
         .arg(std::env::current_exe()?)
-        .args(["inside", name])
+        .arg("inside")
+        .args(task.words())
         .env("TMPDIR", folder)
         .stdin(Stdio::piped())
         // A Ctrl-C reaches this process alone, which then ends the other in order.
         .process_group(0);
+    for name in PROXIES {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
     command.spawn().context("starting the keeper")
 }
 
@@ -96,7 +113,9 @@ async fn keep(mut keeper: Child) -> Result<ExitCode> {
     }
 }
 
-fn build() -> Result<()> {
+/// Builds what is not there yet: the control plane, the node's programs, the operator's image.
+pub fn build() -> Result<()> {
+    enter_project()?;
     cluster::ensure().context("building the control plane")?;
     for program in PROGRAMS {
         cluster::tool(program)?;

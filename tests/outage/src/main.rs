@@ -15,7 +15,8 @@ mod world;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
 use cluster::Terminal;
 
 /// What is told of a machine that cannot have a node.
@@ -28,15 +29,17 @@ struct Arguments {
     task: Option<Task>,
 }
 
-#[derive(Subcommand, Clone, Copy, PartialEq, Eq)]
+#[derive(Subcommand)]
 enum Task {
     /// Tell the whole story (the default)
-    Story,
+    Story(Chosen),
     /// Say whether this machine can have the node; exit code 2 where it cannot
     Check,
-    /// Start the node, and keep it until the end of the input
+    /// Build what the node is made of, where that is not there yet
+    Build,
+    /// Start the node with a Pod on it, and keep it until the end of the input
     Up,
-    /// Start the node, and panic
+    /// Start the node with a Pod on it, and panic
     #[command(hide = true)]
     Panic,
     /// What the keeper runs, in namespaces of its own
@@ -48,16 +51,38 @@ enum Task {
 }
 
 /// What is done with a node.
-#[derive(Subcommand, Clone, Copy, PartialEq, Eq)]
+#[derive(Subcommand)]
 enum Inside {
-    Story,
+    Story(Chosen),
     Up,
     Panic,
 }
 
+/// A part of the story, for whoever looks for the cause of a failure.
+#[derive(Args, Default)]
+struct Chosen {
+    /// Only these steps, after the first and before the last; one may need what those before it left
+    #[arg(value_name = "STEP", value_parser = PossibleValuesParser::new(story::names()))]
+    steps: Vec<String>,
+}
+
+impl Inside {
+    /// How it is asked for on the command line.
+    fn words(&self) -> Vec<&str> {
+        match self {
+            Inside::Story(chosen) => {
+                let steps = chosen.steps.iter().map(String::as_str);
+                std::iter::once("story").chain(steps).collect()
+            }
+            Inside::Up => vec!["up"],
+            Inside::Panic => vec!["panic"],
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let task = Arguments::parse().task.unwrap_or(Task::Story);
-    match perform(task) {
+    let task = Arguments::parse().task;
+    match perform(task.unwrap_or(Task::Story(Chosen::default()))) {
         Ok(code) => code,
         Err(error) => {
             Terminal::new().failed("outage", &format!("{error:#}"));
@@ -67,31 +92,33 @@ fn main() -> ExitCode {
 }
 
 fn perform(task: Task) -> Result<ExitCode> {
-    let task = match task {
-        Task::Inside { task } => return inside(task),
-        Task::Check => None,
-        Task::Story => Some(Inside::Story),
-        Task::Up => Some(Inside::Up),
-        Task::Panic => Some(Inside::Panic),
-    };
-    if let Some(missing) = machine::missing() {
-        eprintln!("outage: {missing}");
-        return Ok(ExitCode::from(CANNOT_RUN));
-    }
     match task {
-        Some(task) => keeper::run(task),
-        None => Ok(ExitCode::SUCCESS),
+        Task::Story(chosen) => where_it_can(|| keeper::run(&Inside::Story(chosen))),
+        Task::Check => where_it_can(|| Ok(ExitCode::SUCCESS)),
+        Task::Build => where_it_can(|| keeper::build().map(|()| ExitCode::SUCCESS)),
+        Task::Up => where_it_can(|| keeper::run(&Inside::Up)),
+        Task::Panic => where_it_can(|| keeper::run(&Inside::Panic)),
+        Task::Inside { task } => inside(&task),
     }
 }
 
-fn inside(task: Inside) -> Result<ExitCode> {
+fn where_it_can(work: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
+    let Some(missing) = machine::missing() else {
+        return work();
+    };
+    eprintln!("outage: {missing}");
+    Ok(ExitCode::from(CANNOT_RUN))
+}
+
+fn inside(task: &Inside) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
         match task {
-            Inside::Story => story::tell().await,
+            Inside::Story(chosen) => story::tell(&chosen.steps).await,
             Inside::Up => keeper::stay(bed::Bed::start().await?).await,
             Inside::Panic => {
                 let bed = bed::Bed::start().await?;
+                bed.run_a_pod()?;
                 panic!("asked to, with the node {:?}", bed.address());
             }
         }

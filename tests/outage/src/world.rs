@@ -1,6 +1,9 @@
 //! The node, the watch, and the person at the keyboard.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,6 +90,17 @@ impl World {
         let output = run(self.kubectl_of_admin(), args, String::new(), None).await?;
         self.show(&output);
         must(args, output)
+    }
+
+    /// Types a command of the kubectl plugin as somebody, and shows what it answers.
+    pub async fn plugin(&self, somebody: &Path, args: &[&str]) -> Result<Output> {
+        let args = [&["workspace"], args].concat();
+        self.terminal.command(&typed("kubectl", &args));
+        let plugins = plugins(self.bed.folder())?;
+        let kubectl = self.kubectl_of_admin().with_kubeconfig(somebody);
+        let output = run(kubectl.with_plugins(&plugins), &args, String::new(), None).await?;
+        self.show(&output);
+        Ok(output)
     }
 
     /// Types a kubectl command whose lines are filtered by a text, as grep does.
@@ -237,6 +251,24 @@ impl World {
 /// Seconds from one moment to another, for people.
 pub fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
+}
+
+/// A folder with the plugin: the program that was built beside this one, under the name that kubectl
+/// looks for.
+fn plugins(folder: &Path) -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("workspace-operator");
+    ensure!(
+        program.is_file(),
+        "{} is missing: `make build` makes it",
+        program.display()
+    );
+    let plugins = folder.join("plugins");
+    let plugin = plugins.join("kubectl-workspace");
+    if !plugin.exists() {
+        fs::create_dir_all(&plugins)?;
+        symlink(program, plugin)?;
+    }
+    Ok(plugins)
 }
 
 fn must(args: &[&str], output: Output) -> Result<String> {

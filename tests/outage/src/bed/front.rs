@@ -59,7 +59,10 @@ struct Told {
     requests: usize,
 }
 
-/// Where the front of a registry listens, on port 80.
+/// On the second of them, which is for TLS, it speaks none either.
+const PORTS: [u16; 2] = [80, 443];
+
+/// Where the front of a registry listens.
 pub fn address(number: usize) -> Ipv4Addr {
     let last = u8::try_from(number + 1).unwrap_or(u8::MAX);
     Ipv4Addr::new(127, 0, 1, last)
@@ -68,8 +71,6 @@ pub fn address(number: usize) -> Ipv4Addr {
 impl Front {
     /// Starts one that lets everything through.
     pub async fn start(host: &'static str, number: usize, behind: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((address(number), 80)).await;
-        let listener = listener.with_context(|| format!("listening for {host}"))?;
         let shared = Arc::new(Shared {
             host,
             behind,
@@ -80,7 +81,11 @@ impl Front {
                 requests: 0,
             }),
         });
-        tokio::spawn(listen(listener, Arc::clone(&shared)));
+        for port in PORTS {
+            let listener = TcpListener::bind((address(number), port)).await;
+            let listener = listener.with_context(|| format!("listening for {host}"))?;
+            tokio::spawn(listen(listener, Arc::clone(&shared)));
+        }
         Ok(Self { shared })
     }
 

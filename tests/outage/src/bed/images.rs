@@ -16,7 +16,7 @@ use crate::keeper::IMAGE;
 /// The tag of which nodes have nothing until somebody asks for it.
 pub const NEXT: &str = "v2";
 /// The tag of a runtime whose image takes a while to be pulled, and its bytes.
-pub const LARGE: (&str, u64) = ("large", 24 << 20);
+pub const LARGE: (&str, u64) = ("large", 16 << 20);
 /// The bytes of all others, besides the agent.
 const SMALL: u64 = 1 << 16;
 /// The tag of an image that the mirrors lack.

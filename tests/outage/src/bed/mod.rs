@@ -36,6 +36,12 @@ pub const PROGRAMS: [&str; 9] = [
 ];
 
 const CRD: &str = include_str!("../../../../crds/workspace.yaml");
+const POD: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: first}
+spec: {containers: [{name: agent, image: 'registry.example.com/platform/agent:1'}]}
+";
 /// The name of the node.
 pub const NODE: &str = "node-1";
 
@@ -81,6 +87,19 @@ impl Bed {
     /// The node's own address.
     pub fn address(&self) -> std::net::Ipv4Addr {
         ground::ADDRESS
+    }
+
+    /// Runs a Pod on it, so that it has all that a node in use has.
+    pub fn run_a_pod(&self) -> Result<()> {
+        let kubectl = self.cluster.kubectl();
+        kubectl.apply(POD)?;
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "pod/first",
+            "--timeout=60s",
+        ];
+        kubectl.must(&ready).map(drop)
     }
 
     /// A folder for files of the story's own.

@@ -1,10 +1,17 @@
 //! Everything is deleted.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
 
+use super::LOST;
+use super::install::check_disk;
 use crate::bed::{mounts_of_pods, tasks};
 use crate::world::{SYSTEM, World, seconds};
+
+/// A node ends seventy Pods one after the other.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Step 13.
 pub async fn delete_everything(world: &mut World) -> Result<()> {
@@ -14,7 +21,8 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
         .kubectl(&["delete", "ws", "--all", "-A", "--wait=false"])
         .await?;
     let gone = world
-        .until("no Pod of a Workspace", |seen| {
+        .eye
+        .until("no Pod of a Workspace", PATIENCE, |seen| {
             let of_operator = |key: &str| key.starts_with(SYSTEM);
             seen.keys_of_pods().all(of_operator)
         })
@@ -30,12 +38,16 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
         .until("no Pod at all", |seen| seen.keys_of_pods().next().is_none())
         .await?;
     nothing_runs(world).await?;
+    world.holds("On the node there is no container and no mount left.");
+    let claim = format!("workspace-{LOST}");
     let claims = world.kubectl(&["get", "pvc"]).await?;
+    let kept = claims.lines().find(|it| it.starts_with(&claim));
     ensure!(
-        claims.contains("workspace-hermes") && claims.contains("Bound"),
-        "the claim is gone"
+        kept.is_some_and(|it| it.contains("Bound")),
+        "the claim {claim} was to be kept, and there is: {claims:?}"
     );
-    world.holds("On the node there is no container and no mount left; the claim is there still.");
+    check_disk()?;
+    world.holds("The claim is there still, and so is its file.");
     Ok(())
 }
 
@@ -53,6 +65,6 @@ async fn nothing_runs(world: &World) -> Result<()> {
             took < 30.0,
             "left on the node: containers {tasks:?}, mounts {mounts:?}"
         );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -18,7 +18,7 @@ const BUSY: &str = "autogen";
 /// How soon the operator has to act on others meanwhile.
 const RESPONSIVE: f64 = 1.0;
 /// How long an image is pulled for before it is changed.
-const MID_PULL: Duration = Duration::from_secs(4);
+const MID_PULL: Duration = Duration::from_secs(3);
 /// Bytes a second of a slow registry.
 const SLOW: u64 = 2 << 20;
 
@@ -54,12 +54,14 @@ pub async fn hang(world: &mut World) -> Result<()> {
     world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
     let last = world.eye.now(|seen| seen.message(&patient).to_owned());
     world.check_unmoved(&rest, since)?;
-    let others: Vec<_> = world.writes(mark)?.into_iter().map(|it| it.name).collect();
-    let strangers: Vec<_> = others
-        .iter()
-        .filter(|it| ![PATIENT, BUSY].contains(&it.as_str()))
-        .collect();
-    ensure!(strangers.is_empty(), "the operator wrote {strangers:?}");
+    let pulled = image(PRIMARY, "codex", NEXT);
+    ensure!(
+        first == format!("Pulling: the node pulls {pulled}"),
+        "of a pull that hangs it first said {first:?}"
+    );
+    let others = world.writes(mark)?.in_namespace("default");
+    let others = others.filter(|it| ![PATIENT, BUSY].contains(&it.name.as_str()));
+    ensure!(others.is_empty(), "the operator wrote {others:?}");
     world.holds(&format!(
         "Its Pod was there after {:.2} s. It said \"{first}\" after {:.1} s, and \"{last}\" after \
          {:.1} s. No other Workspace was written to.",
@@ -167,6 +169,15 @@ async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) ->
     );
     let since = world.eye.mark();
     world.apply(&pod, &[]).await?;
+    let seen = patch(world, name, old, new, since).await;
+    // However it went: nobody else takes it away.
+    world
+        .quietly(&["delete", "pod", name, "--grace-period=1", "--wait=false"])
+        .await?;
+    seen
+}
+
+async fn patch(world: &World, name: &str, old: &str, new: &str, since: usize) -> Result<String> {
     let key = key(name);
     world
         .until("a Pod on its node", |seen| {
@@ -207,9 +218,6 @@ async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) ->
         .iter()
         .map(|(at, word)| format!("{word} at {at:+.1} s"))
         .collect();
-    world
-        .quietly(&["delete", "pod", name, "--grace-period=1"])
-        .await?;
     Ok(format!(
         "the new image runs {:.1} s after the patch; seen of the Pod, from the patch on: {}",
         seconds(patched, ran),

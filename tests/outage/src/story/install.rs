@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use workspace_operator::settings::RUNTIMES;
 
 use super::{LOST, PRIMARY, image, key, yaml};
@@ -31,7 +31,9 @@ spec:
   hostPath: {path: /var/lib/disks/1, type: DirectoryOrCreate}
 ";
 /// What is written into the storage of a Workspace.
-pub const NOTE: &str = "written before the outage";
+const NOTE: &str = "written before the outage";
+/// Where the node keeps it.
+const ON_DISK: &str = "/var/lib/disks/1/workspace/notes.txt";
 const FILE: &str = "/workspace/notes.txt";
 
 /// With the manifests that it ships with, its own image, and its own ServiceAccount.
@@ -75,6 +77,7 @@ pub async fn await_operator(world: &World) -> Result<()> {
         "deployment/workspace-operator",
         "-n",
         SYSTEM,
+        "--timeout=60s",
     ];
     world.kubectl(&status).await.map(drop)
 }
@@ -144,5 +147,12 @@ pub async fn read_note(world: &World) -> Result<()> {
     let read = ["exec", LOST, "--", "/agent", "read", FILE];
     let found = world.kubectl(&read).await?;
     anyhow::ensure!(found.trim() == NOTE, "the file says {found:?}");
+    Ok(())
+}
+
+/// The file is on the disk, whoever mounts that.
+pub fn check_disk() -> Result<()> {
+    let found = fs::read_to_string(ON_DISK).with_context(|| format!("reading {ON_DISK}"))?;
+    anyhow::ensure!(found.trim() == NOTE, "on the disk the file says {found:?}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The story, step by step, and the sixty after it.
 
 mod answers;
+mod ask;
 mod end;
 mod hang;
 mod install;
@@ -36,8 +37,8 @@ const TOLD_WITHIN: f64 = 5.0;
 /// How soon after the edit the stuck have to run.
 const HEALED_WITHIN: f64 = 1.0;
 
-/// Tells it all; an error is a step that did not hold.
-pub async fn tell() -> Result<()> {
+/// Tells it all, or the chosen steps; an error is a step that did not hold.
+pub async fn tell(chosen: &[String]) -> Result<()> {
     let terminal = Terminal::new();
     terminal.heading("Starting a node, its registries and a control plane on this machine.");
     let start = Instant::now();
@@ -50,7 +51,7 @@ pub async fn tell() -> Result<()> {
         start.elapsed().as_secs_f32()
     ));
     let mut world = install::install(bed, start).await?;
-    let mut failed = steps(&mut world).await;
+    let mut failed = steps(&mut world, chosen).await;
     if let Err(error) = end::delete_everything(&mut world).await {
         world.failed(&format!("{error:#}"));
         failed += 1;
@@ -67,28 +68,41 @@ pub async fn tell() -> Result<()> {
 
 type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-const STEPS: [Step; 15] = [
-    |world| Box::pin(install::nine(world)),
-    |world| Box::pin(outage::suspend(world)),
-    |world| Box::pin(outage::kill_a_process(world)),
-    |world| Box::pin(outage::get_stuck(world)),
-    |world| Box::pin(switch::to_the_mirror(world)),
-    |world| Box::pin(operator::lose_it(world)),
-    |world| Box::pin(switch::and_back(world)),
-    |world| Box::pin(answers::answer_in_every_way(world)),
-    |world| Box::pin(hang::hang(world)),
-    |world| Box::pin(hang::patch_in_a_hung_pull(world)),
-    |world| Box::pin(hang::patch_in_a_slow_pull(world)),
-    |world| Box::pin(private::ask_for_secrets(world)),
-    |world| Box::pin(pin::pin(world)),
-    |world| Box::pin(names::resolve(world)),
-    |world| Box::pin(sixty::sixty(world)),
+/// In their order, with the names by which one is asked for. The first is always told, and so is the
+/// end.
+const STEPS: [(&str, Step); 15] = [
+    ("1", |world| Box::pin(install::nine(world))),
+    ("2", |world| Box::pin(outage::suspend(world))),
+    ("3", |world| Box::pin(outage::kill_processes(world))),
+    ("4", |world| Box::pin(outage::get_stuck(world))),
+    ("5", |world| Box::pin(switch::to_the_mirror(world))),
+    ("6", |world| Box::pin(operator::lose_it(world))),
+    ("7", |world| Box::pin(switch::and_back(world))),
+    ("answers", |world| {
+        Box::pin(answers::answer_in_every_way(world))
+    }),
+    ("8", |world| Box::pin(hang::hang(world))),
+    ("hung", |world| Box::pin(hang::patch_in_a_hung_pull(world))),
+    ("slow", |world| Box::pin(hang::patch_in_a_slow_pull(world))),
+    ("9", |world| Box::pin(private::ask_for_secrets(world))),
+    ("10", |world| Box::pin(pin::pin(world))),
+    ("12", |world| Box::pin(names::resolve(world))),
+    ("sixty", |world| Box::pin(sixty::sixty(world))),
 ];
 
-/// All of them, as one that did not hold does not end the day. Returns how many did not.
-async fn steps(world: &mut World) -> usize {
+/// What the steps are called.
+pub fn names() -> [&'static str; STEPS.len()] {
+    STEPS.map(|(name, _)| name)
+}
+
+/// Those that were chosen, or all of them; one that did not hold does not end the day. Returns how
+/// many did not.
+async fn steps(world: &mut World, chosen: &[String]) -> usize {
     let mut failed = 0;
-    for step in STEPS {
+    for (number, (name, step)) in STEPS.into_iter().enumerate() {
+        if number > 0 && !chosen.is_empty() && !chosen.iter().any(|it| it == name) {
+            continue;
+        }
         if let Err(error) = step(world).await {
             world.show_what_is_there().await;
             world.failed(&format!("{error:#}"));
@@ -121,9 +135,11 @@ fn yaml(name: &str, spec: &str) -> String {
 }
 
 fn ensure_within(what: &str, took: f64, limit: f64) -> Result<()> {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
     ensure!(
         took <= limit,
-        "{what} took {took:.2} s, and at most {limit} s were promised"
+        "{what} took {took:.2} s, and at most {limit} s were promised; the machine's load is {load}"
     );
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::eye::{Kind, Life};
 use crate::world::{SYSTEM, World, seconds};
 
 /// How long whatever might happen after a restart of the kubelet is waited for.
-const AFTER: Duration = Duration::from_secs(10);
+const AFTER: Duration = Duration::from_secs(5);
 
 /// Step 6.
 pub async fn lose_it(world: &mut World) -> Result<()> {
@@ -43,6 +43,11 @@ pub async fn lose_it(world: &mut World) -> Result<()> {
     let mark_of_kubelet = world.eye.mark();
     world.bed.restart_kubelet().await?;
     tokio::time::sleep(AFTER).await;
+    world
+        .until("ten that are as they were", |seen| {
+            before.iter().all(|(key, life)| seen.life(key) == *life)
+        })
+        .await?;
     world.kubectl(&["get", "nodes"]).await?;
     world.check_not_rolled(&before, since)?;
     let writes = world.writes(mark)?;

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
 
-use super::{RETRY, ensure_within, image, yaml};
-use crate::bed::{PASSWORD, USER};
+use super::{RETRY, ask, ensure_within, image, yaml};
+use crate::bed::{PASSWORD, UNMIRRORED, USER};
 use crate::story::{MIRROR, PRIVATE};
 use crate::world::{SYSTEM, World, seconds};
 
@@ -31,6 +31,7 @@ pub async fn ask_for_secrets(world: &mut World) -> Result<()> {
         "Ready with the right one; with none the registry \"{of_none}\", with a wrong one it \
          \"{of_wrong}\"."
     ));
+    ask::a_node(world, TENANTS).await?;
     mend(world, wrong).await?;
     set(world, MIRROR, "").await?;
     world
@@ -53,13 +54,18 @@ async fn start(world: &World) -> Result<()> {
     }
     create_secret(world, wrong, "guessed").await?;
     create_secret(world, right, PASSWORD).await?;
-    let workspace = yaml("agent", "runtime: deepagents");
     for tenant in TENANTS {
-        let name = format!("{{name: agent, namespace: {tenant}}}");
-        let text = workspace.replace("{name: agent}", &name);
-        world.apply(&text, &[]).await?;
+        apply(world, tenant, "agent", "runtime: deepagents").await?;
     }
-    Ok(())
+    // It needs an image that the mirror lacks, and has no Pod that would tell.
+    let spec = format!("runtime: langgraph, tag: {UNMIRRORED}, suspend: true");
+    apply(world, right, "resting", &spec).await
+}
+
+async fn apply(world: &World, tenant: &str, name: &str, spec: &str) -> Result<()> {
+    let own = format!("{{name: {name}, namespace: {tenant}}}");
+    let text = yaml(name, spec).replace(&format!("{{name: {name}}}"), &own);
+    world.apply(&text, &[]).await
 }
 
 /// Waits until a Workspace says that it is refused, and returns what it says of the registry.
