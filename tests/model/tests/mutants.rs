@@ -20,12 +20,21 @@ const BOUNDS: Bounds = Bounds {
     lag: 1,
 };
 
+/// One edit of the settings, and nothing else but what the registry does.
+const ONCE: Bounds = Bounds {
+    edits: 0,
+    faults: 0,
+    times: &[0, 60],
+    ..BOUNDS
+};
+
 fn caught(name_of_mutant: &str) {
     let mutant = MUTANTS.iter().find(|it| it.name == name_of_mutant);
     let mutant = mutant.expect("there is such a mutant");
-    let bounds = Bounds {
-        settings: mutant.settings,
-        ..BOUNDS
+    // What takes longer to get to has less beside it.
+    let bounds = match mutant.settings {
+        1 => BOUNDS,
+        settings => Bounds { settings, ..ONCE },
     };
     let cluster = Cluster::new(mutant.scenario, bounds).with_rule(mutant.rule);
     refuted(name_of_mutant, cluster, mutant.breaks);
@@ -98,22 +107,16 @@ each! {
 /// that edits them once.
 #[test]
 fn what_comes_back_with_the_settings_takes_two_edits_of_them() {
-    let once = Bounds {
-        edits: 0,
-        faults: 0,
-        times: &[0, 60],
-        ..BOUNDS
-    };
     let twice = Bounds {
         settings: 2,
-        ..once
+        ..ONCE
     };
     let mutant = MUTANTS.iter().find(|it| it.settings == 2).expect("one");
     let broken = |bounds| {
         let cluster = Cluster::new(mutant.scenario, bounds).with_rule(mutant.rule);
         !check(cluster, Duration::from_secs(600)).broken.is_empty()
     };
-    assert_eq!([once, twice].map(broken), [false, true]);
+    assert_eq!([ONCE, twice].map(broken), [false, true]);
 }
 
 #[test]
