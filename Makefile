@@ -44,7 +44,7 @@ model-long: ## Check the model within bounds of your own: make model-long BOUNDS
 fuzz: ## Try the settings and the plan on a million arbitrary objects; CASES=n for more
 	PROPTEST_CASES=$(CASES) cargo test --profile fast -p fuzz
 
-mutants: $(MUTANTS) ## Break what decides and is pure, in every small way; hours on two cores
+mutants: $(MUTANTS) ## Break what decides, applies and tells in every small way; hours on two cores
 	$(MUTANTS) mutants
 
 $(MUTANTS):

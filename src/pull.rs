@@ -228,6 +228,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn some_reasons_are_causes_whatever_is_said_with_them() {
+        let message = "401 Unauthorized";
+        assert_eq!(cause("InvalidImageName", message), Some(INVALID_NAME));
+        assert_eq!(cause("ErrImageNeverPull", message), Some(NEVER));
+        let words = cause("ErrImagePull", message).map(|it| it.words);
+        assert_eq!(words, Some("answered 401 Unauthorized"));
+        assert_eq!(cause("ImagePullBackOff", "Back-off pulling image"), None);
+    }
+
+    #[test]
+    fn only_a_wait_for_the_image_is_a_failure_to_pull() {
+        for reason in FAILURES {
+            assert!(is_failure(reason), "{reason}");
+        }
+        for reason in ["ContainerCreating", "CrashLoopBackOff", ""] {
+            assert!(!is_failure(reason), "{reason}");
+        }
+    }
+
     /// A kubelet that is given many Pods at once says so of most of them.
     #[test]
     fn the_limit_of_a_node_is_no_failure_of_the_registry() {
@@ -246,6 +266,9 @@ mod tests {
     #[test]
     fn what_names_no_cause_or_another_image_is_not_read() {
         let without = sentence_without_cause(IMAGE, "ImagePullBackOff");
+        let said = format!("{IMAGE} cannot be pulled: ImagePullBackOff");
+        assert_eq!(without, said);
+        assert_eq!(told(IMAGE, &format!("x: {said}")), Some(&*said));
         assert_eq!(cause_told(IMAGE, &without), None);
         let other = sentence("other.example.com/x:v1", CAUSES[0].1);
         assert_eq!(cause_told(IMAGE, &other), None);

@@ -207,7 +207,7 @@ fn many<K>(
 }
 
 /// What an event of the library's watch tells of a Workspace.
-pub(crate) fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
+pub fn decode<K: Wire>(event: watcher::Event<K>) -> Change<K::Seen> {
     match event {
         watcher::Event::Init => Change::Listing,
         watcher::Event::InitDone => Change::Complete,

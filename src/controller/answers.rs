@@ -66,12 +66,14 @@ impl Controller {
     /// What is remembered of a step, and when to look again.
     fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
         let now = Instant::now();
+        if let Some(answer) = outcome.remembered() {
+            self.remember(key, step, answer);
+        }
         match outcome {
             Outcome::Written(awaited) => {
                 self.queue.succeeded(item);
                 self.window.succeeded();
                 self.follow_rollout(key, step, now);
-                self.remember(key, step, Answer::Done);
                 self.index.expect(key, awaited, now);
                 if let Step::CreateClaim { .. } | Step::PatchClaim { .. } = step {
                     // The Pod is still to come.
@@ -80,26 +82,13 @@ impl Controller {
                     self.queue.add(item.clone());
                 }
             }
-            Outcome::Accepted => {
-                self.remember(key, step, Answer::Done);
-                self.queue.add_urgent(item.clone());
+            Outcome::Accepted => self.queue.add_urgent(item.clone()),
+            // What is remembered of other refusals paces them.
+            Outcome::Refused(_) if matches!(step, Step::PatchStatus { .. }) => {
+                self.queue.retry(item, None, now);
             }
-            Outcome::NoEffect => {
-                self.remember(key, step, Answer::NoEffect);
-                self.queue.add(item.clone());
-            }
-            Outcome::Refused(message) => {
-                self.remember(key, step, Answer::Refused(message));
-                // What is remembered of other refusals paces them.
-                if matches!(step, Step::PatchStatus { .. }) {
-                    self.queue.retry(item, None, now);
-                } else {
-                    self.queue.add(item.clone());
-                }
-            }
-            Outcome::NamespaceTerminating => {
-                self.remember(key, step, Answer::NamespaceTerminating);
-            }
+            Outcome::NoEffect | Outcome::Refused(_) => self.queue.add(item.clone()),
+            Outcome::NamespaceTerminating => {}
             Outcome::Exists(existing) => self.ran_into(key, item, existing),
             // The watches bring what is; should they have brought it already, look again soon.
             Outcome::Stale => {

@@ -324,6 +324,28 @@ fn before_the_first_look_nothing_is_known_and_nothing_is_written() {
 }
 
 #[test]
+fn from_outside_the_record_counts_first_and_the_settings_where_it_says_nothing() {
+    let mut world = World::new();
+    let outside = seen_from_outside(&registry(B), &world.fleet);
+    assert_eq!(
+        (prefix(&outside), outside.origin),
+        (Some(B), Origin::ConfigMap)
+    );
+    world.see(&registry(A));
+    // The operator's own environment says A, which nobody else sees.
+    let outside = seen_from_outside(&Source::Absent, &world.fleet);
+    assert_eq!(
+        (prefix(&outside), outside.origin),
+        (Some(A), Origin::Defaults)
+    );
+    let invalid = seen_from_outside(&registry("myorg"), &world.fleet);
+    assert_eq!(prefix(&invalid), Some(A));
+    assert!(invalid.error.is_some());
+    let spoilt = Source::Present(data(&[(FLEET_LAST_GOOD, "{")]));
+    assert_eq!(prefix(&seen_from_outside(&registry(B), &spoilt)), Some(B));
+}
+
+#[test]
 fn nothing_is_written_over_a_record_that_was_not_read() {
     let mut world = World::new();
     for unknown in [Source::Unread, Source::Unreadable("timeout".to_owned())] {

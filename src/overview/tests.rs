@@ -133,6 +133,26 @@ fn an_outage_is_told_from_when_it_was_first_seen_until_it_is_over() {
 }
 
 #[test]
+fn another_cause_and_another_registry_fail_since_they_were_seen() {
+    let mut fleet = Fleet::default();
+    fleet.stuck(DOWN, "answered 401 Unauthorized");
+    let first = fleet.overview(DOWN, &Overview::default(), 60);
+    fleet.stuck(DOWN, "answered 503 Service Unavailable");
+    fleet.stuck(UP, "answered 401 Unauthorized");
+    let later = fleet.overview(DOWN, &first, 3600);
+    let since = |registry: &str, cause: &str| {
+        let mut failures = later.pull_failures.iter();
+        let same = |it: &&PullFailure| it.registry == registry && it.cause == cause;
+        failures.find(same).map(|it| it.since.as_str())
+    };
+    let (down, up) = ("down.example.com", "up.example.com");
+    let (before, now) = (Some("1970-01-01T00:01:00Z"), Some("1970-01-01T01:00:00Z"));
+    assert_eq!(since(down, "answered 401 Unauthorized"), before);
+    assert_eq!(since(down, "answered 503 Service Unavailable"), now);
+    assert_eq!(since(up, "answered 401 Unauthorized"), now);
+}
+
+#[test]
 fn what_runs_is_at_risk_while_the_registry_of_its_next_pod_fails() {
     let mut fleet = Fleet::default();
     for _ in 0..NAMES + 2 {

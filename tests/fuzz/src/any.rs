@@ -2,6 +2,7 @@
 //! nearly knows, or never saw.
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -246,7 +247,7 @@ pub fn workspace() -> BoxedStrategy<Value> {
     ]);
     let annotations = texts_by(vec![("molecule.ai/restartedAt", &TIMES)]);
     let meta = metadata(annotations, Just(Value::Null).boxed());
-    let rest = object(meta, vec![("status", status)]);
+    let rest = typed_object(meta, vec![("status", mostly(status))]);
     (rest, mostly(sparse(spec)))
         .prop_map(|(mut object, spec)| {
             object["spec"] = spec;
@@ -273,9 +274,39 @@ fn sparse(spec: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-fn object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
-    let parts = parts.into_iter().map(|(name, it)| (name, mostly(it)));
-    typed_object(meta, parts.collect())
+/// A Workspace as no schema would have it: from before there was one, or put there past it. Only its
+/// metadata are what the API server itself keeps in order.
+pub fn odd_workspace() -> BoxedStrategy<Value> {
+    let annotations = texts_by(vec![("molecule.ai/restartedAt", &TIMES)]);
+    let meta = metadata(annotations, Just(Value::Null).boxed());
+    let part = || proptest::option::weighted(0.9, junk());
+    (meta, part(), part(), workspace(), any::<[bool; 2]>())
+        .prop_map(|(meta, spec, status, usual, keep)| {
+            let mut object = json!({"metadata": meta});
+            let parts = [("spec", spec), ("status", status)];
+            for ((name, odd), keep) in parts.into_iter().zip(keep) {
+                let part = if keep { usual.get(name).cloned() } else { odd };
+                if let Some(part) = part {
+                    object[name] = part;
+                }
+            }
+            object
+        })
+        .boxed()
+}
+
+/// The same object from an API server that is newer than this operator.
+pub fn of_the_future(object: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    (object, junk())
+        .prop_map(|(mut object, news)| {
+            for part in ["/metadata", "/spec", "/status", ""] {
+                if let Some(Value::Object(part)) = object.pointer_mut(part) {
+                    part.insert("fromTheFuture".to_owned(), news.clone());
+                }
+            }
+            object
+        })
+        .boxed()
 }
 
 fn typed_object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<Value> {
@@ -375,7 +406,7 @@ pub fn pod() -> BoxedStrategy<Value> {
     typed_object(meta, vec![("spec", spec), ("status", pod_status())])
 }
 
-/// A claim as stored.
+/// A claim as stored: the API server sees to the types.
 pub fn claim() -> BoxedStrategy<Value> {
     let size = one_of(&["1Gi", "1024Mi", "2Gi", "1e400", "x", ""]);
     let requests = some_of(vec![("storage", size)]);
@@ -383,11 +414,54 @@ pub fn claim() -> BoxedStrategy<Value> {
     let status = some_of(vec![("phase", one_of(&["Pending", "Bound"]))]);
     let labels = texts_by(vec![("molecule.ai/workspace", &["w", "v"])]);
     let meta = metadata(Just(Value::Null).boxed(), labels);
-    object(meta, vec![("spec", spec), ("status", status)])
+    typed_object(meta, vec![("spec", spec), ("status", status)])
+        .prop_map(|mut claim| {
+            claim["metadata"]["name"] = json!("workspace-w");
+            claim
+        })
+        .boxed()
+}
+
+/// The Service `workspaces` of the namespace, whoever made it.
+pub fn service() -> BoxedStrategy<Value> {
+    let ours = json!({
+        "app.kubernetes.io/name": "workspace",
+        "app.kubernetes.io/managed-by": "workspace-operator",
+    });
+    let selector = prop_oneof![
+        2 => Just(ours).boxed(),
+        1 => texts_by(vec![("app.kubernetes.io/name", &["workspace", "x"])]),
+    ];
+    let spec = some_of(vec![
+        ("clusterIP", one_of(&["None", "10.0.0.1", ""])),
+        ("selector", selector.boxed()),
+    ]);
+    let nothing = || Just(Value::Null).boxed();
+    typed_object(metadata(nothing(), nothing()), vec![("spec", spec)])
+}
+
+/// The ConfigMap with the settings. kubectl puts what is no text into `binaryData`.
+pub fn config_map() -> BoxedStrategy<Value> {
+    let bytes = prop_oneof![
+        any::<String>().prop_map(String::into_bytes),
+        vec(any::<u8>(), 0..9),
+    ];
+    let binary = btree_map(select(KEYS.to_vec()), bytes.prop_map(ByteString), 0..2);
+    let binary = proptest::option::weighted(0.1, binary);
+    let nothing = || Just(Value::Null).boxed();
+    (metadata(nothing(), nothing()), settings(), binary)
+        .prop_map(|(meta, data, binary)| {
+            let mut map = json!({"metadata": meta, "data": data});
+            if let Some(binary) = binary {
+                map["binaryData"] = json!(binary);
+            }
+            map
+        })
+        .boxed()
 }
 
 /// What someone types into the settings.
-pub fn settings() -> BoxedStrategy<std::collections::BTreeMap<String, String>> {
+fn settings() -> BoxedStrategy<std::collections::BTreeMap<String, String>> {
     let key = prop_oneof![
         9 => select(KEYS.to_vec()).prop_map(str::to_owned),
         1 => any::<String>(),

@@ -1,28 +1,73 @@
-//! Whatever is typed and whatever is stored.
+//! Whatever is typed and whatever is stored, as the API server sends it: decoded, joined and decided
+//! on as in production.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use fuzz::{any, image};
 use jiff::Timestamp;
+use kube::core::{ObjectList, WatchEvent};
+use kube::runtime::watcher::Event;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use workspace_operator::fleet::{InForce, Source, in_force};
-use workspace_operator::plan::{Answer, Step, awaits_settings, plan, remember};
+use workspace_operator::index::{Index, Slot};
+use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use workspace_operator::resolver;
 use workspace_operator::seen::{self, Key, Memory, Seen, Service};
 use workspace_operator::settings::{Environment, Settings};
+use workspace_operator::watch::decode;
 use workspace_operator::wire::{self, Wire};
 
-/// What the API server would hand over; what it would not even store is no case.
-fn decode<K: Wire + serde::de::DeserializeOwned>(object: Option<Value>) -> Option<K::Seen> {
-    serde_json::from_value::<K>(object?).ok().map(Wire::seen)
+/// An object as the API server sends it. There is none that it stores and that does not decode: it
+/// would end the list and the watch of all others.
+fn received<K: DeserializeOwned>(object: &Value) -> Result<K, String> {
+    let text = object.to_string();
+    serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
 }
 
-fn typed(data: &BTreeMap<String, String>) -> InForce {
-    let source = Source::Present(data.clone());
-    in_force(&source, &Source::Absent, None, &Environment::default())
+fn decoded<K: Wire + DeserializeOwned>(object: Option<&Value>) -> Result<Option<K::Seen>, String> {
+    let received = object.map(received::<K>).transpose();
+    Ok(received?.map(Wire::seen))
+}
+
+fn data(map: &Value) -> Result<BTreeMap<String, String>, String> {
+    Ok(received::<wire::ConfigMap>(map)?.seen())
+}
+
+fn typed(map: &Value) -> Result<InForce, String> {
+    let source = Source::Present(data(map)?);
+    Ok(in_force(
+        &source,
+        &Source::Absent,
+        None,
+        &Environment::default(),
+    ))
+}
+
+#[derive(Debug)]
+struct Stored {
+    workspace: Option<Value>,
+    pod: Option<Value>,
+    claim: Option<Value>,
+    service: Option<Value>,
+}
+
+fn stored() -> impl Strategy<Value = Stored> {
+    let workspace = proptest::option::weighted(0.95, any::workspace());
+    let pod = proptest::option::of(any::pod());
+    let claim = proptest::option::of(any::claim());
+    let service = proptest::option::of(any::service());
+    (workspace, pod, claim, service).prop_map(|(workspace, pod, claim, service)| Stored {
+        workspace,
+        pod,
+        claim,
+        service,
+    })
 }
 
 #[derive(Debug)]
@@ -33,25 +78,16 @@ struct Objects {
     service: Service,
 }
 
-/// Objects as stored, decoded as in production.
-fn objects() -> impl Strategy<Value = Objects> {
-    let workspace = proptest::option::weighted(0.95, any::workspace());
-    let pod = proptest::option::of(any::pod());
-    let claim = proptest::option::of(any::claim());
-    let foreign = proptest::bool::ANY;
-    (workspace, pod, claim, foreign).prop_map(|(workspace, pod, claim, foreign)| Objects {
-        workspace: decode::<wire::Workspace>(workspace),
-        pod: decode::<wire::Pod>(pod),
-        claim: decode::<wire::Claim>(claim),
-        service: if foreign {
-            Service::Foreign
-        } else {
-            Service::Ours
-        },
-    })
-}
-
 impl Objects {
+    fn decoded(stored: &Stored) -> Result<Self, String> {
+        Ok(Self {
+            workspace: decoded::<wire::Workspace>(stored.workspace.as_ref())?,
+            pod: decoded::<wire::Pod>(stored.pod.as_ref())?,
+            claim: decoded::<wire::Claim>(stored.claim.as_ref())?,
+            service: decoded::<wire::Service>(stored.service.as_ref())?.unwrap_or_default(),
+        })
+    }
+
     fn seen<'a>(&'a self, key: &'a Key, memory: &'a Memory) -> Seen<'a> {
         Seen {
             key,
@@ -119,9 +155,140 @@ fn passes(
     Ok(steps)
 }
 
+/// Takes in a list of these objects, in the text of the API server's answer.
+fn list<K>(index: &mut Index, items: &[&Value]) -> Result<(), String>
+where
+    K: Wire + DeserializeOwned + Clone + Debug,
+    K::Seen: Slot,
+{
+    let list = json!({
+        "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": items,
+    });
+    let list: ObjectList<K> = received(&list)?;
+    index.take_in(decode(Event::<K>::Init));
+    for object in list.items {
+        index.take_in(decode(Event::InitApply(object)));
+    }
+    index.take_in(decode(Event::<K>::InitDone));
+    Ok(())
+}
+
+/// Takes in that this object is new or changed, in the text of the line of a watch.
+fn show<K>(index: &mut Index, object: &Value) -> Result<(), String>
+where
+    K: Wire + DeserializeOwned + Clone + Debug,
+    K::Seen: Slot,
+{
+    let line = json!({"type": "MODIFIED", "object": object});
+    match received::<WatchEvent<K>>(&line)? {
+        WatchEvent::Modified(object) => index.take_in(decode(Event::<K>::Apply(object))),
+        other => return Err(format!("{other:?}")),
+    };
+    Ok(())
+}
+
+const NEIGHBOURS: [&str; 2] = ["a", "z"];
+
+/// Two whose names come before and after the odd one's: one runs, and one has no Pod yet.
+fn neighbours() -> ([Value; 2], Value) {
+    let meta = |name: &str| {
+        json!({
+            "name": name, "namespace": "ns", "uid": format!("ws-{name}"), "resourceVersion": "5",
+            "generation": 1,
+        })
+    };
+    let workspace = |name: &str| json!({"metadata": meta(name), "spec": {"runtime": "langgraph"}, "status": {}});
+    let pod = json!({
+        "metadata": {
+            "name": "a", "namespace": "ns", "uid": "pod-a", "resourceVersion": "6",
+            "labels": {"app.kubernetes.io/name": "workspace"},
+            "ownerReferences": [{
+                "kind": "Workspace", "apiVersion": "molecule.ai/v1alpha1", "name": "a",
+                "uid": "ws-a", "controller": true,
+            }],
+        },
+        "status": {
+            "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
+        },
+    });
+    (NEIGHBOURS.map(workspace), pod)
+}
+
+/// All that the API server has, with an odd Workspace, Pod and claim in the midst of each list.
+fn listed(odd: Option<&[Value; 3]>) -> Result<Index, String> {
+    let ([before, after], pod) = neighbours();
+    let mut index = Index::default();
+    index.set_service(&Arc::from("ns"), Service::Ours);
+    let mut workspaces = vec![&before, &after];
+    let (mut pods, mut claims) = (vec![&pod], Vec::new());
+    if let Some([workspace, pod, claim]) = odd {
+        workspaces.insert(1, workspace);
+        pods.insert(0, pod);
+        claims.push(claim);
+    }
+    list::<wire::Workspace>(&mut index, &workspaces)?;
+    list::<wire::Pod>(&mut index, &pods)?;
+    list::<wire::Claim>(&mut index, &claims)?;
+    Ok(index)
+}
+
+fn plans<'a>(
+    index: &Index,
+    names: impl IntoIterator<Item = &'a str>,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<Option<Plan>> {
+    let planned = |name: &str| {
+        let key = Key::new("ns", name);
+        let seen = index.seen(&key)?;
+        Some(plan(&seen, in_force, now))
+    };
+    names.into_iter().map(planned).collect()
+}
+
+/// What an odd Workspace, with its Pod and its claim, changes for its neighbours; and what is done
+/// about itself, listed and shown by a watch.
+fn harms(odd: &[Value; 3], map: &Value, now: Timestamp) -> Result<Option<Plan>, String> {
+    let in_force = typed(map)?;
+    let mut index = listed(None)?;
+    let alone = plans(&index, NEIGHBOURS, &in_force, now);
+    let among = listed(Some(odd))?;
+    if plans(&among, NEIGHBOURS, &in_force, now) != alone {
+        return Err("the others are planned differently beside it in a list".into());
+    }
+    let [workspace, pod, claim] = odd;
+    show::<wire::Workspace>(&mut index, workspace)?;
+    show::<wire::Pod>(&mut index, pod)?;
+    show::<wire::Claim>(&mut index, claim)?;
+    if plans(&index, NEIGHBOURS, &in_force, now) != alone {
+        return Err("the others are planned differently once a watch shows it".into());
+    }
+    let own = [&among, &index].map(|it| plans(it, ["w"], &in_force, now));
+    if own[0] != own[1] {
+        return Err("a list and a watch show it differently".into());
+    }
+    let own = own.into_iter().flatten().flatten().next();
+    let step = own.as_ref().and_then(|it| it.step.as_ref());
+    for image in step.into_iter().flat_map(images) {
+        let settings = in_force.settings.as_ref();
+        let settings = settings.ok_or("an image is written with no settings in force")?;
+        image::check(settings, image)?;
+    }
+    Ok(own)
+}
+
+fn odd() -> impl Strategy<Value = [Value; 3]> {
+    let workspace = any::of_the_future(any::odd_workspace());
+    let pod = any::of_the_future(any::pod());
+    let claim = any::of_the_future(any::claim());
+    (workspace, pod, claim).prop_map(|(workspace, pod, claim)| [workspace, pod, claim])
+}
+
 proptest! {
     #[test]
-    fn whatever_is_typed_every_image_is_what_was_meant(data in any::settings()) {
+    fn whatever_is_typed_every_image_is_what_was_meant(map in any::config_map()) {
+        let data = data(&map).map_err(TestCaseError::fail)?;
         let Ok(parsed) = Settings::parse(&data, &Environment::default()) else {
             return Ok(());
         };
@@ -134,14 +301,29 @@ proptest! {
 
     #[test]
     fn whatever_is_stored_the_plan_panics_at_nothing_and_writes_no_wrong_image(
-        objects in objects(),
-        data in (any::settings(), any::settings()),
+        stored in stored(),
+        maps in (any::config_map(), any::config_map()),
         now in any::now(),
     ) {
-        let typed = [typed(&data.0), typed(&data.1)];
-        let passed = passes(&objects, [&typed[0], &typed[1]], now);
+        let passed = passed(&stored, [&maps.0, &maps.1], now);
         passed.map_err(TestCaseError::fail)?;
     }
+
+    #[test]
+    fn whatever_is_stored_harms_only_itself(
+        odd in odd(),
+        map in any::config_map(),
+        now in any::now(),
+    ) {
+        harms(&odd, &map, now).map_err(TestCaseError::fail)?;
+    }
+}
+
+/// Decodes all, and makes the passes.
+fn passed(stored: &Stored, maps: [&Value; 2], now: Timestamp) -> Result<Vec<&'static str>, String> {
+    let objects = Objects::decoded(stored)?;
+    let typed = [typed(maps[0])?, typed(maps[1])?];
+    passes(&objects, [&typed[0], &typed[1]], now)
 }
 
 /// Objects that never lead to a step would prove nothing of it.
@@ -157,13 +339,31 @@ fn the_objects_lead_to_every_kind_of_step() {
         "TryPod",
     ];
     let mut runner = TestRunner::deterministic();
-    let strategy = (objects(), any::settings(), any::now());
+    let strategy = (stored(), any::config_map(), any::now());
     let mut reached = BTreeSet::new();
     for _ in 0..20_000 {
         let tree = strategy.new_tree(&mut runner).expect("a case");
-        let (objects, data, now) = tree.current();
-        let typed = typed(&data);
-        reached.extend(passes(&objects, [&typed, &typed], now).expect("a pass"));
+        let (stored, map, now) = tree.current();
+        reached.extend(passed(&stored, [&map, &map], now).expect("a pass"));
     }
     assert_eq!(reached.into_iter().collect::<Vec<_>>(), KINDS);
+}
+
+/// Odd Workspaces of which all decode would not be odd; where none does, nothing else is tried.
+#[test]
+fn some_of_the_odd_do_not_decode_and_are_told_so() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (odd(), any::config_map(), any::now());
+    let mut told = BTreeSet::new();
+    for _ in 0..2_000 {
+        let tree = strategy.new_tree(&mut runner).expect("a case");
+        let (odd, map, now) = tree.current();
+        let own = harms(&odd, &map, now).expect("it harms no other");
+        let Some(own) = own else { continue };
+        told.extend(own.showing.map(|(reason, _)| reason.to_string()));
+        told.extend(own.step.map(|step| kind(&step).to_owned()));
+    }
+    for word in ["InvalidSpec", "TryPod"] {
+        assert!(told.contains(word), "{word}: {told:?}");
+    }
 }
