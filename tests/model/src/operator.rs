@@ -74,8 +74,13 @@ impl Cluster {
         let it = &mut next.operators[operator];
         Arc::make_mut(&mut it.memory).showing = plan.showing;
         it.wake = plan.wake;
-        it.wants = plan.wants.clone().map(Arc::new);
+        let wants = plan.wants.clone().map(Arc::new);
+        let wants_anew = it.wants != wants;
+        it.wants = wants;
         it.queued = plan.step.is_some();
+        // As the loop does: whoever comes to want what is known already looks once more.
+        let is_known = known(&next, operator).is_some_and(|it| it.proof != Proof::Unknown);
+        next.operators[operator].queued |= wants_anew && is_known;
         let workspace = state.workspace.seen(operator).as_ref();
         let Some((step, workspace)) = plan.step.zip(workspace) else {
             return next;
