@@ -4,7 +4,6 @@
 //! the same rule.
 
 mod answer;
-mod probes;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -31,7 +30,6 @@ use crate::seen::Key;
 use crate::wire::{self, Wire};
 
 pub use self::answer::{Existing, Outcome, Reply};
-pub use self::probes::{Probed, apply_probe};
 pub use self::request::{Call, Request};
 
 /// No request may take longer: what hangs is planned anew.
@@ -164,8 +162,6 @@ struct WrittenAs {
     /// Nothing that was only tried has one, nor what is gone at once.
     #[serde(default)]
     resource_version: String,
-    #[serde(default)]
-    uid: String,
 }
 
 /// Sends the request about an object of this name.

@@ -17,7 +17,6 @@ mod patience;
 mod pin;
 mod preflight;
 mod progress;
-mod rollout;
 mod status;
 mod survey;
 mod switch;

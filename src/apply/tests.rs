@@ -77,7 +77,6 @@ fn delete_pod() -> Step {
         version: version(),
         why: Rollout::SpecChanged,
         failures: 0,
-        left: Box::default(),
     }
 }
 

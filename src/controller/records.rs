@@ -86,9 +86,7 @@ impl Controller {
         let earlier = stored.get(&name).and_then(|it| Overview::from_text(it));
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
-        let next = overview(self.index.all(), settings, &basis, Timestamp::now());
-        let next = next.with_rollout(self.fleet.moves.tally.clone());
-        let mut next = next.with_prepull(self.prepull());
+        let mut next = overview(self.index.all(), settings, &basis, Timestamp::now());
         self.tell_of_tags(&mut next);
         let mut changes = Changes::new();
         if !self.records.is_tidy {
@@ -102,7 +100,6 @@ impl Controller {
         }
         let mut notices = events::of_outages(&basis, &next);
         notices.extend(events::of_moves(&basis, &next));
-        notices.extend(events::of_rollout(&basis, &next));
         (!changes.is_empty()).then_some((changes, notices))
     }
 

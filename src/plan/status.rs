@@ -21,39 +21,41 @@ pub(super) fn conclude(
     now: Timestamp,
 ) -> Plan {
     let since = since(seen, &decision.finding, now);
-    let plan = Plan {
-        showing: Some((decision.finding.reason, since)),
-        wants: decision.wants,
-        ..Plan::default()
-    };
+    let showing = Some((decision.finding.reason, since));
     if decision.step.is_some() {
-        let step = decision.step;
-        return Plan { step, ..plan };
+        return Plan {
+            step: decision.step,
+            wake: None,
+            showing,
+        };
     }
     let status = status(seen, workspace, &decision.finding, now);
     let ignored = seen.memory.ignored.as_ref();
     if status == workspace.status || ignored.is_some_and(|it| *it == words(&status)) {
-        let wake = decision.wake;
-        return Plan { wake, ..plan };
+        return Plan {
+            step: None,
+            wake: decision.wake,
+            showing,
+        };
     }
-    let is_down = !own_pod(seen, workspace).is_some_and(serves);
-    let due = due(
-        is_down,
-        &workspace.status,
-        &status,
-        decision.finding.kind,
-        since,
-    );
+    let due = due(&workspace.status, &status, decision.finding.kind, since);
     if now < due {
-        let wake = earliest(decision.wake, Some(due));
-        return Plan { wake, ..plan };
+        return Plan {
+            step: None,
+            wake: earliest(decision.wake, Some(due)),
+            showing,
+        };
     }
     let version = workspace.version.clone();
-    let step = Some(Step::PatchStatus {
+    let step = Step::PatchStatus {
         version,
         status: Box::new(status),
-    });
-    Plan { step, ..plan }
+    };
+    Plan {
+        step: Some(step),
+        wake: None,
+        showing,
+    }
 }
 
 /// Since when this reason has been seen without a break.
@@ -66,14 +68,13 @@ fn since(seen: &Seen<'_>, finding: &Finding, now: Timestamp) -> Timestamp {
 }
 
 fn due(
-    is_down: bool,
     told: &WorkspaceStatus,
     status: &WorkspaceStatus,
     kind: Kind,
     since: Timestamp,
 ) -> Timestamp {
-    // A false Ready is corrected at once. Of a Pod that serves on until it is replaced it is not.
-    if told.is_true(READY) && !status.is_true(READY) && is_down {
+    // A false Ready is corrected at once.
+    if told.is_true(READY) && !status.is_true(READY) {
         return since;
     }
     match kind {
@@ -89,7 +90,10 @@ fn status(
     finding: &Finding,
     now: Timestamp,
 ) -> WorkspaceStatus {
-    let pod = own_pod(seen, workspace);
+    let uid = &workspace.version.uid;
+    let pod = seen
+        .pod
+        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()));
     WorkspaceStatus {
         observed_generation: Some(workspace.generation),
         state: Some(finding.reason),
@@ -104,12 +108,6 @@ fn status(
         },
         conditions: conditions(workspace, pod, finding, now),
     }
-}
-
-fn own_pod<'a>(seen: &Seen<'a>, workspace: &Workspace) -> Option<&'a Pod> {
-    let uid = &workspace.version.uid;
-    seen.pod
-        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()))
 }
 
 fn conditions(

@@ -1,6 +1,5 @@
 //! Scenarios for `plan`, told against a small world that does what its steps say.
 
-mod moving;
 mod properties;
 mod refusals;
 mod rollout;

@@ -42,9 +42,6 @@ pub enum Scenario {
     Images,
     /// With storage that grows and is told to go with its Workspace.
     Storage,
-    /// The settings move what runs, and it is always its turn; but not the defaults, which are in
-    /// force where there are none.
-    Moves,
 }
 
 /// The rule by which an operator decides: in production [`plan::plan`].
@@ -74,8 +71,6 @@ pub struct Spec {
     pub revision: String,
     /// The image's runtime and tag, where the runtime has one.
     pub image: Option<&'static str>,
-    /// Whether it is not to be moved.
-    pub opted_out: bool,
     /// Which Pod it asks for: specs of the same number need no other Pod.
     pub pod: u8,
 }
@@ -92,8 +87,6 @@ pub struct Cluster {
     pub specs: Vec<Spec>,
     /// The name that all is about.
     pub key: Key,
-    /// Whether the settings move what runs.
-    pub moves: bool,
     in_force: BTreeMap<(Setting, Setting), InForce>,
     pub(crate) settled: Memo,
 }
@@ -117,8 +110,7 @@ impl Cluster {
             applying: APPLYING,
             specs: specs(scenario),
             key: Key::new("ns", "w"),
-            moves: scenario == Scenario::Moves,
-            in_force: table(scenario == Scenario::Moves),
+            in_force: table(),
             settled: Memo::default(),
         }
     }
@@ -150,12 +142,6 @@ impl Cluster {
         Some(format!("{}/workspace-template-{image}", prefix(setting)?))
     }
 
-    /// Whether these settings move what runs.
-    #[must_use]
-    pub fn is_paced(&self, setting: Setting) -> bool {
-        self.moves && setting != Setting::Absent
-    }
-
     /// Whether some spec has this image by some valid settings.
     #[must_use]
     pub fn is_image(&self, image: &str) -> bool {
@@ -177,12 +163,10 @@ fn prefix(setting: Setting) -> Option<&'static str> {
 }
 
 /// The ConfigMap.
-fn source(setting: Setting, moves: bool) -> Source {
+fn source(setting: Setting) -> Source {
     let data = |entries: &[(&str, &str)]| {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        let paced = ("ROLLOUT", "Paced");
-        let paced = moves.then_some(&paced);
-        Source::Present(entries.iter().chain(paced).map(own).collect())
+        Source::Present(entries.iter().map(own).collect())
     };
     let registry = prefix(setting).unwrap_or("https://Not a prefix");
     match setting {
@@ -194,10 +178,10 @@ fn source(setting: Setting, moves: bool) -> Source {
 
 /// What is in force, by what is seen and what was in force: by the production rule, once with
 /// what the process holds and once with what an earlier one recorded. Both must agree.
-fn table(moves: bool) -> BTreeMap<(Setting, Setting), InForce> {
+fn table() -> BTreeMap<(Setting, Setting), InForce> {
     let environment = Environment::default();
     let decide = |seen: Setting, fleet: &Source, current: Option<&Settings>| {
-        fleet::in_force(&source(seen, moves), fleet, current, &environment)
+        fleet::in_force(&source(seen), fleet, current, &environment)
     };
     let mut table = BTreeMap::new();
     for current in SETTINGS {
@@ -221,7 +205,6 @@ fn table(moves: bool) -> BTreeMap<(Setting, Setting), InForce> {
 fn specs(scenario: Scenario) -> Vec<Spec> {
     let spec = |pod, json: Value, image| Spec {
         pod,
-        opted_out: json["rollout"]["policy"] == "OnRestart",
         revision: revision(&json, None),
         decoded: serde_json::from_value::<WorkspaceSpec>(json)
             .map(|spec| {
@@ -239,15 +222,6 @@ fn specs(scenario: Scenario) -> Vec<Spec> {
             spec(1, json!({"tag": "v2"}), Some("langgraph:v2")),
             spec(2, json!({"runtime": "nonesuch"}), None),
             spec(3, json!({"env": "not a list"}), None),
-        ],
-        Scenario::Moves => vec![
-            spec(0, json!({}), Some("langgraph:latest")),
-            spec(1, json!({"tag": "v2"}), Some("langgraph:v2")),
-            spec(
-                0,
-                json!({"rollout": {"policy": "OnRestart"}}),
-                Some("langgraph:latest"),
-            ),
         ],
         Scenario::Storage => {
             let latest = Some("langgraph:latest");

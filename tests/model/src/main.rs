@@ -11,7 +11,7 @@ use model::report::check;
 /// Checks every interleaving within bounds, and says what it found.
 #[derive(Parser)]
 struct Arguments {
-    /// What it is about: images, storage, or moves.
+    /// What users ask for: images, or storage.
     #[arg(long, default_value = "images", value_parser = scenario)]
     scenario: Scenario,
     /// Edits, suspensions and deletions by users, at most.
@@ -47,8 +47,7 @@ fn scenario(name: &str) -> Result<Scenario, String> {
     match name {
         "images" => Ok(Scenario::Images),
         "storage" => Ok(Scenario::Storage),
-        "moves" => Ok(Scenario::Moves),
-        _ => Err("images, storage or moves".into()),
+        _ => Err("images or storage".into()),
     }
 }
 
