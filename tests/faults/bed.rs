@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use cluster::{Events, Mark};
+use cluster::Mark;
 use futures::future::join_all;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use proxy::{Proxy, Request};
+use proxy::Proxy;
 use serde_json::{Value, json};
 use workspace_operator::names;
 use workspace_operator::workspace::Workspace;
@@ -28,7 +27,6 @@ pub struct Bed {
     pub client: Client,
     bystander: Pod,
     begun: Mark,
-    elects: bool,
 }
 
 /// Whether the long version of a test was asked for.
@@ -90,55 +88,13 @@ impl Bed {
             client,
             bystander,
             begun,
-            elects: true,
         }
-    }
-
-    /// From its next start on the operator leads without an election: for a test of how one operator
-    /// paces itself, which one that lost its Lease on a busy machine begins anew.
-    pub fn alone(mut self) -> Self {
-        self.elects = false;
-        self
-    }
-
-    /// Starts the operator, as in production: it stands for election, though it is alone.
-    pub fn run(&mut self) {
-        self.run_with(&[]);
-    }
-
-    /// The same with more environment variables.
-    pub fn run_with(&mut self, environment: &[(&str, &str)]) {
-        let flags: &[&str] = if self.elects {
-            &["--leader-elect"]
-        } else {
-            &[]
-        };
-        self.world.start_with(flags, environment);
     }
 
     /// Starts the operator, and waits until it has begun to act.
     pub async fn start(&mut self) {
-        self.run();
+        self.world.start();
         self.world.logged("looking after").await;
-    }
-
-    /// Kills the operator without a warning, and lets its Lease go: the next one would wait until it
-    /// runs out, as it does in `tests/leader`.
-    pub async fn kill(&mut self) {
-        self.world.kill().await;
-        let leases = Api::<Lease>::namespaced(self.client.clone(), &self.world.namespace);
-        let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
-        let freed = leases
-            .patch(names::MANAGER, &PatchParams::default(), &free)
-            .await;
-        freed.expect("the Lease is let go");
-    }
-
-    /// Every request so far, but those of the Lease.
-    pub fn asked(&self) -> Vec<Request> {
-        let mut all = self.proxy.requests();
-        all.retain(|it| !it.ask.about("leases"));
-        all
     }
 
     pub fn workspaces(&self) -> Api<Workspace> {
@@ -247,9 +203,9 @@ impl Bed {
         }
     }
 
-    /// How every test ends: all of so many Workspaces are Ready, the operator falls silent but for
-    /// its watches and its Lease, each Workspace has one Pod and never had two at once, and no
-    /// other Pod was touched. Returns every Pod of a Workspace that ever existed.
+    /// How every test ends: all of so many Workspaces are Ready, the operator falls silent, each
+    /// Workspace has one Pod and never had two at once, and no other Pod was touched. Returns
+    /// every Pod of a Workspace that ever existed.
     pub async fn settled(&mut self, count: usize) -> Vec<Sighting> {
         self.all(count, "Ready").await;
         // The record of the settings is written on its own.
@@ -258,7 +214,6 @@ impl Bed {
             .until("configmap", "workspace-fleet", is_recorded)
             .await;
         self.world.silence(silence()).await;
-        self.assert_silent();
         let alive = self.alive_pods().await;
         self.until("the test's own watch lags", |bed| bed.pods.alive() == alive)
             .await;
@@ -281,14 +236,6 @@ impl Bed {
             .collect()
     }
 
-    /// Since the silence began nothing was asked, not even whether something would be taken, but to
-    /// go on watching and to go on leading.
-    fn assert_silent(&self) {
-        let asked = self.world.requests();
-        let asked = asked.filter(|it| it.verb != "watch" && it.resource != "leases");
-        assert!(asked.is_empty(), "{asked:#?}\n{}", self.world.log());
-    }
-
     async fn alive_pods(&self) -> BTreeSet<String> {
         let all = self.pod_api().list(&ListParams::default()).await;
         let all = all.expect("the Pods are listed");
@@ -302,28 +249,20 @@ impl Bed {
         all.iter().map(uid).collect()
     }
 
-    /// How many Pods the API server created for the operator.
-    pub fn created(&self) -> usize {
-        let writes = self.writes_of_pods();
-        writes.filter(|it| it.verb == "create").len()
-    }
-
-    fn writes_of_pods(&self) -> Events {
-        let audit = self.world.cluster.audit().events_since(self.begun);
-        audit
-            .expect("the audit log is there")
-            .by_service_account(&self.world.namespace, names::MANAGER)
-            .of("pods")
-            .writes()
-            .succeeded()
-            .filter(|it| !it.dry_run)
-    }
-
     /// No write of the operator's named a Pod that is not a Workspace's, and each create is a Pod
     /// that was seen.
     async fn assert_others_untouched(&self, ever: &BTreeMap<String, Sighting>) {
+        let (namespace, account) = (&self.world.namespace, names::MANAGER);
+        let audit = self.world.cluster.audit().events_since(self.begun);
+        let writes = audit
+            .expect("the audit log is there")
+            .by_service_account(namespace, account)
+            .of("pods")
+            .writes()
+            .succeeded()
+            .filter(|it| !it.dry_run);
         let mut created = 0;
-        for write in self.writes_of_pods().iter() {
+        for write in writes.iter() {
             let body = write.request_object.as_ref().unwrap_or(&Value::Null);
             let uid = match write.verb.as_str() {
                 "create" => {

@@ -128,8 +128,7 @@ impl Proxy {
         self.shared.cut.send_modify(|it| *it += 1);
     }
 
-    /// Lets this many writes through, and stops the world there: later ones come to nothing. Those
-    /// of a Lease go through, and do not count: how many there are depends on the time.
+    /// Lets this many writes through, and stops the world there: later ones come to nothing.
     /// What is returned resolves when that is so. Every connection is cut before: what a client
     /// that was killed had sent must not count.
     pub fn trap(&self, last: u64, moment: Moment) -> oneshot::Receiver<()> {
@@ -148,11 +147,11 @@ impl Proxy {
         self.shared.log().clone()
     }
 
-    /// Those that could change what is stored, but who leads.
+    /// Those that could change what is stored.
     #[must_use]
     pub fn writes(&self) -> Vec<Request> {
         let mut all = self.requests();
-        all.retain(|it| it.ask.is_work());
+        all.retain(|it| it.ask.is_write());
         all
     }
 }
@@ -261,7 +260,7 @@ async fn pass(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<R
         }
         _ => {}
     }
-    let passing = if ask.is_work() {
+    let passing = if ask.is_write() {
         Some(shared.gate.enter().await)
     } else {
         None
