@@ -1,7 +1,6 @@
 //! One step becomes one request. Nothing here knows why a step is taken.
 //!
-//! What is asked ([`Request`]) and what a reply means ([`Outcome`]) are pure: the model check goes by
-//! the same rule.
+//! What is asked ([`Request`]) and what a reply means ([`Outcome`]) are values; pure.
 
 mod answer;
 mod request;
@@ -40,9 +39,9 @@ pub async fn apply(client: &Client, key: &Key, step: &Step) -> Outcome {
     let Request { kind, name, call } = Request::of(key, step);
     let namespace = &key.namespace;
     let sent = match kind {
-        Kind::Workspace => send::<wire::Workspace>(client, namespace, &name, call).await,
-        Kind::Pod => send::<wire::Pod>(client, namespace, &name, call).await,
-        Kind::Claim => send::<wire::Claim>(client, namespace, &name, call).await,
+        Kind::Workspace => send::<wire::Workspace, Written>(client, namespace, &name, call).await,
+        Kind::Pod => send::<wire::Pod, _>(client, namespace, &name, call).await,
+        Kind::Claim => send::<wire::Claim, _>(client, namespace, &name, call).await,
     };
     let reply = sent.map_or_else(Reply::from, |it| Reply::Done(it.metadata.resource_version));
     if let Some(outcome) = Outcome::of(step, reply) {
@@ -164,16 +163,22 @@ struct WrittenAs {
     resource_version: String,
 }
 
-/// Sends the request about an object of this name.
-async fn send<K: Resource<DynamicType = ()>>(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    call: Call,
-) -> Result<Written, Error> {
+/// Sends the request about an object of this name, and reads the answer as another type: what is read
+/// is a small part of it.
+async fn send<K, R>(client: &Client, namespace: &str, name: &str, call: Call) -> Result<R, Error>
+where
+    K: Resource<DynamicType = ()>,
+    R: DeserializeOwned,
+{
     let request = kube::core::Request::new(K::url_path(&(), Some(namespace)));
     let request = match call {
-        Call::Create { body, dry_run } => request.create(&created_by(dry_run), body),
+        Call::Create { body, dry_run } => {
+            let params = PostParams {
+                dry_run,
+                field_manager: Some(names::MANAGER.into()),
+            };
+            request.create(&params, body)
+        }
         Call::Patch { part, patch } => {
             let params = written_by(names::MANAGER);
             match part {
@@ -192,24 +197,16 @@ async fn send<K: Resource<DynamicType = ()>>(
     within(client.request(request.map_err(Error::BuildRequest)?)).await
 }
 
-fn created_by(dry_run: bool) -> PostParams {
-    PostParams {
-        dry_run,
-        field_manager: Some(names::MANAGER.into()),
-    }
-}
-
-/// Sends one type and reads the answer as another: what is read is a small part of it.
 async fn create<K, R>(client: &Client, namespace: &str, object: &K) -> Result<R, Error>
 where
     K: Resource<DynamicType = ()> + Serialize,
     R: DeserializeOwned,
 {
-    let body = serde_json::to_vec(object).map_err(Error::SerdeError)?;
-    let request = kube::core::Request::new(K::url_path(&(), Some(namespace)))
-        .create(&created_by(false), body)
-        .map_err(Error::BuildRequest)?;
-    within(client.request(request)).await
+    let call = Call::Create {
+        body: serde_json::to_vec(object).map_err(Error::SerdeError)?,
+        dry_run: false,
+    };
+    send::<K, R>(client, namespace, "", call).await
 }
 
 /// Looks at what a create ran into.

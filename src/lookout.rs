@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::credentials::{Login, Source};
 use crate::digests::{Build, Question, Uses, questions};
-use crate::registry::{Client, Options, Platform, Reference, Refusal};
+use crate::registry::{Client, Options, Platform, Reference, Refusal, in_turn};
 use crate::requests::within;
 use crate::secrets;
 
@@ -121,14 +121,9 @@ async fn may_read_secrets(api: &kube::Client, namespace: Option<String>) -> anyh
 async fn ask(client: &Client, question: &Question) -> Result<Build, Refusal> {
     let reference = question.image.parse::<Reference>();
     let reference = reference.map_err(|_| Refusal::nobody())?;
-    let mut refusal = None;
-    for login in &question.logins {
-        match ask_as(client, &reference, login.as_ref(), question).await {
-            Err(it) if it.depends_on_login() => refusal = refusal.or(Some(it)),
-            answer => return answer,
-        }
-    }
-    Err(refusal.unwrap_or_else(Refusal::nobody))
+    let logins = question.logins.iter().map(Option::as_ref);
+    let ask = |login| ask_as(client, &reference, login, question);
+    in_turn(logins, ask).await
 }
 
 /// What a registry says at little cost is believed as long as it is no news.

@@ -125,14 +125,8 @@ impl Client {
         logins: &[Login],
         wanted: &(dyn Fn(&Platform) -> bool + Send + Sync),
     ) -> Result<Found, Refusal> {
-        let mut refusal = None;
-        for login in each(logins) {
-            match self.look_up_as(reference, login, wanted).await {
-                Err(it) if it.depends_on_login() => refusal = refusal.or(Some(it)),
-                answer => return answer,
-            }
-        }
-        Err(refusal.unwrap_or_else(Refusal::nobody))
+        let ask = |login| self.look_up_as(reference, login, wanted);
+        in_turn(each(logins), ask).await
     }
 
     async fn look_up_as(
@@ -142,11 +136,7 @@ impl Client {
         wanted: &(dyn Fn(&Platform) -> bool + Send + Sync),
     ) -> Result<Found, Refusal> {
         // It costs a registry nothing, and some count what is fetched.
-        match self.head(reference, login, None).await {
-            // Why, is only told to those who ask for the whole.
-            Err(refusal) if refusal.kind != Kind::Denied => return Err(refusal),
-            _ => {}
-        }
+        self.head(reference, login, None).await?;
         let version = reference.version();
         let (digest, manifest) = self.manifest(reference, login, version).await?;
         let images = match manifest {
@@ -214,11 +204,7 @@ impl Client {
         login: Option<&Login>,
         known: Option<&str>,
     ) -> Result<String, Refusal> {
-        let told = match self.head(reference, login, known).await {
-            // Why, is only told to those who ask for the whole.
-            Err(refusal) if refusal.kind != Kind::Denied => return Err(refusal),
-            told => told.ok().flatten(),
-        };
+        let told = self.head(reference, login, known).await?;
         match told.filter(|it| it.parse::<Digest>().is_ok()) {
             Some(digest) => Ok(digest),
             None => {
@@ -251,6 +237,8 @@ impl Client {
         match self.transport.ask(reference, login, &ask).await {
             // Not every registry knows the question.
             Err(refusal) if refusal.status == Some(StatusCode::METHOD_NOT_ALLOWED) => Ok(None),
+            // Why, is only told to those who ask for the whole.
+            Err(refusal) if refusal.kind == Kind::Denied => Ok(None),
             answer => answer.map(|it| it.digest),
         }
     }
@@ -321,6 +309,27 @@ fn bounded(
         fits
     };
     entries.into_iter().filter(fits).collect()
+}
+
+/// Asks as each of the logins in turn, until one is let in; `None` is anybody.
+///
+/// # Errors
+/// Why not, as the first of them was told.
+pub async fn in_turn<'a, T, F>(
+    logins: impl Iterator<Item = Option<&'a Login>>,
+    ask: impl Fn(Option<&'a Login>) -> F,
+) -> Result<T, Refusal>
+where
+    F: Future<Output = Result<T, Refusal>>,
+{
+    let mut refusal = None;
+    for login in logins {
+        match ask(login).await {
+            Err(it) if it.depends_on_login() => refusal = refusal.or(Some(it)),
+            answer => return answer,
+        }
+    }
+    Err(refusal.unwrap_or_else(Refusal::nobody))
 }
 
 /// Each login, or once nobody.

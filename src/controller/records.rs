@@ -82,8 +82,8 @@ impl Controller {
     /// Compares values, not text: what another version wrote in its own way is not written again.
     fn overview_changes(&self) -> Option<(Changes, Vec<Notice>)> {
         let namespace = self.options.scope.namespace.as_deref();
-        let (stored, name) = (self.governor.stored()?, overview::key(namespace));
-        let earlier = stored.get(&name).and_then(|it| Overview::from_text(it));
+        let stored = self.governor.stored()?;
+        let earlier = self.recorded_overview();
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
         let mut next = overview(self.index.all(), settings, &basis, Timestamp::now());
@@ -96,11 +96,18 @@ impl Controller {
             changes.extend(left.map(|it| (it.clone(), None)));
         }
         if earlier.as_ref() != Some(&next) {
-            changes.insert(name, Some(next.to_text()));
+            changes.insert(overview::key(namespace), Some(next.to_text()));
         }
         let mut notices = events::of_outages(&basis, &next);
         notices.extend(events::of_moves(&basis, &next));
         (!changes.is_empty()).then_some((changes, notices))
+    }
+
+    /// The overview on record, if one that can be read is.
+    pub(super) fn recorded_overview(&self) -> Option<Overview> {
+        let name = overview::key(self.options.scope.namespace.as_deref());
+        let text = self.governor.stored()?.get(&name)?;
+        Overview::from_text(text)
     }
 
     /// Both write one object, so one goes after the other: a pause that the API server asks for holds

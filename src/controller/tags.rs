@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::Controller;
 use crate::digests::{Digests, in_use};
 use crate::lookout::{Lookout, Told};
-use crate::overview::{self, Overview};
+use crate::overview::Overview;
 use crate::resolver::registry_host;
 
 /// What is known of the tags, and what is being asked.
@@ -41,7 +41,8 @@ impl Controller {
         };
         if self.tags.digests.is_none() {
             let random = RandomState::new().build_hasher().finish();
-            let recorded = self.recorded_overview().outdated_images;
+            let recorded = self.recorded_overview().unwrap_or_default();
+            let recorded = recorded.outdated_images;
             self.tags.digests = Some(Digests::new(every, &recorded, random, now));
         }
         let settings = self.governor.in_force().settings.as_ref();
@@ -66,13 +67,6 @@ impl Controller {
         let seconds = settings.watch_digests_seconds()?;
         let leads = self.leader.leads();
         leads.then(|| Duration::from_secs(seconds.into()))
-    }
-
-    fn recorded_overview(&self) -> Overview {
-        let name = overview::key(self.options.scope.namespace.as_deref());
-        let text = self.governor.stored().and_then(|it| it.get(&name));
-        text.and_then(|it| Overview::from_text(it))
-            .unwrap_or_default()
     }
 
     pub(super) fn heard(&mut self, told: Told) {

@@ -21,6 +21,7 @@ mod objects;
 mod waits;
 
 mod bed;
+mod granted;
 mod terminal;
 
 mod act;

@@ -5,18 +5,14 @@ use serde_json::json;
 
 use crate::bed::{assert_says, command, run};
 use crate::fixture::World;
+use crate::granted::{kubeconfig, listed};
 
 const ROLES: &str = include_str!("../../deploy/chart/files/roles.yaml");
 
 /// kubectl of a ServiceAccount in the namespace of a test.
 async fn as_account(world: &World, name: &str) -> Kubectl {
-    let kubeconfig = world
-        .cluster
-        .service_account_kubeconfig(&world.namespace, name)
-        .await;
-    world
-        .admin()
-        .with_kubeconfig(&kubeconfig.expect("it has a token"))
+    let kubeconfig = kubeconfig(world, name).await;
+    world.admin().with_kubeconfig(&kubeconfig)
 }
 
 /// kubectl of someone with these roles in the namespace of a test.
@@ -168,14 +164,9 @@ async fn who_may_not_read_the_record_is_not_told_that_it_is_in_force() {
 async fn the_rights_in_the_readme_are_enough_for_a_switch_of_the_cluster() {
     let world = World::new().await;
     world.running(&["a"]).await;
-    let readme = include_str!("../../README.md");
-    let rights = readme.split("<!-- rights -->\n\n```yaml\n").nth(1);
-    let rights = rights
-        .and_then(|it| it.split("```").next())
-        .expect("README has them");
     let namespace = world.namespace.as_str();
     let own = |it: &str| it.replace("name: switcher", &format!("name: switcher-{namespace}"));
-    let rights = own(rights).replace("molecule-system", namespace);
+    let rights = own(&listed("rights")).replace("molecule-system", namespace);
     world.admin().apply(&rights).expect("they are applied");
     world.kubectl(&["create", "serviceaccount", "night-shift"]);
     let subject = json!([{"op": "replace", "path": "/subjects", "value": [

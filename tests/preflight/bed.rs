@@ -51,6 +51,13 @@ pub async fn image(registry: &Registry, runtime: &str, tag: &str, content: &str)
     push(registry, &name(runtime), Some(tag), "amd64", content).await
 }
 
+/// Sets one key of the settings, by hand.
+pub fn set(world: &World, key: &str, value: &str) {
+    let patch = json!({"data": {key: value}}).to_string();
+    let settings = ["configmap", "workspace-settings"];
+    world.kubectl(&[&["patch"][..], &settings, &["--type=merge", "-p", &patch]].concat());
+}
+
 impl World {
     /// The plugin's command line.
     pub fn plugin_command(&self, args: &[&str]) -> Command {

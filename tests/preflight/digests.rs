@@ -1,13 +1,14 @@
 //! The operator asks registries whether tags have moved: real ones, in front of which each test sees
 //! what was asked.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use http::header::IF_NONE_MATCH;
-use serde_json::{Value, json};
+use serde_json::Value;
 use workspace_operator::overview::{OutdatedImage, Overview, UnwatchedImages};
 
-use crate::bed::{image, name, prefix};
+use crate::bed::{image, name, prefix, set};
 use crate::fixture::{PATIENCE, World};
 use crate::front::{Fate, Front, status};
 use crate::registries::Registry;
@@ -36,11 +37,14 @@ impl World {
 
     /// What is told of images that are not told about.
     async fn unwatched(&self) -> UnwatchedImages {
-        self.holds("what is not told", |it| {
-            !it.overview().unwatched_images.is_empty()
-        })
-        .await;
-        let mut told = self.overview().unwatched_images;
+        self.only_one("what is not told", |it| it.unwatched_images)
+            .await
+    }
+
+    /// Waits until the overview has one of these.
+    async fn only_one<T: Debug>(&self, what: &str, told: impl Fn(Overview) -> Vec<T>) -> T {
+        self.holds(what, |it| !told(it.overview()).is_empty()).await;
+        let mut told = told(self.overview());
         assert_eq!(told.len(), 1, "{told:?}");
         told.remove(0)
     }
@@ -61,13 +65,8 @@ impl World {
     }
 
     async fn outdated(&self) -> OutdatedImage {
-        self.holds("an outdated image", |it| {
-            !it.overview().outdated_images.is_empty()
-        })
-        .await;
-        let mut told = self.overview().outdated_images;
-        assert_eq!(told.len(), 1, "{told:?}");
-        told.remove(0)
+        self.only_one("an outdated image", |it| it.outdated_images)
+            .await
     }
 
     /// The Events about the settings that a tag has moved.
@@ -152,15 +151,7 @@ async fn a_tag_that_moves_is_told_once_and_touches_nobody() {
 
     // A new Pod that runs what the tag is now is outdated no more; here a node never tells so, but a
     // pin is not by a tag.
-    let patch = json!({"data": {"PIN_codex": second.digest}}).to_string();
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "workspace-settings",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    set(&world, "PIN_codex", &second.digest);
     world.plugin(0, &["restart", "one", "two"]);
     world
         .holds("that nobody is outdated", |it| {

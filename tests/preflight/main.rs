@@ -13,6 +13,8 @@ mod fixture;
 #[path = "../registry/front.rs"]
 #[expect(dead_code, reason = "it serves the tests of the client too")]
 mod front;
+#[path = "../kubectl/granted.rs"]
+mod granted;
 #[path = "../registry/images.rs"]
 #[expect(dead_code, reason = "it serves the tests of the client too")]
 mod images;

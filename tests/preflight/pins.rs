@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bed::{image, prefix};
+use crate::bed::{image, prefix, set};
 use crate::fixture::World;
 use crate::registries::Registry;
 
@@ -199,14 +199,7 @@ async fn what_others_keep_is_not_taken_over_by_itself() {
     world.plugin(0, &["pin", "codex", "--force-conflicts"]);
     assert_eq!(data(&world)["PIN_codex"], codex.digest);
     // A person's hand gives way.
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "workspace-settings",
-        "--type=merge",
-        "-p",
-        &json!({"data": {"PIN_codex": other.digest}}).to_string(),
-    ]);
+    set(&world, "PIN_codex", &other.digest);
     world.plugin(0, &["pin", "codex"]);
     assert_eq!(data(&world)["PIN_codex"], codex.digest);
 }

@@ -9,21 +9,12 @@ use serde_json::{Value, json};
 
 use crate::bed::{image, prefix, run};
 use crate::fixture::{World, start_cluster};
+use crate::granted::{kubeconfig, listed};
 use crate::objects::{image as image_of, uid};
 use crate::registries::Registry;
 
-const README: &str = include_str!("../../README.md");
 const CRD: &str = include_str!("../../crds/workspace.yaml");
 const ACCOUNT: &str = "night-shift";
-
-/// The objects that the README lists after a mark.
-fn listed(mark: &str) -> String {
-    let rest = README
-        .split(&format!("<!-- {mark} -->\n\n```yaml\n"))
-        .nth(1);
-    let listed = rest.and_then(|it| it.split("```").next());
-    listed.expect("README has them").to_owned()
-}
 
 /// Every verb that these roles grant, as in `list nodes`, but to create: what is applied is asked for
 /// with the verb `patch`, and created if it is not there.
@@ -69,8 +60,7 @@ async fn person(world: &World, rights: &str) -> PathBuf {
     assert!(own.contains(&account));
     world.kubectl(&["create", "serviceaccount", ACCOUNT]);
     world.admin().apply(&own).expect("they are applied");
-    let kubeconfig = world.cluster.service_account_kubeconfig(namespace, ACCOUNT);
-    let kubeconfig = kubeconfig.await.expect("it has a token");
+    let kubeconfig = kubeconfig(world, ACCOUNT).await;
     let person = world.admin().with_kubeconfig(&kubeconfig);
     let may = ["auth", "can-i", "list", "deployments.apps", "-n", namespace];
     world
