@@ -1,5 +1,7 @@
 //! One edit of the settings: the stuck are freed in place, and nothing else moves.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use cluster::{Events, Mark};
 use jiff::Timestamp;
@@ -10,11 +12,15 @@ use super::{
     HEALED_WITHIN, LOST, MIRROR, NEWCOMER, PRIMARY, ensure_within, image, key, nine, yaml,
 };
 use crate::bed::Answer;
+use crate::eye::text;
 use crate::world::{Lives, World, seconds};
 
 /// The one that the failing mirror stops, and the one that comes meanwhile with its runtime.
 const SECOND_LOST: &str = "gemini-cli";
 const SECOND_NEWCOMER: (&str, &str) = ("latecomer", "openclaw");
+
+/// Longer than the operator takes to look at a Pod that has changed, and to tell of it.
+const LOOKED_AT: Duration = Duration::from_secs(5);
 
 /// Step 5.
 pub async fn to_the_mirror(world: &mut World) -> Result<()> {
@@ -22,8 +28,31 @@ pub async fn to_the_mirror(world: &mut World) -> Result<()> {
     let stuck = [(LOST, LOST), NEWCOMER];
     let rest = rest(world);
     switch(world, PRIMARY, MIRROR, &stuck, &rest).await?;
+    look_at_the_running(world, &rest).await?;
     read_note(world).await?;
     world.holds("The storage of the one that was lost has its file.");
+    Ok(())
+}
+
+/// An edit looks at nobody who runs. What happens to a Pod later does, and then the settings in force
+/// name another image than it runs.
+async fn look_at_the_running(world: &mut World, rest: &Lives) -> Result<()> {
+    let (mark, since) = (world.mark()?, world.eye.mark());
+    let mut label = vec!["label", "pod"];
+    label.extend(rest.keys().filter_map(|it| it.strip_prefix("default/")));
+    label.push("team=agents");
+    world.kubectl(&label).await?;
+    world
+        .until("the label on every one that ran", |seen| {
+            let labelled = |key: &String| text(seen.pod(key), "/metadata/labels/team") == "agents";
+            rest.keys().all(labelled)
+        })
+        .await?;
+    tokio::time::sleep(LOOKED_AT).await;
+    world.check_unmoved(rest, since)?;
+    let writes = world.writes(mark)?;
+    ensure!(writes.is_empty(), "the operator wrote {writes:?}");
+    world.holds("Somebody labels the Pods that run: none moves, and the operator writes nothing.");
     Ok(())
 }
 
@@ -117,7 +146,7 @@ async fn settled(world: &World, mark: Mark, count: usize) -> Result<Events> {
         if writes.len() >= count || seconds(start, Timestamp::now()) > 5.0 {
             return Ok(writes);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
