@@ -70,6 +70,8 @@ pub struct Metrics {
     workspaces: Family<Labels, Gauge>,
     outage: Family<Labels, Gauge>,
     at_risk: Gauge,
+    outdated: Family<Labels, Gauge>,
+    unwatched: Family<Labels, Gauge>,
     rollouts: Family<Labels, Counter>,
     pull_failures: Family<Labels, Counter>,
     ready: Histogram,
@@ -97,6 +99,8 @@ impl Metrics {
             workspaces: Family::default(),
             outage: Family::default(),
             at_risk: Gauge::default(),
+            outdated: Family::default(),
+            unwatched: Family::default(),
             rollouts: Family::default(),
             pull_failures: Family::default(),
             ready: Histogram::new(READY_BUCKETS),
@@ -114,6 +118,8 @@ impl Metrics {
         register(all, &list::WORKSPACES, &metrics.workspaces);
         register(all, &list::OUTAGE, &metrics.outage);
         register(all, &list::AT_RISK, &metrics.at_risk);
+        register(all, &list::OUTDATED, &metrics.outdated);
+        register(all, &list::UNWATCHED, &metrics.unwatched);
         register(all, &list::ROLLOUTS, &metrics.rollouts);
         register(all, &list::PULL_FAILURES, &metrics.pull_failures);
         register(all, &list::READY, &metrics.ready);
@@ -226,6 +232,8 @@ impl Metrics {
     fn set_overview(&mut self, moment: &Moment<'_>) {
         self.outage.clear();
         self.at_risk.set(0);
+        self.outdated.clear();
+        self.unwatched.clear();
         let Some(overview) = &moment.overview else {
             return;
         };
@@ -242,6 +250,18 @@ impl Metrics {
         }
         if let Some(at_risk) = &overview.at_risk {
             self.at_risk.set(whole(at_risk.workspaces));
+        }
+        for image in &overview.outdated_images {
+            let registry = self.known(resolver::registry_host(&image.image));
+            self.outdated
+                .get_or_create(&vec![("registry", registry)])
+                .inc_by(whole(image.workspaces));
+        }
+        for images in &overview.unwatched_images {
+            let registry = self.known(&images.registry);
+            self.unwatched
+                .get_or_create(&vec![("registry", registry)])
+                .inc_by(whole(images.images));
         }
     }
 

@@ -45,7 +45,11 @@ impl Controller {
         let settings = self.governor.in_force().settings.as_ref();
         // Since when something fails is in no metric.
         let earlier = Overview::default();
-        let overview = || overview(self.index.all(), settings, &earlier, Timestamp::now());
+        let overview = || {
+            let mut overview = overview(self.index.all(), settings, &earlier, Timestamp::now());
+            self.tell_of_tags(&mut overview);
+            overview
+        };
         let moment = Moment {
             workspaces: leads.then(|| self.index.totals()),
             overview: leads.then(overview),

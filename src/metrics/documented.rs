@@ -59,6 +59,20 @@ pub(super) const AT_RISK: Documented = metric(
     "Workspaces that run and would not survive the loss of their Pod, as the overview counts them; \
      0 from an operator that stands by",
 );
+pub(super) const OUTDATED: Documented = metric(
+    "workspace_operator_workspaces_outdated",
+    Kind::Gauge,
+    &["registry"],
+    "Workspaces that run another build than the tag of their image stands for now, by registry host, \
+     where tags are watched; only from the operator that leads",
+);
+pub(super) const UNWATCHED: Documented = metric(
+    "workspace_operator_images_unwatched",
+    Kind::Gauge,
+    &["registry"],
+    "Images of which the registry host does not tell whether their tags have moved, where tags are \
+     watched; only from the operator that leads",
+);
 pub(super) const ROLLOUTS: Documented = metric(
     "workspace_rollouts_total",
     Kind::Counter,
@@ -142,10 +156,12 @@ pub(super) const BUILD: Documented = metric(
 );
 
 /// Every metric, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 16] = [
+pub const DOCUMENTED: [Documented; 18] = [
     WORKSPACES,
     OUTAGE,
     AT_RISK,
+    OUTDATED,
+    UNWATCHED,
     ROLLOUTS,
     PULL_FAILURES,
     READY,

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::overview::{OutdatedImage, UnwatchedImages};
 use crate::settings::{Environment, REGISTRY_KEY};
 
 fn in_force(registry: &str) -> InForce {
@@ -52,4 +53,46 @@ fn a_registry_beyond_the_first_sixteen_is_counted_with_the_others() {
     let switched = scrape(&in_force("late.example.com/a"));
     let late = "workspace_image_pull_failures_total{registry=\"late.example.com\"} 0";
     assert!(switched.contains(late), "{switched}");
+}
+
+#[test]
+fn what_is_outdated_and_what_is_not_watched_are_counted_by_registry() {
+    let outdated = |image: &str, workspaces| OutdatedImage {
+        image: image.into(),
+        workspaces,
+        ..OutdatedImage::default()
+    };
+    let overview = Overview {
+        outdated_images: vec![
+            outdated("a.example.com/x/workspace-template-codex:latest", 2),
+            outdated("a.example.com/x/workspace-template-hermes:latest", 3),
+        ],
+        unwatched_images: vec![UnwatchedImages {
+            registry: "b.example.com".into(),
+            images: 4,
+            ..UnwatchedImages::default()
+        }],
+        ..Overview::default()
+    };
+    let in_force = in_force("a.example.com/x");
+    let mut metrics = Metrics::new(&Traffic::default());
+    let mut scrape = |overview| {
+        let moment = Moment {
+            workspaces: Some(Totals::default()),
+            overview: Some(overview),
+            queued: 0,
+            oldest: Duration::ZERO,
+            in_force: &in_force,
+        };
+        metrics.expose(&moment, Format::Text)
+    };
+    let outdated = "workspace_operator_workspaces_outdated{registry=\"a.example.com\"} 5";
+    let unwatched = "workspace_operator_images_unwatched{registry=\"b.example.com\"} 4";
+    let text = scrape(overview);
+    assert!(
+        text.contains(outdated) && text.contains(unwatched),
+        "{text}"
+    );
+    let text = scrape(Overview::default());
+    assert!(!text.contains("registry=\"b.example.com\""), "{text}");
 }

@@ -31,6 +31,7 @@ mod waits;
 
 mod bed;
 mod clock;
+#[expect(dead_code, reason = "it serves the tests of the election too")]
 mod pods;
 mod random;
 

@@ -84,6 +84,15 @@ impl Pods {
         all.values().filter(|it| it.workspace.is_some()).count()
     }
 
+    /// How many Pods of each name ever existed.
+    pub fn by_name(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for pod in self.all().into_values() {
+            *counts.entry(pod.name).or_default() += 1;
+        }
+        counts
+    }
+
     /// The UIDs of those that exist.
     pub fn alive(&self) -> BTreeSet<String> {
         let all = self.all();

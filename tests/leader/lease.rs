@@ -121,7 +121,7 @@ async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
         assert!(writes.is_empty(), "{writes:?}\n{}", pair.logs());
     }
     pair.ready(&names).await;
-    pair.assert_one_pod_each(&names);
+    pair.assert_one_pod_each(&names).await;
 }
 
 /// Found by review: the API server stores times that are later than any that the operator can hold.
@@ -152,7 +152,7 @@ async fn when_nobody_could_renew_one_of_them_goes_on() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     drop(rules);
     pair.ready(&names).await;
-    pair.assert_one_pod_each(&names);
+    pair.assert_one_pod_each(&names).await;
     for member in &mut pair.members {
         let exited = member.process().exited().expect("the system says");
         assert_eq!(exited, None, "it is the same process");

@@ -59,7 +59,7 @@ async fn one_that_was_stopped_begins_no_write_when_it_goes_on() {
     for number in 0..count() {
         all.extend(stands_still(&mut pair, &format!("still-{number:02}")).await);
     }
-    pair.assert_one_pod_each(&all);
+    pair.assert_one_pod_each(&all).await;
 }
 
 /// What it had begun to send may still arrive then: no more than may be under way, at once, and
@@ -88,7 +88,7 @@ async fn one_that_was_stopped_in_the_midst_of_its_work_makes_no_second_pod() {
         restart(&mut pair, leader).await;
         all.extend(names);
     }
-    pair.assert_one_pod_each(&all);
+    pair.assert_one_pod_each(&all).await;
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn one_that_was_cut_off_begins_no_write_when_the_network_is_back() {
         restart(&mut pair, leader).await;
         all.extend(names);
     }
-    pair.assert_one_pod_each(&all);
+    pair.assert_one_pod_each(&all).await;
 }
 
 /// Its writes get through, and its renewals do not: it has to stop by itself, before the other
@@ -152,7 +152,7 @@ async fn one_that_cannot_renew_stops_in_time() {
         drop(rules);
         restart(&mut pair, leader).await;
     }
-    pair.assert_one_pod_each(&all);
+    pair.assert_one_pod_each(&all).await;
 }
 
 #[tokio::test]
@@ -189,5 +189,5 @@ async fn clocks_that_differ_by_hours_change_no_leader_and_delay_none() {
         let took = taken(&pair, standby, mark).duration_since(stopped);
         assert!(took.as_millis() < 6000, "{took:?}\n{}", pair.logs());
     }
-    pair.assert_one_pod_each(&all);
+    pair.assert_one_pod_each(&all).await;
 }

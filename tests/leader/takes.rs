@@ -76,7 +76,7 @@ async fn takes(signal: Signal, what: &str, most: Duration) {
         written.push(took.written);
     }
     let names: Vec<_> = (0..count()).map(|it| format!("take-{it:03}")).collect();
-    pair.assert_one_pod_each(&names);
+    pair.assert_one_pod_each(&names).await;
     let held = report(&format!("{what}, until the other leads"), held);
     let written = report(&format!("{what}, until it creates a Pod"), written);
     assert!(held <= most && written <= most, "{}", pair.logs());

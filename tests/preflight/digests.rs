@@ -12,6 +12,7 @@ use crate::bed::{image, name, prefix, set};
 use crate::fixture::{PATIENCE, World};
 use crate::front::{Fate, Front, status};
 use crate::registries::Registry;
+use crate::scrape::{SERVING, Scrape, address};
 
 const COMPONENT: &str = include_str!("../../deploy/components/pull-secrets-namespaced/role.yaml");
 const NO_RIGHT: &str = "asked as anybody, as the operator may not read pull secrets";
@@ -102,7 +103,9 @@ async fn known(front: &Front, runtime: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_moves_is_told_once_and_touches_nobody() {
-    let mut world = World::new().await;
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
     let registry = Registry::open().await;
     let front = Front::of(&registry.host, |_| Fate::Pass).await;
     let first = image(&registry, "codex", "latest", "a").await;
@@ -122,12 +125,18 @@ async fn a_tag_that_moves_is_told_once_and_touches_nobody() {
     known(&front, "hermes").await;
     let before = world.versions(&names);
     assert_eq!(world.overview().outdated_images, []);
+    let outdated = format!(
+        "workspace_operator_workspaces_outdated{{registry=\"{}\"}}",
+        front.host
+    );
+    assert_eq!(Scrape::of(at).value(&outdated), 0.0);
 
     let second = image(&registry, "codex", "latest", "b").await;
     let told = world.outdated().await;
     let codex = format!("{from}/workspace-template-codex:latest");
     assert_eq!((&told.image, told.workspaces), (&codex, 2));
     assert_eq!((&told.was, &told.is), (&first.digest, &second.digest));
+    assert_eq!(Scrape::of(at).value(&outdated), 2.0);
     world.holds("the Event", |it| !it.moves().is_empty()).await;
     let note = format!(
         "{codex} stands for {} now, and no longer for {}; Workspaces that run that: 2",
