@@ -240,7 +240,9 @@ impl Metrics {
         if let Some(settings) = &moment.in_force.settings {
             let host = resolver::registry_host(settings.registry().as_str());
             let labels = vec![("registry", host.to_owned())];
-            drop(self.outage.get_or_create(&labels));
+            for metric in [&self.outage, &self.outdated, &self.unwatched] {
+                drop(metric.get_or_create(&labels));
+            }
         }
         for failure in overview.outages() {
             let labels = vec![("registry", self.known(&failure.registry))];

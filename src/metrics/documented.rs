@@ -64,14 +64,15 @@ pub(super) const OUTDATED: Documented = metric(
     Kind::Gauge,
     &["registry"],
     "Workspaces that run another build than the tag of their image stands for now, by registry host, \
-     where tags are watched; only from the operator that leads",
+     where tags are watched; 0 for the registry in force while there are none; only from the operator \
+     that leads",
 );
 pub(super) const UNWATCHED: Documented = metric(
     "workspace_operator_images_unwatched",
     Kind::Gauge,
     &["registry"],
     "Images of which the registry host does not tell whether their tags have moved, where tags are \
-     watched; only from the operator that leads",
+     watched; 0 for the registry in force while there are none; only from the operator that leads",
 );
 pub(super) const ROLLOUTS: Documented = metric(
     "workspace_rollouts_total",
