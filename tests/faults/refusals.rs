@@ -125,7 +125,8 @@ async fn pod_security_that_refuses_the_pod_is_told_and_asked_again_in_peace() {
 /// The Pod of a deleted Workspace, in the way of its successor, and out of sight.
 #[tokio::test]
 async fn a_create_that_runs_into_the_pod_of_a_predecessor_waits_for_its_end() {
-    let mut bed = Bed::started().await;
+    let mut bed = Bed::new().await.alone();
+    bed.start().await;
     let alice = ["alice".to_owned()];
     bed.create(&alice, json!({"suspend": true})).await;
     let first = bed.world.state("alice", "Suspended").await;
