@@ -111,13 +111,14 @@ async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
     }}))
     .await;
     pair.members[leader].logged("no longer leading").await;
-    // What was under way when the Lease was given away is no write of after that.
+    // What was under way when the Lease was given away is no write of after that. It is given up, which
+    // a busy server may note as 504 when it reads it at last.
     let over = Timestamp::now();
     let names = pair.create_all("later", 3).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     for member in 0..2 {
         let mut writes = pair.deeds(member, mark).writes();
-        writes.retain(|(begun, _)| *begun >= over);
+        writes.retain(|(begun, words)| *begun >= over && !words.ends_with(" 504"));
         assert!(writes.is_empty(), "{writes:?}\n{}", pair.logs());
     }
     pair.ready(&names).await;
