@@ -72,6 +72,26 @@ async fn kustomize_and_helm_render_the_same_objects() {
     }
 }
 
+/// From one replica to two a new Pod starts beside the old one: both have to stand for election.
+#[tokio::test]
+async fn however_many_replicas_each_stands_for_election() {
+    let deployment = "Deployment molecule-system/workspace-operator";
+    let mut all = Vec::new();
+    for overlay in ["", "overlays/single", "overlays/namespaced"] {
+        all.push((overlay, kustomize(&folder(overlay))));
+    }
+    for set in ["--set=replicas=1", "--set=replicas=2"] {
+        all.push((set, template(&[set]).await));
+    }
+    for (name, objects) in all {
+        let spec = &objects[deployment]["spec"];
+        let args = &spec["template"]["spec"]["containers"][0]["args"];
+        let args = args.as_array().expect("args");
+        assert!(args.contains(&json!("--leader-elect")), "{name}: {args:?}");
+        assert_eq!(spec["strategy"]["type"], "RollingUpdate", "{name}");
+    }
+}
+
 #[tokio::test]
 async fn the_options_of_the_chart_add_the_components_and_no_more() {
     let plain = template(&[]).await;
