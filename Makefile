@@ -21,7 +21,7 @@ AUDITABLE := target/tools/bin/cargo-auditable target/tools/bin/auditable2cdx
 # The minor versions of Kubernetes that `make matrix` tries; `make test` has the newest pinned one.
 MATRIX ?= 1.34 1.35 1.36
 
-.PHONY: help build test matrix model model-long fuzz mutants bench bench-quick demo node outage outage-ends crd image krew lint control-plane clean
+.PHONY: help build test matrix model model-long fuzz mutants leader-long faults-long bench bench-quick demo node outage outage-ends crd image krew lint control-plane clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ mutants: $(MUTANTS) ## Break what decides, applies and tells in every small way;
 
 $(MUTANTS):
 	cargo install cargo-mutants --locked --version $(MUTANTS_VERSION) --root target/tools
+
+leader-long: ## Hand over, take over and overlap 100 times each instead of 10, and print how long it took
+	LEADER_LONG=1 cargo test --test leader -- --nocapture --test-threads=$(TEST_THREADS)
+
+faults-long: ## Kill the operator at every point, and let the API server be silent for 30 s instead of 10 s
+	FAULTS_LONG=1 cargo test --test faults -- --nocapture --test-threads=$(TEST_THREADS)
 
 bench: ## Measure the cost beside a bare client's, some 60 minutes; BENCH='--count 1000,5000,10000'
 	cargo build --release -p workspace-operator -p bench --bins

@@ -1,6 +1,7 @@
 //! The guard of the settings, on the real API server: what the parser refuses is refused where it is
 //! typed, and nothing else is.
 
+mod chart;
 #[expect(
     dead_code,
     reason = "the samples are the parser's, and more than are needed here"

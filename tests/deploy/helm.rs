@@ -5,7 +5,7 @@ use std::process::Command;
 
 use cluster::{Cluster, Kubectl};
 
-use crate::bed::{SYSTEM, empty, folder, get, guarded, must, run, tool};
+use crate::bed::{SYSTEM, create_settings, empty, folder, get, guarded, must, run, tool};
 
 const OLD: &str = "old.example.com/a";
 const MIRROR: &str = "mirror.example.com/a";
@@ -21,17 +21,38 @@ struct Helm<'a> {
 }
 
 impl Helm<'_> {
-    /// Runs a command on the release, which must succeed.
+    /// Runs a command on the release in the operator's namespace, which must succeed.
     fn must(&self, args: &[&str]) -> String {
+        self.must_in(SYSTEM, args)
+    }
+
+    fn must_in(&self, namespace: &str, args: &[&str]) -> String {
+        run(&mut self.command(namespace, args))
+    }
+
+    /// What it says where it must not succeed.
+    fn refused(&self, namespace: &str, args: &[&str]) -> String {
+        let output = self.command(namespace, args).output();
+        let output = output.expect("helm runs");
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn command(&self, namespace: &str, args: &[&str]) -> Command {
         let home = self.cluster.folder().join("helm");
         let mut command = Command::new(&self.program);
         command
             .args(args)
-            .args(["--namespace", SYSTEM])
+            .args(["--namespace", namespace])
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|it| (it, &home)));
-        run(&mut command)
+        command
     }
+}
+
+/// An empty cluster, and Helm.
+async fn bed() -> (Cluster, PathBuf) {
+    (empty().await, tool("helm").await)
 }
 
 /// The chart as it was before the definition got its short name.
@@ -71,10 +92,10 @@ fn has_short_name(kubectl: &Kubectl) -> bool {
 
 #[tokio::test]
 async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_have() {
-    let cluster = empty().await;
+    let (cluster, program) = bed().await;
     let kubectl = cluster.kubectl();
     let helm = Helm {
-        program: tool("helm").await,
+        program,
         cluster: &cluster,
     };
     let (chart, older) = (folder("chart"), older_chart());
@@ -91,6 +112,8 @@ async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_hav
         &set,
     ]);
     assert!(said.contains("Its image is an example's"), "{said}");
+    assert!(!said.contains("WARNING"), "{said}");
+    assert!(!said.contains("WORKSPACE_SETTINGS_NAMESPACE"), "{said}");
     assert!(
         said.contains("kubectl rollout status deployment/workspace-operator -n molecule-system"),
         "{said}"
@@ -136,4 +159,78 @@ async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_hav
     helm.must(&["install", release, &chart, &set]);
     assert_eq!(registry(&kubectl), MIRROR);
     assert!(has_short_name(&kubectl));
+}
+
+#[tokio::test]
+async fn where_the_first_of_two_releases_goes_the_second_keeps_its_guard_and_people_their_roles() {
+    let (cluster, program) = bed().await;
+    let kubectl = cluster.kubectl();
+    let helm = Helm {
+        program,
+        cluster: &cluster,
+    };
+    let (chart, second) = (folder("chart"), "second-system");
+    must(&kubectl, &["create", "namespace", "agents"]);
+    helm.must(&["install", "first", &chart, "--create-namespace"]);
+    let alone = ["--set=shared=false,watchNamespace=agents"];
+    let install = ["install", "second", &chart, "--create-namespace"];
+    let own = ["--set=image.repository=ghcr.io/molecule-ai/operator"];
+    let said = helm.must_in(second, &[&install[..], &alone, &own].concat());
+    for words in [
+        "WARNING: the operator's image is under ghcr.io/molecule-ai, as the Workspaces' are",
+        "image.digest is better",
+        "export WORKSPACE_SETTINGS_NAMESPACE=second-system",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    guarded(&kubectl, second).await;
+
+    helm.must(&["uninstall", "first"]);
+    let shared = || {
+        let roles = ["clusterrole", "workspace-view", "workspace-edit"];
+        must(&kubectl, &[&["get"], &roles[..]].concat());
+        let bad = create_settings(&kubectl, second, &["ROLLOUT=Never"], true);
+        assert!(bad.stderr.contains("ROLLOUT is no way"), "{}", bad.stderr);
+    };
+    shared();
+
+    // The second takes them over, to bring them up to date from now on.
+    let upgrade = ["upgrade", "second", &chart, "--take-ownership"];
+    let heir = ["--set=shared=true,watchNamespace=agents"];
+    helm.must_in(second, &[&upgrade[..], &heir].concat());
+    shared();
+    let policy = get(
+        &kubectl,
+        &["validatingadmissionpolicy", "workspace-settings"],
+    );
+    let owner = &policy["metadata"]["annotations"]["meta.helm.sh/release-name"];
+    assert_eq!(owner, "second");
+}
+
+#[tokio::test]
+async fn what_cannot_be_installed_is_refused_in_a_sentence() {
+    let (cluster, program) = bed().await;
+    let helm = Helm {
+        program,
+        cluster: &cluster,
+    };
+    let chart = folder("chart");
+    for (set, words) in [
+        ("shared=false", "Set watchNamespace where shared is false"),
+        (
+            "shared=false,watchNamespace=default,podRights=true",
+            "podRights is for the whole cluster",
+        ),
+        (
+            "watchNamespace=agent",
+            "There is no namespace agent, which watchNamespace names: create it first",
+        ),
+    ] {
+        let set = format!("--set={set}");
+        let said = helm.refused(
+            SYSTEM,
+            &["install", "op", &chart, "--create-namespace", &set],
+        );
+        assert!(said.contains(words), "{said}");
+    }
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod bed;
 mod objects;
 
+mod elsewhere;
 mod guard;
 mod helm;
 mod image;

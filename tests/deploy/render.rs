@@ -26,19 +26,39 @@ async fn template(flags: &[&str]) -> Objects {
 }
 
 /// Two differences are meant. Helm has no say in the namespace that a release is put into. And its
-/// uninstall must not take the CustomResourceDefinition, which would take every Workspace.
+/// uninstall must not take what other operators share, and with the definition every Workspace.
 fn assert_same(mut kustomized: Objects, mut templated: Objects) {
     assert!(kustomized.remove("Namespace molecule-system").is_some());
-    let crd = "CustomResourceDefinition workspaces.molecule.ai";
-    let metadata = templated.get_mut(crd).expect("the CRD")["metadata"].take();
-    assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
-    kustomized.get_mut(crd).expect("the CRD")["metadata"].take();
-
+    assert_eq!(kept(&mut templated), SHARED);
     let ids = |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>();
     assert_eq!(ids(&kustomized), ids(&templated));
     for (id, object) in &kustomized {
         assert_eq!(object, &templated[id], "{id}");
     }
+}
+
+/// What a cluster has once.
+const SHARED: [&str; 6] = [
+    "ClusterRole workspace-edit",
+    "ClusterRole workspace-view",
+    "CustomResourceDefinition workspaces.molecule.ai",
+    "ValidatingAdmissionPolicy workspace-settings",
+    "ValidatingAdmissionPolicy workspace-settings-deletion",
+    "ValidatingAdmissionPolicy workspace-settings-keys",
+];
+
+/// Takes the word that keeps an object through an uninstall away, and tells where it was.
+fn kept(objects: &mut Objects) -> Vec<String> {
+    let mut kept = Vec::new();
+    for (id, object) in objects {
+        let metadata = object["metadata"].as_object_mut().expect("metadata");
+        let policy = json!({"helm.sh/resource-policy": "keep"});
+        if metadata.get("annotations") == Some(&policy) {
+            metadata.remove("annotations");
+            kept.push(id.clone());
+        }
+    }
+    kept
 }
 
 #[tokio::test]
@@ -49,6 +69,26 @@ async fn kustomize_and_helm_render_the_same_objects() {
         ("overlays/namespaced", &["--set=watchNamespace=agents"]),
     ] {
         assert_same(kustomize(&folder(overlay)), template(flags).await);
+    }
+}
+
+/// From one replica to two a new Pod starts beside the old one: both have to stand for election.
+#[tokio::test]
+async fn however_many_replicas_each_stands_for_election() {
+    let deployment = "Deployment molecule-system/workspace-operator";
+    let mut all = Vec::new();
+    for overlay in ["", "overlays/single", "overlays/namespaced"] {
+        all.push((overlay, kustomize(&folder(overlay))));
+    }
+    for set in ["--set=replicas=1", "--set=replicas=2"] {
+        all.push((set, template(&[set]).await));
+    }
+    for (name, objects) in all {
+        let spec = &objects[deployment]["spec"];
+        let args = &spec["template"]["spec"]["containers"][0]["args"];
+        let args = args.as_array().expect("args");
+        assert!(args.contains(&json!("--leader-elect")), "{name}: {args:?}");
+        assert_eq!(spec["strategy"]["type"], "RollingUpdate", "{name}");
     }
 }
 
@@ -66,6 +106,7 @@ async fn the_options_of_the_chart_add_the_components_and_no_more() {
     }
     let mut added = with.clone();
     added.retain(|id, _| !plain.contains_key(id));
+    assert_eq!(kept(&mut added).len(), 2);
     assert_eq!(added, components);
 
     let set = "--set=watchNamespace=agents,readPullSecrets=true";

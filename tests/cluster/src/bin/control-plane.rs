@@ -1,9 +1,11 @@
 //! The control plane by itself: `control-plane build`, `control-plane up [CRD file …]`; and the tools
 //! that deploy to it: `control-plane tool NAME` prints where one is.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use cluster::{Cluster, Options};
 use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "usage: control-plane build | tool NAME | up [CRD file …]";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -15,7 +17,14 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Some("up") => up().await,
-        _ => bail!("usage: control-plane build | tool NAME | up [CRD file …]"),
+        Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            std::process::exit(2);
+        }
     }
 }
 
