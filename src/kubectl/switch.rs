@@ -220,21 +220,22 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
 }
 
 /// The prefix to go back to: the one in force, where the settings name another that is not taken
-/// yet; else the one before.
+/// yet; else the one before. Where that is what they name, the way back was chosen already.
 fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     if let fleet::Source::Unreadable(why) = &view.fleet {
         return Err(anyhow!("the registry before cannot be told: {why}"));
     }
     let in_force = fleet::last_good(&view.fleet).ok().flatten();
     let in_force = in_force.map(|it| it.registry().clone());
-    let data = stored.data();
-    let named = data.get(REGISTRY_KEY).filter(|it| !it.is_empty());
-    if let (Some(in_force), Some(named)) = (in_force, named)
+    let previous = fleet::previous_registry(&view.fleet);
+    let named = named(stored);
+    if let (Some(in_force), Some(named)) = (in_force, &named)
         && in_force.as_str() != named
+        && previous != Some(named)
     {
         return Ok(in_force);
     }
-    let previous = fleet::previous_registry(&view.fleet).ok_or_else(|| {
+    let previous = previous.ok_or_else(|| {
         Refused(
             "no registry was in force before this one: name the one to switch to, as in kubectl \
              workspace switch ghcr.io/molecule-ai"
@@ -247,6 +248,12 @@ fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     parsed.with_context(|| format!("the record names {previous:?} as the registry before"))
 }
 
+/// The prefix that the settings name, if they name one.
+fn named(stored: &Stored) -> Option<String> {
+    let named = stored.data().remove(REGISTRY_KEY);
+    named.filter(|it| !it.is_empty())
+}
+
 /// What will happen.
 fn announce(intent: &Intent) -> String {
     let Intent { to, forecast, .. } = intent;
@@ -257,7 +264,11 @@ fn announce(intent: &Intent) -> String {
             forecast.waiting.len()
         );
     }
-    let mut text = format!("Switch from {from} to {to}:");
+    let mut text = match named(&intent.stored) {
+        _ if from != to.as_str() => format!("Switch from {from} to {to}:"),
+        Some(named) => format!("Stay with {to}, and undo the edit to {named}, which is not taken:"),
+        None => format!("Stay with {to}, and write it into the settings:"),
+    };
     let touched = match forecast.touched.len() {
         0 => "none of them is touched".to_owned(),
         touched => format!("OF THEM STOPPED: {touched}"),
