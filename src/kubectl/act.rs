@@ -138,6 +138,9 @@ impl Act {
 
     /// Why there is nothing to do about one.
     fn needless(self, seen: &Seen<'_>) -> Option<&'static str> {
+        if seen.workspace.is_some_and(|it| it.deleting) {
+            return Some("is being deleted");
+        }
         match (self, suspends(seen)) {
             (Act::Restart, true) => Some("is suspended, and starts anew when it is resumed"),
             (Act::Suspend, true) => Some("is suspended already"),
