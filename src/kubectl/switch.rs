@@ -284,26 +284,16 @@ fn announce(intent: &Intent) -> String {
     text
 }
 
-/// Where a repository has the settings, the answer is no before anything is looked for.
-fn refuse_if_kept(intent: &Intent, asked: &Switch) -> anyhow::Result<()> {
+/// Where an edit could not be made or would not last, the answer is no before anything is looked for.
+fn refuse_if_kept(intent: &Intent, asked: &Switch) -> Result<(), Refused> {
     let Intent { stored, to, .. } = intent;
-    if intent.done || asked.dry_run || stored.passes(asked.force_conflicts) {
+    if intent.done || asked.dry_run {
         return Ok(());
     }
-    let Some(keeper) = stored.keeper() else {
-        return Ok(());
-    };
-    let (namespace, name) = (&stored.namespace, &stored.name);
-    let switch = format!("kubectl workspace switch {to}");
-    Err(Refused(format!(
-        "{} keeps configmap {namespace}/{name} ({}) and would undo an edit: put what this prints \
-         into its repository: {switch} --dry-run; in a hurry, tell it to leave that alone ({}), \
-         and switch with --force-conflicts",
-        keeper.tool,
-        keeper.sign,
-        keeper.pause(namespace, name)
-    ))
-    .into())
+    let there = format!(
+        "put what this prints into its repository: kubectl workspace switch {to} --dry-run; "
+    );
+    stored.may_be_edited(asked.force_conflicts, &there, "switch")
 }
 
 /// Where the answer is no before anybody is asked.
