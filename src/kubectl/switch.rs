@@ -1,5 +1,6 @@
 //! `kubectl workspace switch`: the one edit, before it, and until it is over.
 
+mod beyond;
 mod check;
 mod follow;
 
@@ -31,7 +32,8 @@ const EXAMPLES: &str = "Examples:
   # Print the ConfigMap for a GitOps repository instead of editing it
   kubectl workspace switch mirror.example.com/molecule-ai --dry-run
 
-It looks at all namespaces; with -n, as for an operator of one namespace, at that one only.
+It looks at all namespaces; with -n, as for an operator of one namespace, at that one only. The
+settings, and so the edit, are of all Workspaces that their operators look after.
 
 Exit codes: 0 switched, and what was stuck on its image is Ready; 1 not switched, or not all are
 Ready after the timeout; 2 it cannot be told; 130 interrupted: it says how to go on.";
@@ -84,6 +86,8 @@ pub(super) struct Intent {
     before: Option<String>,
     /// Whether the ConfigMap names that prefix already.
     done: bool,
+    /// A namespace that is not looked at, and repointed too.
+    beyond: Option<String>,
 }
 
 /// What was done.
@@ -201,6 +205,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         warnings: parsed.warnings,
         origin: Origin::ConfigMap,
     };
+    let beyond = beyond::beyond(client, &scope, &view.fleet).await;
     let forecast = forecast(&view.index, &now, &next, Timestamp::now());
     let from = now.settings.map(|it| it.registry().to_string());
     let earlier = fleet::previous_registry(&view.fleet).map(str::to_owned);
@@ -216,6 +221,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         from,
         before,
         done,
+        beyond,
     })
 }
 
@@ -281,6 +287,12 @@ fn announce(intent: &Intent) -> String {
         forecast.freed.len(),
         forecast.running,
     ));
+    if let Some(namespace) = &intent.beyond {
+        text.push_str(&format!(
+            "\nwarning: with -n the Workspaces of other namespaces, as of {namespace}, are not \
+             looked at, and are repointed too"
+        ));
+    }
     text
 }
 
@@ -299,6 +311,13 @@ fn refuse_if_kept(intent: &Intent, asked: &Switch) -> Result<(), Refused> {
 /// Where the answer is no before anybody is asked.
 fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> anyhow::Result<()> {
     refuse_to_stop(&intent.forecast, asked.force)?;
+    if let (Some(namespace), true, false) = (&intent.beyond, asked.yes, asked.force) {
+        return Err(Refused(format!(
+            "not switched: it would repoint the Workspaces of other namespaces, as of {namespace}, \
+             which are not looked at; leave -n away, or switch with --force"
+        ))
+        .into());
+    }
     match checked.map(|it| it.answer) {
         _ if asked.force => Ok(()),
         Some(Answer::No) => Err(Refused(

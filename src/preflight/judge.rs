@@ -202,9 +202,6 @@ pub(super) fn report(
     let mut warnings = without;
     warnings.extend(operators(cluster, settings, in_force.as_deref()));
     warnings.extend(platforms(cluster, &rows));
-    if rows.is_empty() {
-        warnings.push("No Workspace needs an image; --all asks for every runtime's.".to_owned());
-    }
     Report {
         verdict: rows.iter().map(of_row).max().unwrap_or(Verdict::Yes),
         registry: settings.registry().to_string(),
