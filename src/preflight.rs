@@ -24,7 +24,7 @@ use crate::settings::Prefix;
 use crate::watch::Scope;
 
 pub use ask::Asker;
-pub use cluster::{Cluster, Known, config_map, is_missing, look, refuse_if_missing};
+pub use cluster::{Cluster, Known, config_map, look, refuse_if_missing};
 pub use needs::{Need, Needs, Running, User, needs, tag_of};
 pub use report::{Content, Finding, Report, Row, Verdict};
 

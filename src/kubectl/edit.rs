@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -14,7 +14,6 @@ use serde_json::json;
 use super::access::explain;
 use super::gitops::{Keeper, keeper};
 use super::{PLUGIN, Refused, output};
-use crate::preflight::is_missing;
 use crate::requests::within;
 use crate::watch::Scope;
 
@@ -78,12 +77,6 @@ impl Stored {
                 explain(&format!("get configmap {namespace}/{name}"), &error)
             )
         })?;
-        if map.is_none() && is_missing(client, namespace).await {
-            bail!(
-                "there is no namespace {namespace}, so no operator has its settings there: name \
-                 theirs with --settings-namespace"
-            );
-        }
         Ok(Self {
             map,
             namespace: namespace.clone(),
@@ -285,6 +278,11 @@ impl Stored {
                 })
                 .into()
             }
+            Error::Api(status) if status.code == 404 && self.map.is_none() => anyhow!(
+                "there is no namespace {}, so no operator has its settings there: name theirs with \
+                 --settings-namespace",
+                self.namespace
+            ),
             Error::Api(status) if status.code < 500 && status.code != 429 => {
                 Refused(explain(&format!("edit {place}"), error)).into()
             }

@@ -107,7 +107,7 @@ pub async fn refuse_if_missing(client: &Client, scope: &Scope) -> anyhow::Result
 }
 
 /// Whether there is no namespace of this name, as far as that may be read.
-pub async fn is_missing(client: &Client, namespace: &str) -> bool {
+async fn is_missing(client: &Client, namespace: &str) -> bool {
     let namespaces = Api::<Namespace>::all(client.clone());
     let found = within(namespaces.get_metadata_opt(namespace)).await;
     matches!(found, Ok(None))
