@@ -24,7 +24,7 @@ use crate::settings::Prefix;
 use crate::watch::Scope;
 
 pub use ask::Asker;
-pub use cluster::{Cluster, Known, config_map, look};
+pub use cluster::{Cluster, Known, config_map, look, refuse_if_missing};
 pub use needs::{Need, Needs, Running, User, needs, tag_of};
 pub use report::{Content, Finding, Report, Row, Verdict};
 
@@ -86,7 +86,12 @@ pub async fn preflight(
 ) -> anyhow::Result<Report> {
     let cluster = look(client, &request.scope).await?;
     let settings = cluster.settings_under(request.to.as_ref())?;
-    let needs = needs(&cluster.workspaces, &settings, request.all);
+    let mut needs = needs(&cluster.workspaces, &settings, request.all);
+    // Of no images, all would be there.
+    if needs.images.is_empty() {
+        needs.images = needs::needs(&cluster.workspaces, &settings, true).images;
+        needs.without.push(nobodys(&request.scope));
+    }
     let asker = Asker::new(client, &cluster, &settings, &request.access, prober).await?;
     let rows = asker.rows(&needs.images, told).await;
     Ok(judge::report(
@@ -96,4 +101,13 @@ pub async fn preflight(
         rows,
         request,
     ))
+}
+
+fn nobodys(scope: &Scope) -> String {
+    let place = scope.namespace.as_ref();
+    let place = place.map(|it| format!(" in the namespace {it}"));
+    format!(
+        "No Workspace{} needs an image, so the default image of every runtime was looked for.",
+        place.unwrap_or_default()
+    )
 }

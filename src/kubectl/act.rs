@@ -138,6 +138,9 @@ impl Act {
 
     /// Why there is nothing to do about one.
     fn needless(self, seen: &Seen<'_>) -> Option<&'static str> {
+        if seen.workspace.is_some_and(|it| it.deleting) {
+            return Some("is being deleted");
+        }
         match (self, suspends(seen)) {
             (Act::Restart, true) => Some("is suspended, and starts anew when it is resumed"),
             (Act::Suspend, true) => Some("is suspended already"),
@@ -177,8 +180,8 @@ async fn run(mut session: Session, which: Which, act: Act) -> anyhow::Result<Ans
     let scope = session.common.scope(namespace);
     let nothing = || format!("none was {}", act.done());
     let looking = async {
-        let keys = targets::keys(&client, &scope, &which).await?;
-        Ok((keys, look::once(&client, &scope).await?))
+        let view = look::once(&client, &scope).await?;
+        Ok((targets::keys(&client, &scope, &which).await?, view))
     };
     let (keys, view) = session.interrupt.may_end(looking, nothing).await?;
     let is_named = !which.names.is_empty();

@@ -5,23 +5,49 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Api, Client, Error};
 use serde_json::json;
 
-use super::Refused;
 use super::access::explain;
 use super::gitops::{Keeper, keeper};
-use super::output;
+use super::{PLUGIN, Refused, output};
 use crate::requests::within;
 use crate::watch::Scope;
 
 /// Who edits the registry. Each kind of edit has a manager of its own: what one applies without a
 /// key that it applied before, it removes.
 pub(super) const SWITCH: &str = "kubectl-workspace-switch";
-/// What the managers begin with that are people's hands, and give a key up.
-const HANDS: [&str; 2] = ["kubectl", "helm"];
+/// Who edits pins.
+pub(super) const PIN: &str = "kubectl-workspace-pin";
+/// The managers that are people's hands, and give a key up.
+const HANDS: [&str; 14] = [
+    HELM,
+    PIN,
+    PLUGIN,
+    SWITCH,
+    "kubectl",
+    "kubectl-annotate",
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-edit",
+    "kubectl-label",
+    "kubectl-last-applied",
+    "kubectl-patch",
+    "kubectl-replace",
+    "kubectl-set",
+];
+/// By what the guard lets settings be deleted.
+const ALLOW_DELETION: &str = "molecule.ai/allow-deletion";
+/// Where Helm's releases are told by.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const HELM: &str = "helm";
+/// What an object has that Helm makes once, and counts among no release's.
+const HOOK: &str = "helm.sh/hook";
+/// What an apply without the server left, of no use to a repository.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// All that one field manager has to say of the settings.
 pub(super) struct Edit {
@@ -69,34 +95,86 @@ impl Stored {
         keeper(&self.map.as_ref()?.metadata)
     }
 
-    /// Whether it may be edited for all that keeps it in a repository; says so where that is only
-    /// since somebody insists.
-    pub(super) fn passes(&self, insists: bool) -> bool {
-        let Some(keeper) = self.keeper() else {
-            return true;
-        };
-        if insists {
-            output::say(&format!(
-                "warning: {} keeps configmap {}/{} ({}), and undoes this edit unless it is told \
-                 to leave it alone",
-                keeper.tool, self.namespace, self.name, keeper.sign
-            ));
+    /// Says what undoes an edit, before anybody is asked. `there` is what to do in a repository that
+    /// keeps it, and `again` the command to insist with.
+    ///
+    /// # Errors
+    /// A repository keeps it, and nobody insists; or nothing in it can be edited at all.
+    pub(super) fn may_be_edited(
+        &self,
+        insists: bool,
+        there: &str,
+        again: &str,
+    ) -> Result<(), Refused> {
+        let (namespace, name) = (&self.namespace, &self.name);
+        let place = format!("configmap {namespace}/{name}");
+        if self
+            .map
+            .as_ref()
+            .is_some_and(|it| it.immutable == Some(true))
+        {
+            return Err(Refused(immutable(namespace, name)));
         }
-        insists
+        match self.keeper() {
+            None if self.is_of_helm() => output::say(&format!(
+                "warning: {place} is part of a Helm release: the next helm upgrade may undo this \
+                 edit"
+            )),
+            None => {}
+            Some(Keeper { tool, sign }) if insists => output::say(&format!(
+                "warning: {tool} keeps {place} ({sign}), and undoes this edit unless it is told to \
+                 leave it alone"
+            )),
+            Some(keeper) => {
+                return Err(Refused(format!(
+                    "{} keeps {place} ({}) and would undo an edit: {there}in a hurry, tell it to \
+                     leave that alone ({}), and {again} with --force-conflicts",
+                    keeper.tool,
+                    keeper.sign,
+                    keeper.pause(namespace, name)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_of_helm(&self) -> bool {
+        let Some(ObjectMeta {
+            labels,
+            annotations,
+            managed_fields,
+            ..
+        }) = self.map.as_ref().map(|it| &it.metadata)
+        else {
+            return false;
+        };
+        let mut labels = labels.iter().flatten();
+        let labelled =
+            labels.any(|(key, value)| (key.as_str(), value.as_str()) == (MANAGED_BY, "Helm"));
+        let mut managers = managed_fields.iter().flatten();
+        let managed = managers.any(|it| it.manager.as_deref() == Some(HELM));
+        let is_hook = annotations.iter().any(|it| it.contains_key(HOOK));
+        (labelled || managed) && !is_hook
     }
 
     /// It with these keys set, as a repository would hold it.
     pub(super) fn with(&self, data: &BTreeMap<String, String>) -> ConfigMap {
         let mut all = self.data();
         all.extend(data.clone());
-        let mut map = ConfigMap {
+        let stored = self.map.clone().unwrap_or_default();
+        let mut annotations = stored.metadata.annotations.unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        ConfigMap {
             data: Some(all),
-            binary_data: self.map.as_ref().and_then(|it| it.binary_data.clone()),
-            ..ConfigMap::default()
-        };
-        map.metadata.name = Some(self.name.clone());
-        map.metadata.namespace = Some(self.namespace.clone());
-        map
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.namespace.clone()),
+                labels: stored.metadata.labels,
+                annotations: Some(annotations).filter(|it| !it.is_empty()),
+                ..ObjectMeta::default()
+            },
+            ..stored
+        }
     }
 
     /// Sets these keys, unless somebody has changed the ConfigMap since it was read.
@@ -147,14 +225,16 @@ impl Stored {
         force: bool,
     ) -> Result<(), Error> {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), &self.namespace);
-        let version = self.map.as_ref().map(|it| &it.metadata);
+        let Some(stored) = &self.map else {
+            return self.create(&maps, manager, edit).await;
+        };
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
                 "name": self.name,
-                "uid": version.and_then(|it| it.uid.as_ref()),
-                "resourceVersion": version.and_then(|it| it.resource_version.as_ref()),
+                "uid": stored.metadata.uid,
+                "resourceVersion": stored.metadata.resource_version,
                 "annotations": Some(&edit.annotations).filter(|it| !it.is_empty()),
             },
             "data": edit.data,
@@ -166,6 +246,19 @@ impl Stored {
         };
         within(maps.patch(&self.name, &params, &Patch::Apply(map))).await?;
         Ok(())
+    }
+
+    /// What is absent has no version that an apply could be held to: somebody's, made since, is not
+    /// to be overwritten.
+    async fn create(&self, maps: &Api<ConfigMap>, manager: &str, edit: &Edit) -> Result<(), Error> {
+        let mut map = self.with(&edit.data);
+        let annotations = edit.annotations.clone();
+        map.metadata.annotations = Some(annotations).filter(|it| !it.is_empty());
+        let params = PostParams {
+            field_manager: Some(manager.to_owned()),
+            ..PostParams::default()
+        };
+        within(maps.create(&params, &map)).await.map(drop)
     }
 
     /// Why an edit was not made, and what to do.
@@ -185,12 +278,27 @@ impl Stored {
                 })
                 .into()
             }
+            Error::Api(status) if status.code == 404 && self.map.is_none() => anyhow!(
+                "there is no namespace {}, so no operator has its settings there: name theirs with \
+                 --settings-namespace",
+                self.namespace
+            ),
             Error::Api(status) if status.code < 500 && status.code != 429 => {
                 Refused(explain(&format!("edit {place}"), error)).into()
             }
             error => anyhow!("{}", explain(&format!("edit {place}"), error)),
         }
     }
+}
+
+/// The way out where nothing can be edited.
+fn immutable(namespace: &str, name: &str) -> String {
+    format!(
+        "configmap {namespace}/{name} is immutable, and takes no edit: save it (kubectl workspace \
+         switch PREFIX --dry-run prints it with a new registry), announce that it is deleted \
+         (kubectl annotate configmap {name} -n {namespace} {ALLOW_DELETION}=true), delete it, and \
+         create it anew"
+    )
 }
 
 /// The field managers with which an edit is in conflict.
@@ -209,5 +317,5 @@ fn gives_up(status: &Status) -> bool {
 
 /// Whether this field manager is a person's hand.
 pub(super) fn is_hand(manager: &str) -> bool {
-    HANDS.iter().any(|it| manager.starts_with(it))
+    HANDS.contains(&manager)
 }

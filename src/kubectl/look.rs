@@ -42,7 +42,7 @@ pub(super) struct View {
 /// Looks once.
 ///
 /// # Errors
-/// When the Workspaces or their Pods cannot be read. Settings that cannot be read are a part of
+/// When the Workspaces or their Pods cannot be read, or there is no such namespace. Settings that cannot be read are a part of
 /// what is seen.
 pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View> {
     let pods = format!("{}={}", names::LABEL_NAME, names::NAME);
@@ -52,6 +52,9 @@ pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View>
         config_map(client, scope, &scope.settings_name).map(Ok),
         config_map(client, scope, &scope.fleet_name).map(Ok),
     )?;
+    if workspaces.is_empty() {
+        preflight::refuse_if_missing(client, scope).await?;
+    }
     let mut index = Index::default();
     take_in_all(&mut index, workspaces);
     take_in_all(&mut index, pods);

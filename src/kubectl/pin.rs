@@ -148,15 +148,13 @@ pub(super) async fn pin(mut session: Session, asked: Pin) -> anyhow::Result<Answ
     };
     let found = session.interrupt.may_end(work, nothing).await?;
     let (cluster, settings, digests, store, by) = found;
-    let lines = digests
-        .iter()
-        .map(|(runtime, digest)| store::line(runtime, digest));
-    store.refuse_if_kept(&lines.collect::<String>(), asked.force_conflicts)?;
     let note = Note {
         by,
         at: fleet::stamp(Timestamp::now()),
         why: asked.why,
     };
+    let lines = store::lines(&digests, &note)?;
+    store.refuse_if_kept(asked.force_conflicts, &lines, "pin")?;
     store.write(&digests, &note, asked.force_conflicts).await?;
     let pinned: Vec<_> = digests
         .into_iter()
@@ -291,14 +289,19 @@ pub(super) async fn unpin(mut session: Session, asked: Unpin) -> anyhow::Result<
     };
     let pinned = store.runtimes();
     if let Some(unpinned) = runtimes.iter().find(|it| !pinned.contains(it)) {
-        let pinned = match pinned.is_empty() {
-            true => "none is".to_owned(),
-            false => pinned.join(", "),
+        let pinned = match pinned.as_slice() {
+            [] => "no runtime is".to_owned(),
+            pinned => format!("pinned: {}", pinned.join(", ")),
         };
-        return Err(Refused(format!("{unpinned} is not pinned; pinned: {pinned}")).into());
+        return Err(Refused(format!("{unpinned} is not pinned; {pinned}")).into());
     }
-    let lines = runtimes.iter().map(|it| format!("  without PIN_{it}\n"));
-    store.refuse_if_kept(&lines.collect::<String>(), asked.force_conflicts)?;
+    if runtimes.is_empty() {
+        output::answer(session.common.output, &runtimes, || {
+            "No runtime is pinned.\n".to_owned()
+        })?;
+        return Ok(Answer::Yes);
+    }
+    store.refuse_if_kept(asked.force_conflicts, &store::without(&runtimes), "unpin")?;
     store.remove(&runtimes, asked.force_conflicts).await?;
     output::answer(session.common.output, &runtimes, || {
         let line = |it: &String| format!("{it} is not pinned any more\n");

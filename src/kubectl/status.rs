@@ -81,6 +81,10 @@ pub(super) async fn run(mut session: Session, asked: Status) -> anyhow::Result<A
 fn tell(view: &View, asked: &Status, format: Format) -> anyhow::Result<Answer> {
     let survey = survey(view, Timestamp::now());
     show(&survey, asked, format)?;
+    // Nothing is stuck where nothing is known to be.
+    if !survey.settings.recorded && survey.overview.workspaces == 0 {
+        return Ok(Answer::Unknown);
+    }
     is_well(&survey, asked).map(Answer::from)
 }
 

@@ -37,6 +37,10 @@ pub(super) struct Survey {
     pub(super) outdated_workspaces: Option<Vec<Outdated>>,
 }
 
+/// Nobody has said what is in force.
+const NO_RECORD: &str = "there is no record of an operator; where its settings are elsewhere, say \
+                         --settings-namespace";
+
 /// The settings, as far as they are about the registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +60,9 @@ pub(super) struct Registered {
     /// Why the ConfigMap is not what is in force, or why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+    /// Whether an operator has recorded anything.
+    #[serde(skip)]
+    pub(super) recorded: bool,
 }
 
 /// A registry.
@@ -103,7 +110,8 @@ pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
     let mut seen: Vec<_> = view.index.all().collect();
     seen.sort_by(|a, b| a.key.cmp(b.key));
     let stuck_workspaces: Vec<_> = seen.iter().filter_map(stuck).collect();
-    let outdated = settings.map(|it| outdated(&seen, it));
+    let recorded = !matches!(view.fleet, Source::Absent);
+    let outdated = settings.filter(|_| recorded).map(|it| outdated(&seen, it));
     Survey {
         settings: registered(view, &in_force),
         registries: registries(&seen, settings, &overview, now),
@@ -127,6 +135,12 @@ fn earlier(view: &View) -> Overview {
 }
 
 fn registered(view: &View, in_force: &InForce) -> Registered {
+    if matches!(view.fleet, Source::Absent) {
+        return Registered {
+            error: Some(NO_RECORD.to_owned()),
+            ..Registered::default()
+        };
+    }
     let registry = in_force
         .settings
         .as_ref()
@@ -143,6 +157,7 @@ fn registered(view: &View, in_force: &InForce) -> Registered {
         awaited_registry: asked.filter(|_| awaited),
         error: told.map(str::to_owned).or_else(|| in_force.error.clone()),
         registry,
+        recorded: true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `kubectl workspace switch`: the one edit, before it, and until it is over.
 
+mod beyond;
 mod check;
 mod follow;
 
@@ -31,7 +32,8 @@ const EXAMPLES: &str = "Examples:
   # Print the ConfigMap for a GitOps repository instead of editing it
   kubectl workspace switch mirror.example.com/molecule-ai --dry-run
 
-It looks at all namespaces; with -n, as for an operator of one namespace, at that one only.
+It looks at all namespaces; with -n, as for an operator of one namespace, at that one only. The
+settings, and so the edit, are of all Workspaces that their operators look after.
 
 Exit codes: 0 switched, and what was stuck on its image is Ready; 1 not switched, or not all are
 Ready after the timeout; 2 it cannot be told; 130 interrupted: it says how to go on.";
@@ -84,6 +86,8 @@ pub(super) struct Intent {
     before: Option<String>,
     /// Whether the ConfigMap names that prefix already.
     done: bool,
+    /// A namespace that is not looked at, and repointed too.
+    beyond: Option<String>,
 }
 
 /// What was done.
@@ -201,6 +205,7 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         warnings: parsed.warnings,
         origin: Origin::ConfigMap,
     };
+    let beyond = beyond::beyond(client, &scope, &view.fleet).await;
     let forecast = forecast(&view.index, &now, &next, Timestamp::now());
     let from = now.settings.map(|it| it.registry().to_string());
     let earlier = fleet::previous_registry(&view.fleet).map(str::to_owned);
@@ -216,25 +221,27 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
         from,
         before,
         done,
+        beyond,
     })
 }
 
 /// The prefix to go back to: the one in force, where the settings name another that is not taken
-/// yet; else the one before.
+/// yet; else the one before. Where that is what they name, the way back was chosen already.
 fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     if let fleet::Source::Unreadable(why) = &view.fleet {
         return Err(anyhow!("the registry before cannot be told: {why}"));
     }
     let in_force = fleet::last_good(&view.fleet).ok().flatten();
     let in_force = in_force.map(|it| it.registry().clone());
-    let data = stored.data();
-    let named = data.get(REGISTRY_KEY).filter(|it| !it.is_empty());
-    if let (Some(in_force), Some(named)) = (in_force, named)
+    let previous = fleet::previous_registry(&view.fleet);
+    let named = named(stored);
+    if let (Some(in_force), Some(named)) = (in_force, &named)
         && in_force.as_str() != named
+        && previous != Some(named)
     {
         return Ok(in_force);
     }
-    let previous = fleet::previous_registry(&view.fleet).ok_or_else(|| {
+    let previous = previous.ok_or_else(|| {
         Refused(
             "no registry was in force before this one: name the one to switch to, as in kubectl \
              workspace switch ghcr.io/molecule-ai"
@@ -247,6 +254,12 @@ fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     parsed.with_context(|| format!("the record names {previous:?} as the registry before"))
 }
 
+/// The prefix that the settings name, if they name one.
+fn named(stored: &Stored) -> Option<String> {
+    let named = stored.data().remove(REGISTRY_KEY);
+    named.filter(|it| !it.is_empty())
+}
+
 /// What will happen.
 fn announce(intent: &Intent) -> String {
     let Intent { to, forecast, .. } = intent;
@@ -257,7 +270,11 @@ fn announce(intent: &Intent) -> String {
             forecast.waiting.len()
         );
     }
-    let mut text = format!("Switch from {from} to {to}:");
+    let mut text = match named(&intent.stored) {
+        _ if from != to.as_str() => format!("Switch from {from} to {to}:"),
+        Some(named) => format!("Stay with {to}, and undo the edit to {named}, which is not taken:"),
+        None => format!("Stay with {to}, and write it into the settings:"),
+    };
     let touched = match forecast.touched.len() {
         0 => "none of them is touched".to_owned(),
         touched => format!("OF THEM STOPPED: {touched}"),
@@ -270,34 +287,37 @@ fn announce(intent: &Intent) -> String {
         forecast.freed.len(),
         forecast.running,
     ));
+    if let Some(namespace) = &intent.beyond {
+        text.push_str(&format!(
+            "\nwarning: with -n the Workspaces of other namespaces, as of {namespace}, are not \
+             looked at, and are repointed too"
+        ));
+    }
     text
 }
 
-/// Where a repository has the settings, the answer is no before anything is looked for.
-fn refuse_if_kept(intent: &Intent, asked: &Switch) -> anyhow::Result<()> {
+/// Where an edit could not be made or would not last, the answer is no before anything is looked for.
+fn refuse_if_kept(intent: &Intent, asked: &Switch) -> Result<(), Refused> {
     let Intent { stored, to, .. } = intent;
-    if intent.done || asked.dry_run || stored.passes(asked.force_conflicts) {
+    if intent.done || asked.dry_run {
         return Ok(());
     }
-    let Some(keeper) = stored.keeper() else {
-        return Ok(());
-    };
-    let (namespace, name) = (&stored.namespace, &stored.name);
-    let switch = format!("kubectl workspace switch {to}");
-    Err(Refused(format!(
-        "{} keeps configmap {namespace}/{name} ({}) and would undo an edit: put what this prints \
-         into its repository: {switch} --dry-run; in a hurry, tell it to leave that alone ({}), \
-         and switch with --force-conflicts",
-        keeper.tool,
-        keeper.sign,
-        keeper.pause(namespace, name)
-    ))
-    .into())
+    let there = format!(
+        "put what this prints into its repository: kubectl workspace switch {to} --dry-run; "
+    );
+    stored.may_be_edited(asked.force_conflicts, &there, "switch")
 }
 
 /// Where the answer is no before anybody is asked.
 fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> anyhow::Result<()> {
     refuse_to_stop(&intent.forecast, asked.force)?;
+    if let (Some(namespace), true, false) = (&intent.beyond, asked.yes, asked.force) {
+        return Err(Refused(format!(
+            "not switched: it would repoint the Workspaces of other namespaces, as of {namespace}, \
+             which are not looked at; leave -n away, or switch with --force"
+        ))
+        .into());
+    }
     match checked.map(|it| it.answer) {
         _ if asked.force => Ok(()),
         Some(Answer::No) => Err(Refused(

@@ -43,6 +43,19 @@ struct Question<'a> {
     users: Vec<&'a User>,
 }
 
+impl Question<'_> {
+    /// What runs of a tag, with the credentials of one that runs it; of a digest there is nothing to
+    /// compare.
+    fn running(&self) -> BTreeMap<&Running, &Source> {
+        if self.need.image.contains('@') {
+            return BTreeMap::new();
+        }
+        let users = self.users.iter();
+        let running = users.filter_map(|it| Some((it.running.as_ref()?, &it.source)));
+        running.collect()
+    }
+}
+
 impl<'a> Asker<'a> {
     /// Reads the credentials that the Pods of all Workspaces would have under these settings.
     ///
@@ -200,7 +213,9 @@ impl<'a> Asker<'a> {
         match (self.prober, known) {
             (Some(prober), Some((source, spec))) if heard && depends => {
                 let answer = prober.ask(&question.need.image, source, spec).await;
-                judge::by_node(row, answer)
+                let running = question.running().into_keys();
+                let running: Vec<_> = running.map(|it| it.digest.as_str()).collect();
+                judge::by_node(row, answer, &running)
             }
             _ => row,
         }
@@ -244,9 +259,7 @@ impl<'a> Asker<'a> {
         if reference.is_digest() {
             return None;
         }
-        let running = question.users.iter();
-        let running = running.filter_map(|it| Some((it.running.as_ref()?, &it.source)));
-        let running: BTreeMap<&Running, &Source> = running.collect();
+        let running = question.running();
         let mut compared = Vec::new();
         for (running, source) in running.iter().take(MOST_BUILDS) {
             let one = self

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::ListParams;
 use kube::{Api, Client, Error};
 
@@ -60,7 +60,7 @@ impl Known {
 /// Looks at the cluster.
 ///
 /// # Errors
-/// The Workspaces cannot be listed. What else cannot be read is left out, or a part of what is seen.
+/// The Workspaces cannot be listed, or there is no such namespace. What else cannot be read is left out, or a part of what is seen.
 pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
     let all = scope.objects::<wire::Workspace>(client);
     let nodes = Api::<Node>::all(client.clone());
@@ -78,6 +78,9 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
     let workspaces = workspaces
         .map_err(plainly)
         .context("cannot list the Workspaces")?;
+    if workspaces.is_empty() {
+        refuse_if_missing(client, scope).await?;
+    }
     let known = |it: wire::Workspace| Known::of(it.key(), it.seen());
     Ok(Cluster {
         settings: settings.unwrap_or_else(|error| unreadable(&error)),
@@ -88,6 +91,26 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
             .ok()
             .map(|it| it.iter().flat_map(images).collect()),
     })
+}
+
+/// Finds out why nothing was found: the API server lists what is in no namespace as nothing.
+///
+/// # Errors
+/// There is no such namespace. Where that cannot be read, there may be one.
+pub async fn refuse_if_missing(client: &Client, scope: &Scope) -> anyhow::Result<()> {
+    match &scope.namespace {
+        Some(name) if is_missing(client, name).await => {
+            bail!("there is no namespace {name}: see kubectl get namespaces")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is no namespace of this name, as far as that may be read.
+async fn is_missing(client: &Client, namespace: &str) -> bool {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let found = within(namespaces.get_metadata_opt(namespace)).await;
+    matches!(found, Ok(None))
 }
 
 /// What the API server says, without what the library makes of it.

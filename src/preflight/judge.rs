@@ -82,9 +82,20 @@ pub(super) fn refused(asked: &Asked<'_>, refusal: &Refusal) -> Row {
     }
 }
 
-/// What a node says, in place of what was found from here.
-pub(super) fn by_node(row: Row, answer: Answer) -> Row {
+/// What a node says, in place of what was found from here, next to the digests that run. A node
+/// tells a digest and no more: where it is another, the content may be the same all the same.
+pub(super) fn by_node(row: Row, answer: Answer, running: &[&str]) -> Row {
     let host = registry_host(&row.image);
+    let content = |told: &str| match told {
+        told if running.iter().all(|it| *it == told) => Content::Same,
+        _ => Content::CannotTell,
+    };
+    let content = match &answer {
+        Answer::Pulled(digest) if !running.is_empty() => {
+            Some(content(digest.as_deref().unwrap_or_default()))
+        }
+        _ => None,
+    };
     let (finding, because, digest) = match answer {
         Answer::Pulled(digest) => (Finding::Present, "a node has pulled it".to_owned(), digest),
         Answer::Failed(cause) => {
@@ -105,6 +116,7 @@ pub(super) fn by_node(row: Row, answer: Answer) -> Row {
         finding,
         because,
         digest,
+        content,
         ..row
     }
 }
@@ -190,9 +202,6 @@ pub(super) fn report(
     let mut warnings = without;
     warnings.extend(operators(cluster, settings, in_force.as_deref()));
     warnings.extend(platforms(cluster, &rows));
-    if rows.is_empty() {
-        warnings.push("No Workspace needs an image; --all asks for every runtime's.".to_owned());
-    }
     Report {
         verdict: rows.iter().map(of_row).max().unwrap_or(Verdict::Yes),
         registry: settings.registry().to_string(),

@@ -9,6 +9,7 @@ use super::judge::{self, Asked};
 use super::needs::sources;
 use super::*;
 use crate::fleet::Source;
+use crate::probe;
 use crate::registry::{Content as Stored, Found, Image, Kind, Platform, Refusal};
 use crate::seen::Key;
 use crate::settings::{Environment, Settings};
@@ -396,6 +397,30 @@ fn other_content_is_told_and_only_strictly_a_no() {
     ] {
         assert_eq!(report(rows.clone(), false).verdict(), lax);
         assert_eq!(report(rows, true).verdict(), strict);
+    }
+}
+
+#[test]
+fn what_a_node_pulls_is_compared_with_what_runs() {
+    use Content::{CannotTell, Same};
+    for (told, running, content, strict) in [
+        (Some("a"), vec!["a", "a"], Some(Same), Verdict::Yes),
+        (
+            Some("a"),
+            vec!["a", "b"],
+            Some(CannotTell),
+            Verdict::Unknown,
+        ),
+        (Some("b"), vec!["a"], Some(CannotTell), Verdict::Unknown),
+        (None, vec!["a"], Some(CannotTell), Verdict::Unknown),
+        (Some("a"), vec![], None, Verdict::Yes),
+    ] {
+        let denied = row(Finding::Denied, None);
+        let answer = probe::Answer::Pulled(told.map(str::to_owned));
+        let pulled = judge::by_node(denied, answer, &running);
+        assert_eq!(pulled.content, content, "{told:?} beside {running:?}");
+        assert_eq!(report(vec![pulled.clone()], false).verdict(), Verdict::Yes);
+        assert_eq!(report(vec![pulled], true).verdict(), strict);
     }
 }
 

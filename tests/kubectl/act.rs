@@ -200,7 +200,20 @@ async fn who_is_meant_is_found_by_name_by_label_or_is_all() {
         done(&["restart", "-l", "team!=x", "--max-unavailable", "2"]),
         ["a", "c"]
     );
-    assert_eq!(done(&["restart", "-l", "team=y"]), [""; 0]);
+    for (args, words) in [
+        (
+            ["restart", "-l", "team=y"],
+            "no Workspace matches -l team=y",
+        ),
+        (
+            ["suspend", "-l", "team=y"],
+            "no Workspace matches -l team=y",
+        ),
+    ] {
+        let nobody = world.plugin(&args);
+        assert_eq!(nobody.code, 1, "{nobody:?}");
+        assert_says(&nobody.stderr, &[words]);
+    }
 
     let before = world.versions(&["a"]);
     let missing = world.plugin(&["restart", "a", "nobody"]);
@@ -259,6 +272,26 @@ async fn suspended_workspaces_have_no_pod_until_they_are_resumed() {
     }
     let again = world.plugin(&["resume", "a"]);
     assert_says(&again.stderr, &["/a is not suspended."]);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_out_is_not_waited_for() {
+    let world = World::without_operator().await;
+    let none = world.plugin(&["restart", "--all"]);
+    assert_eq!(none.code, 1, "{none:?}");
+    assert_says(&none.stderr, &["there is no Workspace in the namespace"]);
+
+    world.workspace("a", "{runtime: codex}");
+    let held = r#"{"metadata": {"finalizers": ["example.com/held"]}}"#;
+    world.kubectl(&["patch", "workspace", "a", "--type=merge", "-p", held]);
+    world.kubectl(&["delete", "workspace", "a", "--wait=false"]);
+    let version = || world.get("workspace", "a")["metadata"]["resourceVersion"].clone();
+    let before = version();
+    let restart = world.plugin(&["restart", "a", "--timeout", "5s"]);
+    assert_says(&restart.stderr, &["/a is being deleted."]);
+    assert_eq!((restart.code, version()), (0, before));
+    let free = r#"{"metadata": {"finalizers": null}}"#;
+    world.kubectl(&["patch", "workspace", "a", "--type=merge", "-p", free]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use cluster::Output;
 use serde_json::{Value, json};
 
-use crate::bed::{REGISTRY, assert_says, run};
+use crate::bed::{REGISTRY, assert_says, command, run};
 use crate::fixture::World;
 
 const GUARD: &str = include_str!("../../deploy/chart/files/settings-guard.yaml");
@@ -254,6 +254,143 @@ async fn a_key_that_a_tool_keeps_is_taken_over_only_when_that_is_said() {
     let forced = world.plugin(&["switch", &second, "--yes", "--force-conflicts"]);
     assert_eq!(forced.code, 0, "{forced:?}");
     assert_eq!(world.named(), second);
+}
+
+/// Applies settings on the server as a tool does.
+fn apply_as(world: &World, manager: &str, prefix: &str) {
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workspace-settings"},
+        "data": {REGISTRY: prefix},
+    });
+    let manager = format!("--field-manager={manager}");
+    let args = ["-n", &world.namespace, "apply", "--server-side", "-f", "-"];
+    let args = [&args[..], &["--force-conflicts", &manager]].concat();
+    let applied = world.admin().run_with_input(&args, &map.to_string());
+    let applied = applied.expect("kubectl runs");
+    assert!(applied.ok(), "{applied:?}");
+}
+
+#[tokio::test]
+async fn hands_are_known_by_their_names_and_helm_is_warned_of() {
+    let world = World::new().await;
+    let (first, second) = (world.prefix("first"), world.prefix("second"));
+    for manager in ["helmfile-thing", "kubectlish-robot"] {
+        apply_as(&world, manager, &first);
+        world.in_force(&first).await;
+        let refused = world.plugin(&["switch", &second, "--yes"]);
+        assert_eq!((refused.code, world.named()), (1, first.clone()));
+        assert_says(
+            &refused.stderr,
+            &[&format!("is kept by {manager}"), "--force-conflicts"],
+        );
+        assert!(!refused.stderr.contains("Helm"), "{refused:?}");
+        world.kubectl(&["delete", "configmap", "workspace-settings"]);
+    }
+    apply_as(&world, "helm", &first);
+    world.in_force(&first).await;
+    let done = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!((done.code, world.named()), (0, second), "{done:?}");
+    assert_says(&done.stderr, &["the next helm upgrade may undo this edit"]);
+
+    // What Helm only made is of no release.
+    let hook = json!({"metadata": {"annotations": {"helm.sh/hook": "pre-install"}}});
+    mark(&world, &hook, "kubectl-patch");
+    let back = world.plugin(&["switch", "--back", "--yes"]);
+    assert_eq!((back.code, world.named()), (0, first), "{back:?}");
+    assert!(!back.stderr.contains("helm upgrade"), "{back:?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_keeps_what_is_beside_the_data() {
+    let world = World::without_operator().await;
+    world.registry(&world.prefix("first"));
+    let beside = json!({"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}});
+    mark(&world, &beside, "kubectl-patch");
+    let printed = world.plugin_json(0, &["switch", &world.prefix("second"), "--dry-run"]);
+    let expected = json!({
+        "name": "workspace-settings", "namespace": world.namespace,
+        "labels": {"team": "a"}, "annotations": {"note": "b"},
+    });
+    assert_eq!(printed["metadata"], expected);
+}
+
+#[tokio::test]
+async fn settings_that_are_immutable_have_a_way_out() {
+    let world = World::without_operator().await;
+    let (first, second) = (world.prefix("first"), world.prefix("second"));
+    world.registry(&first);
+    mark(&world, &json!({"immutable": true}), "kubectl-patch");
+    for args in [&["switch", &second, "--yes"][..], &["unpin", "--all"]] {
+        let done = world.plugin(args);
+        let code = i32::from(args[0] == "switch");
+        assert_eq!(
+            (done.code, world.named()),
+            (code, first.clone()),
+            "{done:?}"
+        );
+        if code == 1 {
+            let words = ["is immutable", "molecule.ai/allow-deletion=true"];
+            assert_says(&done.stderr, &words);
+        }
+    }
+    let printed = world.plugin_json(0, &["switch", &second, "--dry-run"]);
+    assert_eq!(printed["immutable"], json!(true));
+}
+
+#[tokio::test]
+async fn an_edit_repoints_more_than_what_n_looks_at() {
+    let (world, other) = (
+        World::without_operator().await,
+        World::without_operator().await,
+    );
+    other.workspace("b", "{runtime: codex}");
+    let (first, second) = (world.prefix("first"), world.prefix("second"));
+    world.registry(&first);
+    // As an operator for all, and as others for single namespaces, would have recorded it.
+    for key in ["status".to_owned(), format!("status.{}", other.namespace)] {
+        let record = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workspace-fleet"},
+            "data": {"status": "", key: "workspaces: 1"},
+        });
+        world.apply(&record.to_string());
+        let refused = world.plugin(&["switch", &second, "--yes"]);
+        assert_eq!((refused.code, world.named()), (1, first.clone()));
+        let words = [
+            "warning: with -n the Workspaces of other namespaces",
+            "leave -n away",
+        ];
+        assert_says(&refused.stderr, &words);
+    }
+    let forced = world.plugin(&["switch", &second, "--yes", "--force", "--timeout", "1s"]);
+    assert_eq!((forced.code, world.named()), (1, second), "{forced:?}");
+}
+
+#[tokio::test]
+async fn where_there_is_no_namespace_nothing_can_be_told() {
+    let world = World::without_operator().await;
+    let (admin, namespace) = (world.admin(), world.namespace.as_str());
+    let to = world.prefix("first");
+    for args in [
+        &["status"][..],
+        &["switch", &to, "--yes"],
+        &["preflight", "--to", &to],
+        &["restart", "--all"],
+        &["restart", "a"],
+        &["pins"],
+    ] {
+        let args = [args, &["-n", "no-such"]].concat();
+        let told = run(&mut command(&admin, namespace, &args));
+        assert_eq!(told.code, 2, "{args:?}: {told:?}");
+        assert_says(&told.stderr, &["there is no namespace no-such"]);
+    }
+    let elsewhere = ["switch", &to, "--yes", "-n", namespace];
+    let told = run(&mut command(&admin, "no-such", &elsewhere));
+    assert_eq!(told.code, 2, "{told:?}");
+    assert_says(
+        &told.stderr,
+        &["no operator has its settings there", "--settings-namespace"],
+    );
+    assert_eq!(world.named(), "");
 }
 
 #[tokio::test]

@@ -210,6 +210,26 @@ async fn rejected_settings_and_an_edit_that_nobody_took_are_told() {
 }
 
 #[tokio::test]
+async fn without_a_record_no_registry_is_in_force() {
+    let world = World::without_operator().await;
+    let record = ["configmap", "workspace-fleet", "--ignore-not-found"];
+    world.kubectl(&[&["delete"], &record[..]].concat());
+    for code in [2, 0] {
+        let told = world.plugin(&["status"]);
+        assert_eq!(told.code, code, "{told:?}");
+        assert_says(
+            &told.stdout,
+            &[
+                "Registry in force: none is known\n",
+                "there is no record of an operator",
+                "outdated: not known",
+            ],
+        );
+        world.workspace("a", "{runtime: codex}");
+    }
+}
+
+#[tokio::test]
 async fn all_namespaces_are_more_than_one() {
     let (world, other) = (World::new().await, World::new().await);
     world.running(&["a"]).await;

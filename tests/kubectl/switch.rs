@@ -210,14 +210,32 @@ async fn back_from_what_no_operator_has_taken_is_to_what_is_in_force() {
     assert_eq!(there.code, 0, "{there:?}");
     world.stop().await;
     let done = world.plugin(&["switch", &third, "--yes", "--timeout", "2s"]);
-    assert_eq!((done.code, world.named()), (1, third), "{done:?}");
+    assert_eq!((done.code, world.named()), (1, third.clone()), "{done:?}");
     assert_eq!(world.fleet("previousRegistry"), first);
-    let back = world.plugin_json(0, &["switch", "--back", "--yes"]);
-    assert_eq!(
-        (&back["to"], &back["edited"]),
-        (&json!(second), &json!(true))
-    );
-    assert_eq!(world.named(), second);
+    let back = world.plugin(&["switch", "--back", "--yes"]);
+    assert_eq!((back.code, world.named()), (0, second.clone()), "{back:?}");
+    let undone = format!("Stay with {second}, and undo the edit to {third}, which is not taken:");
+    assert_says(&back.stderr, &[&undone]);
+}
+
+#[tokio::test]
+async fn back_that_was_not_taken_yet_is_followed_when_it_is_run_again() {
+    let mut world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let second = world.prefix("second");
+    let there = world.plugin(&["switch", &second, "--yes"]);
+    assert_eq!(there.code, 0, "{there:?}");
+    world.stop().await;
+    for said in [
+        format!("Switch from {second} to {first}:"),
+        format!("The settings name {first} already; in force: {second}."),
+    ] {
+        let back = world.plugin(&["switch", "--back", "--yes", "--timeout", "2s"]);
+        assert_eq!((back.code, world.named()), (1, first.clone()), "{back:?}");
+        assert_says(&back.stderr, &[&said]);
+    }
+    world.start();
+    world.in_force(&first).await;
 }
 
 #[tokio::test]

@@ -69,6 +69,16 @@ async fn an_edit_that_came_in_between_is_not_overwritten() {
     assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
     assert_says(&terminal.text(), &["was edited meanwhile"]);
     assert_eq!(world.named(), third);
+
+    // Nor are settings that were made in between.
+    world.kubectl(&["delete", "configmap", "workspace-settings"]);
+    let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
+    terminal.shows("Switch? [y/N]").await;
+    world.registry(&third);
+    terminal.press("y\r");
+    assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
+    assert_says(&terminal.text(), &["was edited meanwhile"]);
+    assert_eq!(world.named(), third);
 }
 
 #[tokio::test]

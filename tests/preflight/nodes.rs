@@ -85,6 +85,31 @@ async fn a_node_is_asked_what_depends_on_its_credentials_and_nothing_is_left() {
 }
 
 #[tokio::test]
+async fn strictly_what_a_node_pulls_is_what_runs_or_a_doubt() {
+    let (world, _open, registry) = private().await;
+    let to = prefix(&registry);
+    let ask = ["preflight", "--to", &to, "--from-cluster", "--strict"];
+    let other = format!("sha256:{}", "0".repeat(64));
+    world.runs(
+        "one",
+        "a.example.com/agents/workspace-template-codex:latest",
+        &other,
+    );
+    let report = world.told(2, &ask);
+    assert_eq!(only(&report)["content"], "cannotTell", "{report:#}");
+    let Some(pulled) = only(&report)["digest"].as_str() else {
+        panic!("a node tells a digest: {report:#}");
+    };
+    world.runs(
+        "one",
+        "a.example.com/agents/workspace-template-codex:latest",
+        pulled,
+    );
+    let report = world.told(0, &ask);
+    assert_eq!(only(&report)["content"], "same", "{report:#}");
+}
+
+#[tokio::test]
 async fn a_node_that_says_nothing_is_not_waited_for_for_ever() {
     let (world, _open, registry) = private().await;
     let to = prefix(&registry);

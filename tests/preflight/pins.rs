@@ -123,11 +123,21 @@ async fn all_that_the_registry_has_are_pinned_and_unpinned() {
     );
     let told = world.plugin(1, &["unpin", "codex"]);
     assert!(
-        told.stderr.contains("codex is not pinned; pinned: none is"),
+        told.stderr.contains("codex is not pinned; no runtime is\n"),
         "{}",
         told.stderr
     );
     assert_eq!(world.plugin(0, &["pins"]).stdout, "No runtime is pinned.\n");
+    for _ in 0..2 {
+        let none = world.plugin(0, &["unpin", "--all"]);
+        assert_eq!(none.stdout, "No runtime is pinned.\n");
+        world.kubectl(&[
+            "delete",
+            "configmap",
+            "workspace-settings",
+            "--ignore-not-found",
+        ]);
+    }
 }
 
 #[tokio::test]
@@ -217,7 +227,16 @@ async fn what_a_repository_keeps_is_changed_there() {
         "kustomize.toolkit.fluxcd.io/name=apps",
     ]);
     let before = data(&world);
-    let told = world.plugin(1, &["pin", "codex"]);
+    let told = world.plugin(1, &["pin", "codex", "--why", "it's Monday"]);
+    let yaml = told.stderr.split("in its repository:\n").nth(1);
+    let yaml = yaml.and_then(|it| it.split("in a hurry").next());
+    let map: Value = serde_saphyr::from_str(yaml.expect("it is told")).expect("it is YAML");
+    let note = map["metadata"]["annotations"]["molecule.ai/pin-codex"].as_str();
+    let note: Value = serde_json::from_str(note.expect("it is noted")).expect("it is JSON");
+    assert_eq!(
+        (&note["why"], &note["by"]),
+        (&json!("it's Monday"), &json!("admin"))
+    );
     let lines = format!("data:\n  PIN_codex: {}\n", codex.digest);
     assert!(told.stderr.contains(&lines), "{}", told.stderr);
     assert!(told.stderr.contains("Flux"), "{}", told.stderr);

@@ -103,6 +103,18 @@ async fn no_when_an_image_is_missing() {
 }
 
 #[tokio::test]
+async fn where_nobody_needs_one_every_runtimes_is_looked_for() {
+    let world = World::without_operator().await;
+    let registry = Registry::open().await;
+    image(&registry, "codex", "latest", "a").await;
+    let report = world.told(1, &["preflight", "--to", &prefix(&registry)]);
+    assert_eq!(report["images"].as_array().map(Vec::len), Some(9));
+    let warnings = report["warnings"].to_string();
+    let words = format!("No Workspace in the namespace {} needs", world.namespace);
+    assert!(warnings.contains(&words), "{warnings}");
+}
+
+#[tokio::test]
 async fn with_all_every_runtime_is_looked_for_under_the_prefix_in_force() {
     let world = World::without_operator().await;
     let registry = Registry::open().await;
@@ -253,6 +265,8 @@ async fn what_would_not_take_effect_is_an_error_and_what_has_no_image_a_warning(
     let registry = Registry::open().await;
     let to = prefix(&registry);
     world.workspace("one", "{runtime: nope}");
+    image(&registry, "codex", "latest", "a").await;
+    world.workspace("two", "{runtime: codex}");
     let report = world.told(0, &["preflight", "--to", &to]);
     let warning = report["warnings"][0].as_str().expect("a warning");
     let begins = format!("{}/one has no image: The runtime \"nope\"", world.namespace);
@@ -291,6 +305,8 @@ async fn the_operators_own_image_is_watched_over() {
         },
     });
     world.apply(&deployment.to_string());
+    world.workspace("one", "{runtime: codex}");
+    image(&registry, "codex", "latest", "a").await;
     let warned = |to: &str| {
         let code = if to.starts_with("127") { 0 } else { 2 };
         let report = world.told(code, &["preflight", "--to", to]);
@@ -300,6 +316,7 @@ async fn the_operators_own_image_is_watched_over() {
     assert!(with.contains("with the Workspaces'"), "{with}");
     world.settings(&[("MOLECULE_IMAGE_REGISTRY", &prefix(&registry))]);
     let elsewhere = Registry::open().await;
+    image(&elsewhere, "codex", "latest", "a").await;
     let left = warned(&prefix(&elsewhere));
     assert!(left.contains("which is being left"), "{left}");
 }

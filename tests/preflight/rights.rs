@@ -16,8 +16,7 @@ use crate::registries::Registry;
 const CRD: &str = include_str!("../../crds/workspace.yaml");
 const ACCOUNT: &str = "night-shift";
 
-/// Every verb that these roles grant, as in `list nodes`, but to create: what is applied is asked for
-/// with the verb `patch`, and created if it is not there.
+/// Every verb that these roles grant, as in `list nodes`.
 fn granted(rights: &str) -> BTreeSet<String> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(rights).expect("it is YAML");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -25,8 +24,9 @@ fn granted(rights: &str) -> BTreeSet<String> {
     for rule in objects.iter().flat_map(|it| list(&it["rules"])) {
         for resource in list(&rule["resources"]) {
             let verbs = list(&rule["verbs"]);
-            let verbs = verbs.iter().filter(|it| **it != "create");
-            let words = verbs.map(|it| format!("{it} {resource}").replace('"', ""));
+            let words = verbs
+                .iter()
+                .map(|it| format!("{it} {resource}").replace('"', ""));
             granted.extend(words);
         }
     }
@@ -110,6 +110,14 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
     assert!(image_of(&freed).starts_with(&to));
     assert_eq!(world.versions(&["own"]), before);
 
+    // The first settings are created, and later ones patched.
+    let back = ["switch", "--back", "--yes", "--no-preflight"];
+    let mut command = world.plugin_command(&back);
+    let back = run(command.env("KUBECONFIG", &kubeconfig));
+    assert_eq!(back.code, 0, "{back:#?}");
+    let settings = world.get("configmap", "workspace-settings");
+    assert_eq!(settings["data"], json!({"MOLECULE_IMAGE_REGISTRY": first}));
+
     let events = world.events().by_service_account(&world.namespace, ACCOUNT);
     let refused: Vec<_> = events.iter().filter(|it| it.code == 403).collect();
     assert!(refused.is_empty(), "{refused:#?}");
@@ -118,10 +126,4 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
         .map(|it| format!("{} {}", it.verb, it.resource))
         .collect();
     assert_eq!(used, granted(&rights));
-    let back = ["switch", "--back", "--yes", "--no-preflight"];
-    let mut command = world.plugin_command(&back);
-    let back = run(command.env("KUBECONFIG", &kubeconfig));
-    assert_eq!(back.code, 0, "{back:#?}");
-    let settings = world.get("configmap", "workspace-settings");
-    assert_eq!(settings["data"], json!({"MOLECULE_IMAGE_REGISTRY": first}));
 }

@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 /// Those that are named, or that the API server finds by their labels.
 ///
 /// # Errors
-/// When it does not list them.
+/// When it does not list them; [`Refused`] where there are none.
 pub(super) async fn keys(
     client: &Client,
     scope: &Scope,
@@ -37,7 +37,22 @@ pub(super) async fn keys(
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         Key::new(&part(&it.metadata.namespace), &part(&it.metadata.name))
     };
-    Ok(found.items.iter().map(key).collect())
+    let keys: Vec<_> = found.items.iter().map(key).collect();
+    match keys.is_empty() {
+        true => Err(Refused(none(scope, which)).into()),
+        false => Ok(keys),
+    }
+}
+
+fn none(scope: &Scope, which: &Which) -> String {
+    let place = match &scope.namespace {
+        Some(namespace) => format!("in the namespace {namespace}"),
+        None => "in any namespace".to_owned(),
+    };
+    match &which.selector {
+        Some(labels) => format!("no Workspace matches -l {labels} {place}; nothing was changed"),
+        None => format!("there is no Workspace {place}; nothing was changed"),
+    }
 }
 
 /// There is no such Workspace.

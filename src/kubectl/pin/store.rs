@@ -12,14 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kubectl::Refused;
-use crate::kubectl::edit::{Edit, Stored, is_hand};
+use crate::kubectl::edit::{Edit, PIN, Stored, is_hand};
 use crate::names::PINNED;
 use crate::requests::within;
 use crate::settings::{Digest, PIN_KEY_PREFIX};
 use crate::watch::Scope;
-
-/// Our field manager for pins: of no other key of the settings.
-const MANAGER: &str = "kubectl-workspace-pin";
 
 /// Who pinned, when and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +35,30 @@ pub(super) struct Store {
     stored: Stored,
 }
 
-/// The line of a pin in a ConfigMap's data.
-pub(super) fn line(runtime: &str, digest: &Digest) -> String {
-    format!("  {PIN_KEY_PREFIX}{runtime}: {digest}\n")
+/// Pins as a repository would hold them.
+///
+/// # Errors
+/// They cannot be written as YAML.
+pub(super) fn lines(pins: &[(String, Digest)], note: &Note) -> anyhow::Result<String> {
+    let note = serde_json::to_string(note)?;
+    let of = |it: &(String, Digest)| (key(&it.0), json!(it.1.to_string()));
+    let data: Map<_, _> = pins.iter().map(of).collect();
+    let notes = pins.iter().map(|(it, _)| (annotation(it), json!(note)));
+    let notes: Map<_, _> = notes.collect();
+    let map = json!({"data": data, "metadata": {"annotations": notes}});
+    Ok(serde_saphyr::to_string(&map)?)
+}
+
+/// What a repository would hold no more.
+pub(super) fn without(runtimes: &[String]) -> String {
+    let line = |it: &String| {
+        format!(
+            "  without {} and the annotation {}\n",
+            key(it),
+            annotation(it)
+        )
+    };
+    runtimes.iter().map(line).collect()
 }
 
 /// The key of a pin.
@@ -99,26 +117,16 @@ impl Store {
     }
 
     /// # Errors
-    /// The settings come from a repository, which would undo what is written here. `lines` say what
+    /// The settings come from a repository, which would undo what is written here. `change` says what
     /// to do there. Not where somebody insists.
-    pub(super) fn refuse_if_kept(&self, lines: &str, insists: bool) -> anyhow::Result<()> {
-        if self.stored.passes(insists) {
-            return Ok(());
-        }
-        let Some(keeper) = self.stored.keeper() else {
-            return Ok(());
-        };
-        let (namespace, name) = (&self.stored.namespace, &self.stored.name);
-        Err(Refused(format!(
-            "{} keeps configmap {namespace}/{name} ({}) and would undo this; edit it in its \
-             repository:\ndata:\n{}\nIn a hurry, tell it to leave that alone ({}), and say \
-             --force-conflicts",
-            keeper.tool,
-            keeper.sign,
-            lines.trim_end(),
-            keeper.pause(namespace, name)
-        ))
-        .into())
+    pub(super) fn refuse_if_kept(
+        &self,
+        insists: bool,
+        change: &str,
+        again: &str,
+    ) -> Result<(), Refused> {
+        let there = format!("make it in its repository:\n{}\n", change.trim_end());
+        self.stored.may_be_edited(insists, &there, again)
     }
 
     /// Writes pins, beside those that we wrote before: what we would not name, we would remove.
@@ -144,7 +152,7 @@ impl Store {
             edit.data.insert(key(runtime), digest.to_string());
             edit.annotations.insert(annotation(runtime), note.clone());
         }
-        self.stored.make(&self.client, MANAGER, &edit, force).await
+        self.stored.make(&self.client, PIN, &edit, force).await
     }
 
     /// Removes pins.
@@ -166,7 +174,7 @@ impl Store {
             "data": none(key),
         });
         let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
+            field_manager: Some(PIN.to_owned()),
             ..PatchParams::default()
         };
         let namespace = &self.stored.namespace;
@@ -187,7 +195,7 @@ impl Store {
 }
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
-    entry.manager.as_deref() == Some(MANAGER)
+    entry.manager.as_deref() == Some(PIN)
 }
 
 /// The keys of the data and of the annotations that somebody has written.
