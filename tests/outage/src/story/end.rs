@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::LOST;
 use super::install::check_disk;
-use crate::bed::{mounts_of_pods, tasks};
+use crate::bed::{containers, mounts_of_pods, tasks};
 use crate::world::{SYSTEM, World, seconds};
 
 /// A node ends seventy Pods one after the other.
@@ -55,15 +55,16 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
 async fn nothing_runs(world: &World) -> Result<()> {
     let start = Timestamp::now();
     loop {
-        let (tasks, mounts) = (tasks()?, mounts_of_pods()?);
-        if tasks.is_empty() && mounts.is_empty() {
+        let (containers, tasks, mounts) = (containers()?, tasks()?, mounts_of_pods()?);
+        if containers.is_empty() && tasks.is_empty() && mounts.is_empty() {
+            world.on_node("ctr -n k8s.io containers ls -q");
             world.on_node("ls /run/containerd/io.containerd.runtime.v2.task/k8s.io; grep kubelet/pods /proc/mounts");
             return Ok(());
         }
         let took = seconds(start, Timestamp::now());
         ensure!(
             took < 30.0,
-            "left on the node: containers {tasks:?}, mounts {mounts:?}"
+            "left on the node: containers {containers:?}, of which run {tasks:?}, mounts {mounts:?}"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
