@@ -283,7 +283,8 @@ fn named<'a>(pod: &'a Value, path: &str) -> &'a Value {
     found.unwrap_or(&Value::Null)
 }
 
-fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+/// A condition of an object; null where there is none.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let all = object
         .pointer("/status/conditions")
         .and_then(Value::as_array);

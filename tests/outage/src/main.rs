@@ -1,9 +1,9 @@
 //! The outage that this project exists for, replayed on a real node: `make outage`.
 //!
-//! A kubelet, containerd and runc, four registries that can be told to fail, the control plane, and
-//! the operator in the cluster, from its own image and by its own manifests. Each step is checked
-//! from outside, by a watch, the audit log and what kubectl prints, and it ends with an error where
-//! one does not hold.
+//! A kubelet, containerd and runc, four registries of which three can be told to fail, the control
+//! plane, and the operator in the cluster, from its own image and by its own manifests. Each step is
+//! checked from outside, by a watch, the audit log and what kubectl prints, and it ends with an error
+//! where one does not hold.
 
 mod bed;
 mod eye;

@@ -1,6 +1,6 @@
 //! The node, the watch, and the person at the keyboard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub const SYSTEM: &str = "molecule-system";
 pub const OPERATOR: &str = "workspace-operator";
 /// The field manager under which the operator writes the overview.
 const OVERVIEW: &str = "workspace-operator-status";
+/// How the server refuses what was written to a version that is not the last.
+const CONFLICT: u16 = 409;
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -175,14 +177,14 @@ impl World {
         self.bed.cluster.audit().mark()
     }
 
-    /// What the operator wrote since the mark, and had success with; what is only told, and its
-    /// Lease, left out.
+    /// What the operator wrote since the mark, or was refused; what is only told, and its Lease, left
+    /// out.
     pub fn writes(&self, since: Mark) -> Result<Events> {
         let events = self.bed.cluster.audit().events_since(since)?;
         let events = events.by_service_account(SYSTEM, OPERATOR).writes();
         let told =
             |it: &Event| ["events", "leases"].contains(&it.resource.as_str()) || it.is_by(OVERVIEW);
-        Ok(events.succeeded().filter(|it| !it.dry_run && !told(it)))
+        Ok(events.filter(|it| !it.dry_run && !told(it)))
     }
 
     /// The agents of these Workspaces.
@@ -246,6 +248,19 @@ impl World {
             }
         }
     }
+}
+
+/// Without the first conflict that each object was the subject of. The operator names the version that
+/// it looked at; where a kubelet tells something of a Pod meanwhile it is refused, and looks again. One
+/// that is refused again and again counts.
+pub fn but_for_outrun(writes: Events) -> Vec<Event> {
+    let mut outrun = BTreeSet::new();
+    let mut is_first = |it: &Event| {
+        let object = [&it.resource, &it.subresource, &it.namespace, &it.name];
+        outrun.insert(object.map(Clone::clone))
+    };
+    let counts = |it: &Event| it.code != CONFLICT || !is_first(it);
+    writes.into_iter().filter(counts).collect()
 }
 
 /// Seconds from one moment to another, for people.

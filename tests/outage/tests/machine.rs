@@ -1,5 +1,6 @@
 //! Where there can be no node, that is said in one sentence, with an exit code of its own, and before
-//! anything is built.
+//! anything is built. On another system than Linux one sentence is told for all of this.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

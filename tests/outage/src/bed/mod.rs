@@ -18,7 +18,7 @@ use cluster::{Cluster, Options, Process};
 pub use front::Answer;
 pub use images::{Crane, LARGE, NEXT, UNMIRRORED};
 pub use registries::{MIRROR_NUMBER, PASSWORD, Registries, USER, platform};
-pub use runtime::{kill, mounts_of_pods, process_of, tasks};
+pub use runtime::{containers, kill, mounts_of_pods, process_of, tasks};
 
 use crate::keeper;
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 use cluster::Process;
 use serde_json::json;
 
-use super::front::Front;
+use super::front::{Answer, Front};
 use super::images::{self, Crane};
 use super::programs::{must, spawn, until};
 
@@ -57,6 +57,7 @@ impl Registries {
         images::add_unmirrored(folder, crane).await?;
         behind.push(registry(folder, HOSTS[1], 1, false).await?);
         behind.push(registry(folder, HOSTS[2], 2, true).await?);
+        // Nobody tells this one to fail: its front only has the address and the port of a registry.
         Front::start(HOSTS[2], 2, behind_front(2)).await?;
         Ok(Self {
             primary: Front::start(HOSTS[0], 0, behind_front(0)).await?,
@@ -64,6 +65,15 @@ impl Registries {
             platform: Front::start(HOSTS[3], 3, behind_front(3)).await?,
             _behind: behind,
         })
+    }
+}
+
+impl Registries {
+    /// Each answers as itself from now on.
+    pub fn answer_themselves(&self) {
+        for front in [&self.primary, &self.mirror, &self.platform] {
+            front.answers(Answer::Itself);
+        }
     }
 }
 

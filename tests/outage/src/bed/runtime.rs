@@ -94,7 +94,15 @@ pub fn forget_image(image: &str) -> Result<()> {
     output(command.args(["images", "remove", "--sync", image])).map(drop)
 }
 
-/// The containers that there are, sandboxes of Pods included.
+/// The containers that there are, sandboxes of Pods included, whether they run or not.
+pub fn containers() -> Result<Vec<String>> {
+    let mut command = Command::new(cluster::tool("ctr")?);
+    command.args(["--address", SOCKET, "--namespace", "k8s.io"]);
+    let found = output(command.args(["containers", "ls", "-q"]))?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// Those of them that run.
 pub fn tasks() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/run/containerd/io.containerd.runtime.v2.task/k8s.io")? {

@@ -44,7 +44,7 @@ pub async fn answer_in_every_way(world: &mut World) -> Result<()> {
     for (runtime, answer, _) in ANSWERS {
         world.bed.registries.primary.answers_for(runtime, answer);
     }
-    world.quietly(&["create", "namespace", NAMESPACE]).await?;
+    world.kubectl(&["create", "namespace", NAMESPACE]).await?;
     let all = ANSWERS.map(|(runtime, ..)| {
         let text = yaml(runtime, &format!("runtime: {runtime}, tag: {NEXT}"));
         text.replace("{name: ", &format!("{{namespace: {NAMESPACE}, name: "))
@@ -76,7 +76,7 @@ pub async fn answer_in_every_way(world: &mut World) -> Result<()> {
     }
     world.bed.registries.primary.answers(Answer::Itself);
     world
-        .quietly(&["delete", "namespace", NAMESPACE, "--wait=false"])
+        .kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])
         .await?;
     world.holds(
         "403, 404, 429, 500, 503, a token that is refused and a connection that is closed: each \

@@ -34,7 +34,7 @@ const PROBE: &str = "workspace-probe-";
 /// Asks a node for the images of three tenants: with no secret, with a wrong one, and with the right
 /// one, who needs an image besides that the mirror lacks.
 pub async fn a_node(world: &mut World, [without, wrong, right]: [&str; 3]) -> Result<()> {
-    world.bed.cluster.kubectl().apply(RIGHTS)?;
+    world.apply(RIGHTS, &[]).await?;
     let somebody = world.bed.cluster.user_kubeconfig(SOMEBODY, "")?;
     let (has, lacks) = (
         image(PRIVATE, "deepagents", "latest"),

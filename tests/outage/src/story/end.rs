@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::LOST;
 use super::install::check_disk;
-use crate::bed::{mounts_of_pods, tasks};
+use crate::bed::{containers, mounts_of_pods, tasks};
 use crate::world::{SYSTEM, World, seconds};
 
 /// A node ends seventy Pods one after the other.
@@ -51,19 +51,27 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Containers and mounts end a little later than their Pods.
+/// Containers end and mounts go a little later than their Pods; of the containers that ended a kubelet
+/// takes away what is left once a minute.
 async fn nothing_runs(world: &World) -> Result<()> {
     let start = Timestamp::now();
     loop {
-        let (tasks, mounts) = (tasks()?, mounts_of_pods()?);
-        if tasks.is_empty() && mounts.is_empty() {
+        let (running, mounts) = (tasks()?, mounts_of_pods()?);
+        let all = containers()?;
+        if all.is_empty() && running.is_empty() && mounts.is_empty() {
             world.on_node("ls /run/containerd/io.containerd.runtime.v2.task/k8s.io; grep kubelet/pods /proc/mounts");
+            world.on_node("ctr -n k8s.io containers ls -q");
             return Ok(());
         }
         let took = seconds(start, Timestamp::now());
         ensure!(
-            took < 30.0,
-            "left on the node: containers {tasks:?}, mounts {mounts:?}"
+            took < 30.0 || running.is_empty() && mounts.is_empty(),
+            "left on the node: running {running:?}, mounts {mounts:?}"
+        );
+        let count = all.len();
+        ensure!(
+            took < PATIENCE.as_secs_f64(),
+            "left on the node: {count} containers that ended, {all:?}"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{MIRROR, PRIMARY, RETRY, ensure_within, image, key, nine, yaml};
+use super::failing::stuck;
+use super::{MIRROR, PRIMARY, RETRY, TOLD_WITHIN, ensure_within, image, key, nine, yaml};
 use crate::bed::{Answer, LARGE, NEXT};
 use crate::eye::{Kind, Life, text};
 use crate::world::{PATIENCE, World, seconds};
@@ -17,6 +18,9 @@ const PATIENT: &str = "patient";
 const BUSY: &str = "autogen";
 /// How soon the operator has to act on others meanwhile.
 const RESPONSIVE: f64 = 1.0;
+/// How soon a Workspace has to say that a registry does not answer: containerd waits for 30 s, and the
+/// operator for 3 s more.
+const GIVEN_UP_WITHIN: f64 = 40.0;
 /// How long an image is pulled for before it is changed.
 const MID_PULL: Duration = Duration::from_secs(3);
 /// Bytes a second of a slow registry.
@@ -46,19 +50,26 @@ pub async fn hang(world: &mut World) -> Result<()> {
     let first = world
         .eye
         .now(|seen| format!("{}: {}", seen.state(&patient), seen.message(&patient)));
-    let refused = world
-        .until("a pull that is given up", |seen| {
-            seen.state(&patient) == "ImagePullFailed"
-        })
-        .await?;
-    world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
-    let last = world.eye.now(|seen| seen.message(&patient).to_owned());
-    world.check_unmoved(&rest, since)?;
     let pulled = image(PRIMARY, "codex", NEXT);
+    let last = format!("{pulled} cannot be pulled: ghcr.io does not answer in time");
+    let refused = stuck(world, PATIENT, &last).await?;
+    world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
+    world.check_unmoved(&rest, since)?;
+    // The operator tells of a pull after as long as containerd waits for an answer.
+    let (pulls, failed) = (
+        format!("Pulling: the node pulls {pulled}"),
+        format!("ImagePullFailed: {last}"),
+    );
     ensure!(
-        first == format!("Pulling: the node pulls {pulled}"),
+        [pulls, failed].contains(&first),
         "of a pull that hangs it first said {first:?}"
     );
+    ensure_within(
+        "from the node's word to that",
+        refused.since_node,
+        TOLD_WITHIN,
+    )?;
+    ensure_within("from the Pod to that", refused.since_pod, GIVEN_UP_WITHIN)?;
     let others = world.writes(mark)?.in_namespace("default");
     let others = others.filter(|it| ![PATIENT, BUSY].contains(&it.name.as_str()));
     ensure!(others.is_empty(), "the operator wrote {others:?}");
@@ -67,7 +78,7 @@ pub async fn hang(world: &mut World) -> Result<()> {
          {:.1} s. No other Workspace was written to.",
         seconds(typed, created),
         seconds(typed, told),
-        seconds(typed, refused)
+        seconds(typed, created) + refused.since_pod
     ));
     free_it(world).await
 }
@@ -172,7 +183,7 @@ async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) ->
     let seen = patch(world, name, old, new, since).await;
     // However it went: nobody else takes it away.
     world
-        .quietly(&["delete", "pod", name, "--grace-period=1", "--wait=false"])
+        .kubectl(&["delete", "pod", name, "--grace-period=1", "--wait=false"])
         .await?;
     seen
 }
@@ -219,7 +230,7 @@ async fn patch(world: &World, name: &str, old: &str, new: &str, since: usize) ->
         .map(|(at, word)| format!("{word} at {at:+.1} s"))
         .collect();
     Ok(format!(
-        "the new image runs {:.1} s after the patch; seen of the Pod, from the patch on: {}",
+        "the new image runs {:.1} s after the patch; seen of the Pod, as counted from the patch: {}",
         seconds(patched, ran),
         told.join(", ")
     ))

@@ -1,17 +1,19 @@
 //! The operator is installed as on any cluster, and nine Workspaces become Ready.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use workspace_operator::settings::RUNTIMES;
 
+use super::list::list;
 use super::{LOST, PRIMARY, image, key, yaml};
 use crate::bed::Bed;
+use crate::eye::text;
 use crate::world::{SYSTEM, World, seconds};
 
-/// Volumes of the node: a class that binds them when a Pod comes, and two of them.
+/// Volumes of the node: a class that binds them when a Pod comes, and one of them.
 const VOLUMES: &str = "\
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
@@ -38,10 +40,10 @@ const FILE: &str = "/workspace/notes.txt";
 
 /// With the manifests that it ships with, its own image, and its own ServiceAccount.
 pub async fn install(bed: Bed, start: Instant) -> Result<World> {
-    let overlay = overlay(&bed)?;
-    bed.cluster.kubectl().apply(VOLUMES)?;
+    let (overlay, digest) = overlay(&bed)?;
     let mut world = World::around(bed, start).await?;
     world.step("The operator is installed: from its own image, by its own manifests.");
+    world.apply(VOLUMES, &[]).await?;
     world.on_node("cat overlay/kustomization.yaml");
     world
         .terminal
@@ -65,7 +67,18 @@ pub async fn install(bed: Bed, start: Instant) -> Result<World> {
     ];
     world.kubectl(&create).await?;
     await_operator(&world).await?;
-    world.holds("Both replicas run, from registry.example.com.");
+    let asked = world.bed.registries.platform.requests();
+    ensure!(asked > 0, "the node asked registry.example.com for nothing");
+    let images: Vec<_> = world.eye.now(|seen| {
+        let id = |(_, pod)| text(pod, "/status/containerStatuses/0/imageID").to_owned();
+        seen.pods(SYSTEM).map(id).collect()
+    });
+    let image = format!("registry.example.com/platform/workspace-operator@{digest}");
+    ensure!(
+        images == [image.clone(), image],
+        "the replicas run {images:?}"
+    );
+    world.holds("Both replicas run, from registry.example.com, by that digest.");
     Ok(world)
 }
 
@@ -82,8 +95,8 @@ pub async fn await_operator(world: &World) -> Result<()> {
     world.kubectl(&status).await.map(drop)
 }
 
-/// A kustomization around `deploy/` that names the image.
-fn overlay(bed: &Bed) -> Result<std::path::PathBuf> {
+/// A kustomization around `deploy/` that names the image by its digest.
+fn overlay(bed: &Bed) -> Result<(PathBuf, String)> {
     let overlay = bed.folder().join("overlay");
     fs::create_dir_all(&overlay)?;
     // kustomize takes no absolute paths.
@@ -103,7 +116,7 @@ fn overlay(bed: &Bed) -> Result<std::path::PathBuf> {
         deploy.trim_start_matches('/')
     );
     fs::write(overlay.join("kustomization.yaml"), text)?;
-    Ok(overlay)
+    Ok((overlay, digest))
 }
 
 /// Step 1.
@@ -125,7 +138,7 @@ pub async fn nine(world: &mut World) -> Result<()> {
                 .all(|it| seen.state(it) == "Ready" && seen.life(it).ready)
         })
         .await?;
-    world.kubectl(&["get", "ws"]).await?;
+    list(world, &[]).await?;
     let write = ["exec", LOST, "--", "/agent", "write", FILE, NOTE];
     world.kubectl(&write).await?;
     read_note(world).await?;

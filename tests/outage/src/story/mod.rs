@@ -3,8 +3,10 @@
 mod answers;
 mod ask;
 mod end;
+mod failing;
 mod hang;
 mod install;
+mod list;
 mod names;
 mod operator;
 mod outage;
@@ -30,8 +32,6 @@ const MIRROR: &str = "mirror.example.com/molecule-ai";
 const PRIVATE: &str = "private.example.com/molecule-ai";
 /// The one with storage, whose Pod is lost.
 const LOST: &str = "hermes";
-/// The one that comes during the outage, and its runtime.
-const NEWCOMER: (&str, &str) = ("newcomer", "claude-code");
 /// How soon a status has to say what is wrong.
 const TOLD_WITHIN: f64 = 5.0;
 /// How soon after the edit the stuck have to run.
@@ -46,7 +46,7 @@ pub async fn tell(chosen: &[String]) -> Result<()> {
     terminal.say(&format!(
         "Kubernetes {} is up after {:.1} s, with one node: kubelet, containerd, runc, kube-proxy, \
          CoreDNS,\n\
-         and four registries, each behind a front that can be told to fail. Nothing is played.",
+         and four registries, three of them behind fronts that can be told to fail. Nothing is played.",
         bed.cluster.kubernetes_version(),
         start.elapsed().as_secs_f32()
     ));
@@ -69,7 +69,7 @@ pub async fn tell(chosen: &[String]) -> Result<()> {
 type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// In their order, with the names by which one is asked for. The first is always told, and so is the
-/// end.
+/// end. The eleventh, that storage stays, is told where it could be lost: in 5, in 7 and at the end.
 const STEPS: [(&str, Step); 15] = [
     ("1", |world| Box::pin(install::nine(world))),
     ("2", |world| Box::pin(outage::suspend(world))),
@@ -107,6 +107,8 @@ async fn steps(world: &mut World, chosen: &[String]) -> usize {
             world.show_what_is_there().await;
             world.failed(&format!("{error:#}"));
             failed += 1;
+            // The next one is not to fail for what this one left.
+            world.bed.registries.answer_themselves();
         }
     }
     failed
@@ -144,5 +146,7 @@ fn ensure_within(what: &str, took: f64, limit: f64) -> Result<()> {
     Ok(())
 }
 
+/// Longer than the operator takes to look at a Pod that has changed, and to tell of it.
+const LOOKED_AT: Duration = Duration::from_secs(5);
 /// Longer than a kubelet waits before it tries a pull for the third time.
 const RETRY: Duration = Duration::from_secs(45);

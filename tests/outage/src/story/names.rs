@@ -1,7 +1,6 @@
 //! Each Workspace has an address that stays.
 
 use anyhow::{Result, ensure};
-use workspace_operator::names::address;
 use workspace_operator::settings::RUNTIMES;
 
 use super::key;
@@ -12,10 +11,13 @@ use crate::world::World;
 pub async fn resolve(world: &mut World) -> Result<()> {
     world.step("12. Each Workspace has a stable address, which resolves in the others.");
     for (number, name) in RUNTIMES.iter().enumerate() {
-        let own = world
-            .eye
-            .now(|seen| text(seen.pod(&key(name)), "/status/podIP").to_owned());
-        let address = address("default", name);
+        let key = key(name);
+        let (own, address) = world.eye.now(|seen| {
+            let own = text(seen.pod(&key), "/status/podIP").to_owned();
+            let address = text(seen.workspace(&key), "/status/address").to_owned();
+            (own, address)
+        });
+        ensure!(!address.is_empty(), "{name} has no address in its status");
         let lookup = ["exec", "codex", "--", "/agent", "lookup", &address];
         let found = match number {
             0 => world.kubectl(&lookup).await?,
@@ -26,6 +28,6 @@ pub async fn resolve(world: &mut World) -> Result<()> {
             "{address} is {own}, and resolves to {found:?}"
         );
     }
-    world.holds("All nine names resolve to the addresses of their Pods.");
+    world.holds("What each of the nine has as its address in its status resolves to its Pod.");
     Ok(())
 }

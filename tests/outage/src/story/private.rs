@@ -50,7 +50,7 @@ fn key(tenant: &str) -> String {
 async fn start(world: &World) -> Result<()> {
     let [_, wrong, right] = TENANTS;
     for tenant in TENANTS {
-        world.quietly(&["create", "namespace", tenant]).await?;
+        world.kubectl(&["create", "namespace", tenant]).await?;
     }
     create_secret(world, wrong, "guessed").await?;
     create_secret(world, right, PASSWORD).await?;
@@ -89,7 +89,7 @@ async fn refused(world: &World, tenant: &str) -> Result<String> {
 async fn mend(world: &mut World, tenant: &str) -> Result<()> {
     let mark = world.mark()?;
     world
-        .quietly(&["delete", "secret", SECRET, "-n", tenant])
+        .kubectl(&["delete", "secret", SECRET, "-n", tenant])
         .await?;
     create_secret(world, tenant, PASSWORD).await?;
     let mended = Timestamp::now();

@@ -1,17 +1,19 @@
 //! Sixty Workspaces on the node, half of them lost at once, and one edit: how long that takes, beside
 //! a kubelet that is simply given thirty Pods.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use cluster::Event;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use workspace_operator::settings::RUNTIMES;
 
-use super::{MIRROR, PRIMARY, image, yaml};
+use super::{LOOKED_AT, MIRROR, PRIMARY, image, yaml};
 use crate::bed::Answer;
 use crate::eye::Seen;
-use crate::world::{World, seconds};
+use crate::world::{SYSTEM, World, but_for_outrun, seconds};
 
 const NAMESPACE: &str = "sixty";
 const BARE: &str = "bare";
@@ -40,7 +42,7 @@ pub async fn sixty(world: &mut World) -> Result<()> {
     world.bed.registries.mirror.answers(Answer::Status(401));
     let mut delete = vec!["delete", "pods", "-n", NAMESPACE, "--wait=false"];
     delete.extend(lost.iter().map(String::as_str));
-    world.quietly(&delete).await?;
+    world.kubectl(&delete).await?;
     let keys: Vec<_> = lost.iter().map(|it| key(it)).collect();
     world
         .eye
@@ -53,7 +55,7 @@ pub async fn sixty(world: &mut World) -> Result<()> {
         "configmap",
         "workspace-fleet",
         "-n",
-        "molecule-system",
+        SYSTEM,
         "-o",
         "jsonpath={.data.status}",
     ];
@@ -69,11 +71,15 @@ pub async fn sixty(world: &mut World) -> Result<()> {
     for key in &keys {
         ensure!(after[key].uid == before[key].uid, "{key} has another Pod");
     }
+    tokio::time::sleep(LOOKED_AT).await;
     world.check_unmoved(&rest, since)?;
-    let writes = world.writes(mark)?.of("pods").in_namespace(NAMESPACE).len();
+    let writes = but_for_outrun(world.writes(mark)?.of("pods"));
+    let key_of = |it: &Event| format!("{}/{}", it.namespace, it.name);
+    let mut written: Vec<_> = writes.iter().map(key_of).collect();
+    written.sort();
     ensure!(
-        writes == LOST,
-        "{writes} writes of Pods for {LOST} stuck ones"
+        written == keys,
+        "of the Pods, those of {keys:?} were to be written, once each, and not {written:?}"
     );
     let took = seconds(edited, ready);
     let bare = bare(world).await?;
@@ -117,9 +123,12 @@ async fn bare(world: &World) -> Result<f64> {
     });
     ensure!(pods.len() == LOST, "{} Pods to copy", pods.len());
     let list = json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string();
-    world.quietly(&["create", "namespace", BARE]).await?;
+    world.kubectl(&["create", "namespace", BARE]).await?;
+    let file = world.bed.folder().join("thirty.json");
+    fs::write(&file, list)?;
     let created = Timestamp::now();
-    world.bed.cluster.kubectl().apply(&list)?;
+    let file = file.display().to_string();
+    world.kubectl(&["apply", "-f", &file]).await?;
     let ready = world
         .eye
         .until("thirty Pods of nobody's", PATIENCE, |seen| {
@@ -130,7 +139,7 @@ async fn bare(world: &World) -> Result<f64> {
         })
         .await?;
     world
-        .quietly(&["delete", "namespace", BARE, "--wait=false"])
+        .kubectl(&["delete", "namespace", BARE, "--wait=false"])
         .await?;
     Ok(seconds(created, ready))
 }
