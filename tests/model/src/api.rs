@@ -1,75 +1,134 @@
-//! The API server: what becomes of a step. Every write is refused when the version that it names
-//! is not the newest; a write that names none is done, and is a broken invariant.
+//! The API server: what it makes of a request, and what it replies. A write is refused when the
+//! version that it names is not the newest; one that names none is done, and is a broken invariant.
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1 as core;
-use workspace_operator::plan::Step;
+use kube::api::{Patch, Preconditions};
+use kube::core::{ObjectMeta, Status};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use workspace_operator::apply::{Call, Existing, Reply, Request};
+use workspace_operator::index::Kind;
+use workspace_operator::names;
 use workspace_operator::revision::short_hash;
-use workspace_operator::seen::{Ask, Controller, Version};
-use workspace_operator::volume::Change;
+use workspace_operator::seen::Controller;
 use workspace_operator::wire::{self, Wire};
-use workspace_operator::workspace::WorkspaceStatus;
 
-use crate::cluster::Cluster;
 use crate::invariants::{Broken, Invariant, judge_container, judge_stop};
 use crate::operator::{Basis, resource_version, workspace_uid};
-use crate::state::{Claim, Life, Owner, Pod, State, Status, Workspace, is_true};
+use crate::state::{Claim, Life, Owner, Pod, State, Workspace};
+
+/// How the API server says no.
+type No = Box<Status>;
 
 /// The grace of a Pod.
 pub const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What the API server answers.
-pub enum Outcome {
-    /// Done; of a trial: it would be.
-    Done,
-    /// What it was planned from is no more, or something of that name exists.
-    Stale,
-    /// A Pod of that name exists, and the watches do not show it.
-    RanInto(Box<Pod>),
-    /// Refused, in these words.
-    Refused(String),
+/// The version of what was just written, to whoever wrote it.
+const WRITTEN: &str = "written";
+
+/// Does what is asked, or says no. The basis is only for the invariants.
+pub fn serve(state: &mut State, basis: &Basis, request: &Request) -> Reply {
+    let done = match (request.kind, &request.call) {
+        (Kind::Pod, Call::Create { body, dry_run }) => create_pod(state, basis, body, *dry_run),
+        (Kind::Claim, Call::Create { body, .. }) => create_claim(state, body),
+        _ if request.name != name(request.kind) => Err(missing()),
+        (Kind::Pod, Call::Patch { part: None, patch }) => patch_pod(state, basis, patch),
+        (Kind::Claim, Call::Patch { part: None, patch }) => patch_claim(state, patch),
+        (Kind::Workspace, Call::Patch { part, patch }) => {
+            patch_workspace(state, basis, *part, patch)
+        }
+        (Kind::Pod, Call::Delete { preconditions }) => delete_pod(state, basis, preconditions),
+        _ => Err(no(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this",
+        )),
+    };
+    match done {
+        Ok(version) => Reply::Done(version),
+        Err(no) => Reply::Status(no),
+    }
 }
 
-impl Cluster {
-    /// Does a step, as the API server would.
-    pub fn commit(&self, state: &mut State, basis: &Basis, step: &Step) -> Outcome {
-        match step {
-            Step::CreatePod { pod, .. } => create_pod(state, basis, pod),
-            Step::TryPod { .. } if state.refuses => refused(),
-            Step::TryPod { pod, .. } if is_taken(pod, basis) => Outcome::Stale,
-            Step::TryPod { .. } => Outcome::Done,
-            Step::SetImage {
-                version, ask, at, ..
-            } => set_image(state, basis, version, ask, *at),
-            Step::DeletePod { version, .. } => delete_pod(state, basis, version),
-            Step::CreateClaim { claim, .. } => create_claim(state, claim),
-            Step::PatchClaim {
-                version, change, ..
-            } => patch_claim(state, version, change),
-            Step::PatchStatus { version, status } => patch_status(state, basis, version, status),
+/// What a create ran into, by the production rule.
+#[must_use]
+pub fn look(state: &State, kind: Kind) -> Existing {
+    match kind {
+        Kind::Claim => {
+            let claim = state.claim.now().as_ref().map(stored_claim);
+            Existing::of(claim, kind, Existing::Claim)
+        }
+        _ => {
+            let pod = state.pod.now().as_ref().map(stored_pod);
+            Existing::of(pod, kind, Existing::Pod)
         }
     }
 }
 
-/// Whatever name can be made of the Workspace's alone, there is an object that has it.
-fn is_taken(pod: &core::Pod, basis: &Basis) -> bool {
-    let uid = short_hash(&workspace_uid(basis.workspace));
-    pod.metadata
-        .name
-        .as_ref()
-        .is_none_or(|it| !it.contains(&uid))
+/// As much of the object as tells whether a watch shows it.
+fn stored<T: DeserializeOwned>(labels: &Value) -> T {
+    let object = json!({"metadata": {"labels": labels}});
+    serde_json::from_value(object).expect("an object needs no more")
 }
 
-fn refused() -> Outcome {
-    Outcome::Refused("exceeded quota".into())
+fn stored_pod(pod: &Pod) -> wire::Pod {
+    let ours = json!({names::LABEL_NAME: names::NAME});
+    stored(if pod.is_watched() {
+        &ours
+    } else {
+        &Value::Null
+    })
 }
 
-/// Whether a write passes the preconditions that it names.
-fn is_newest(version: &Version, uid: &str) -> bool {
-    (version.uid.is_empty() || version.uid == uid)
-        && (version.resource_version.is_empty() || version.resource_version == resource_version(0))
+fn stored_claim(claim: &Claim) -> wire::Claim {
+    let ours = json!({names::LABEL_WORKSPACE: "w"});
+    stored(if claim.ours { &ours } else { &Value::Null })
+}
+
+fn name(kind: Kind) -> String {
+    match kind {
+        Kind::Claim => names::claim("w"),
+        Kind::Workspace | Kind::Pod => "w".into(),
+    }
+}
+
+fn no(code: u16, reason: &str, message: &str) -> No {
+    Status::failure(message, reason).with_code(code).boxed()
+}
+
+fn refused() -> No {
+    no(403, "Forbidden", "exceeded quota")
+}
+
+fn missing() -> No {
+    no(404, "NotFound", "not found")
+}
+
+fn exists() -> No {
+    no(409, "AlreadyExists", "already exists")
+}
+
+fn outdated() -> No {
+    no(409, "Conflict", "the object has been modified")
+}
+
+fn invalid() -> No {
+    no(422, "Invalid", "the object is invalid")
+}
+
+/// Whether a write may meet this object, by what it names. What it does not name is not looked at.
+fn meets(uid: Option<&str>, version: Option<&str>, object: &str) -> bool {
+    uid.is_none_or(|it| it == object) && version.is_none_or(|it| it == resource_version(0))
+}
+
+/// What a patch names in its metadata.
+fn named<'a>(patch: &'a Value, field: &str) -> Option<&'a str> {
+    patch["metadata"][field]
+        .as_str()
+        .filter(|it| !it.is_empty())
 }
 
 fn note(state: &mut State, broken: Option<Broken>) {
@@ -78,139 +137,185 @@ fn note(state: &mut State, broken: Option<Broken>) {
     }
 }
 
-fn create_pod(state: &mut State, basis: &Basis, pod: &core::Pod) -> Outcome {
-    let json = serde_json::to_value(pod).unwrap_or_default();
-    let decoded = serde_json::from_value::<wire::Pod>(json).map(Wire::seen);
-    let Ok(decoded) = decoded else {
-        return Outcome::Refused("the Pod does not decode".into());
-    };
-    if state.refuses {
-        return refused();
-    }
-    let owner = if decoded.controller == Controller::Workspace(workspace_uid(basis.workspace)) {
-        Owner::Workspace(basis.workspace)
+fn note_foreign(state: &mut State, how: &str) {
+    let (invariant, how) = (Invariant::I4, how.to_owned());
+    note(state, Some(Broken { invariant, how }));
+}
+
+/// The version that a write is answered with: that of before, where it changed nothing.
+fn version(changed: bool) -> String {
+    if changed {
+        WRITTEN.into()
     } else {
-        Owner::Foreign { watched: true }
-    };
-    if pod.metadata.name.as_deref() != Some("w") {
+        resource_version(0)
+    }
+}
+
+/// Whatever name can be made of the Workspace's alone, there is an object that has it.
+fn is_taken(meta: &ObjectMeta, basis: &Basis) -> bool {
+    let uid = short_hash(&workspace_uid(basis.workspace));
+    meta.name.as_ref().is_none_or(|it| !it.contains(&uid))
+}
+
+fn create_pod(state: &mut State, basis: &Basis, body: &[u8], dry_run: bool) -> Result<String, No> {
+    let pod: wire::Pod = serde_json::from_slice(body).map_err(|_| invalid())?;
+    if state.refuses {
+        return Err(refused());
+    }
+    let meta = kube::Resource::meta(&pod);
+    if dry_run {
+        let taken = is_taken(meta, basis);
+        return if taken {
+            Err(exists())
+        } else {
+            Ok(String::new())
+        };
+    }
+    if meta.name.as_deref() != Some("w") {
         state.strays.push(basis.workspace);
-        return Outcome::Done;
+        return Ok(WRITTEN.into());
     }
-    match state.pod.now() {
-        Some(pod) if !pod.is_watched() => {
-            return Outcome::RanInto(Box::new(pod.clone()));
-        }
-        Some(_) => return Outcome::Stale,
-        None => {}
+    if state.pod.now().is_some() {
+        return Err(exists());
     }
-    let uid = state.fresh_pod_uid();
-    let created = state.now;
+    let (hidden, pod) = (!pod.is_watched(), pod.seen());
+    let owner = match &pod.controller {
+        Controller::Workspace(uid) => workspace_of(uid).map(Owner::Workspace),
+        _ => None,
+    };
+    let (uid, created) = (state.fresh_pod_uid(), state.now);
     state.pod.write(Some(Pod {
         uid,
-        owner,
+        owner: owner.unwrap_or(Owner::Foreign { watched: !hidden }),
         asked: basis.asks_for,
         created,
         going: None,
-        told: Arc::new(decoded.told),
-        image: decoded.spec_image.into(),
+        told: Arc::new(pod.told),
+        image: pod.spec_image.into(),
         life: Life::Unscheduled,
         lost: false,
         changed: None,
-        hidden: false,
+        hidden,
     }));
-    Outcome::Done
+    Ok(WRITTEN.into())
+}
+
+fn workspace_of(uid: &str) -> Option<u8> {
+    uid.strip_prefix("ws-")?.parse().ok()
 }
 
 /// The Pod that a write is meant for, if its preconditions hold.
-fn target(state: &mut State, basis: &Basis, version: &Version) -> Option<Pod> {
-    let pod = state.pod.now().clone()?;
-    if !is_newest(version, &format!("pod-{}", pod.uid)) {
-        return None;
+fn target(
+    state: &mut State,
+    basis: &Basis,
+    uid: Option<&str>,
+    version: Option<&str>,
+) -> Result<Pod, No> {
+    let pod = state.pod.now().clone().ok_or_else(missing)?;
+    if !meets(uid, version, &format!("pod-{}", pod.uid)) {
+        return Err(outdated());
     }
     if pod.owner != Owner::Workspace(basis.workspace) {
-        let how = "a Pod is written to that is not controlled by the Workspace's UID".into();
-        let invariant = Invariant::I4;
-        note(state, Some(Broken { invariant, how }));
+        let how = "a Pod is written to that is not controlled by the Workspace's UID";
+        note_foreign(state, how);
     }
-    Some(pod)
+    Ok(pod)
 }
 
-fn delete_pod(state: &mut State, basis: &Basis, version: &Version) -> Outcome {
-    let Some(pod) = target(state, basis, version) else {
-        return Outcome::Stale;
-    };
+fn delete_pod(
+    state: &mut State,
+    basis: &Basis,
+    preconditions: &Preconditions,
+) -> Result<String, No> {
+    let named = |it: &'_ Option<String>| it.clone().filter(|it| !it.is_empty());
+    let uid = named(&preconditions.uid);
+    let version = named(&preconditions.resource_version);
+    let pod = target(state, basis, uid.as_deref(), version.as_deref())?;
     note(state, judge_stop(&pod, basis.asks_for, basis.suspend, true));
     let gone = pod.life == Life::Unscheduled;
     let going = pod.going.or(Some(state.now + GRACE));
     state.pod.write((!gone).then_some(Pod { going, ..pod }));
-    Outcome::Done
+    Ok(WRITTEN.into())
 }
 
-fn set_image(
-    state: &mut State,
-    basis: &Basis,
-    version: &Version,
-    ask: &Ask,
-    at: jiff::Timestamp,
-) -> Outcome {
-    if state.refuses {
-        return refused();
-    }
-    let Some(mut pod) = target(state, basis, version) else {
-        return Outcome::Stale;
+/// By the rules of a strategic merge: containers are told apart by their names. In a plain merge a
+/// list takes the place of the other, and no Pod may lose its containers.
+fn patch_pod(state: &mut State, basis: &Basis, patch: &Patch<Value>) -> Result<String, No> {
+    let Patch::Strategic(patch) = patch else {
+        return Err(invalid());
     };
+    let asked = wire::Pod::deserialize(patch).map_err(|_| invalid())?.seen();
+    if state.refuses {
+        return Err(refused());
+    }
+    let (uid, resource_version) = (named(patch, "uid"), named(patch, "resourceVersion"));
+    let before = target(state, basis, uid, resource_version)?;
+    let mut pod = before.clone();
     note(
         state,
         judge_stop(&pod, basis.asks_for, basis.suspend, false),
     );
     let told = Arc::make_mut(&mut pod.told);
-    told.image = Some(ask.image.clone());
-    told.healed = Some(at);
-    pod.image = ask.image.as_str().into();
-    pod.life = match pod.life {
-        Life::Failing { again, .. } => Life::Failing { again, stale: true },
-        Life::Running => Life::Leaving,
-        other => other,
-    };
+    let asks = asked.told;
+    told.image = asks.image.or_else(|| told.image.take());
+    told.settings = asks.settings.or_else(|| told.settings.take());
+    told.revision = asks.revision.or_else(|| told.revision.take());
+    told.healed = asks.healed.or(told.healed);
+    if !asked.spec_image.is_empty() && *asked.spec_image != *pod.image {
+        pod.image = asked.spec_image.into();
+        pod.life = match pod.life {
+            Life::Failing { again, .. } => Life::Failing { again, stale: true },
+            Life::Running => Life::Leaving,
+            other => other,
+        };
+    }
+    let changed = pod != before;
     state.pod.write(Some(pod));
-    Outcome::Done
+    Ok(version(changed))
 }
 
-fn create_claim(state: &mut State, claim: &core::PersistentVolumeClaim) -> Outcome {
+fn create_claim(state: &mut State, body: &[u8]) -> Result<String, No> {
+    let claim: wire::Claim = serde_json::from_slice(body).map_err(|_| invalid())?;
     if state.claim.now().is_some() {
-        return Outcome::Stale;
+        return Err(exists());
     }
-    let json = serde_json::to_value(claim).unwrap_or_default();
-    let Ok(decoded) = serde_json::from_value::<wire::Claim>(json).map(Wire::seen) else {
-        return Outcome::Refused("the claim does not decode".into());
-    };
+    let claim = claim.seen();
     state.claim.write(Some(Claim {
-        ours: decoded.workspace.as_deref() == Some("w"),
-        owner: owner(decoded.owners.iter().map(|it| it.uid.as_str())),
-        size: size(decoded.size.as_deref()),
+        ours: claim.workspace.as_deref() == Some("w"),
+        owner: owner(claim.owners.iter().map(|it| it.uid.as_str())),
+        size: size(claim.size.as_deref()),
     }));
-    Outcome::Done
+    Ok(WRITTEN.into())
 }
 
-fn patch_claim(state: &mut State, version: &Version, change: &Change) -> Outcome {
-    let Some(mut claim) = *state.claim.now() else {
-        return Outcome::Stale;
+fn patch_claim(state: &mut State, patch: &Patch<Value>) -> Result<String, No> {
+    let (Patch::Merge(patch) | Patch::Strategic(patch)) = patch else {
+        return Err(invalid());
     };
-    if !is_newest(version, "claim") {
-        return Outcome::Stale;
+    let asked = wire::Claim::deserialize(patch)
+        .map_err(|_| invalid())?
+        .seen();
+    let before = state.claim.now().ok_or_else(missing)?;
+    if !meets(
+        named(patch, "uid"),
+        named(patch, "resourceVersion"),
+        "claim",
+    ) {
+        return Err(outdated());
     }
-    if let Some(grown) = &change.size {
-        claim.size = size(Some(&grown.0));
+    let mut claim = before;
+    if let Some(grown) = &asked.size {
+        claim.size = size(Some(grown));
     }
-    if let Some(owners) = &change.owners {
-        claim.owner = owner(owners.iter().map(|it| it.uid.as_str()));
+    if patch["metadata"].get("ownerReferences").is_some() {
+        claim.owner = owner(asked.owners.iter().map(|it| it.uid.as_str()));
     }
     state.claim.write(Some(claim));
-    Outcome::Done
+    Ok(version(claim != before))
 }
 
 fn owner<'a>(mut uids: impl Iterator<Item = &'a str>) -> Option<u8> {
-    uids.next()?.strip_prefix("ws-")?.parse().ok()
+    workspace_of(uids.next()?)
 }
 
 fn size(quantity: Option<&str>) -> u8 {
@@ -219,35 +324,36 @@ fn size(quantity: Option<&str>) -> u8 {
 }
 
 /// The API server looks at the `resourceVersion` only: a uid in the body protects no status.
-fn patch_status(
+fn patch_workspace(
     state: &mut State,
     basis: &Basis,
-    version: &Version,
-    status: &WorkspaceStatus,
-) -> Outcome {
-    let Some(workspace) = state.workspace.now().clone() else {
-        return Outcome::Stale;
+    part: Option<&str>,
+    patch: &Patch<Value>,
+) -> Result<String, No> {
+    let Patch::Merge(patch) = patch else {
+        return Err(no(415, "UnsupportedMediaType", "not for a custom resource"));
     };
+    let workspace = state.workspace.now().clone().ok_or_else(missing)?;
     let uid = workspace_uid(workspace.uid);
-    let unchecked = Version {
-        uid: String::new(),
-        resource_version: version.resource_version.clone(),
-    };
-    if !is_newest(&unchecked, &uid) {
-        return Outcome::Stale;
+    if !meets(None, named(patch, "resourceVersion"), &uid) {
+        return Err(outdated());
+    }
+    if part != Some("status") {
+        note_foreign(state, "a Workspace itself is written, not its status");
     }
     if workspace.uid != basis.workspace {
-        let how = "the status of another Workspace of this name is written".into();
-        let invariant = Invariant::I4;
-        note(state, Some(Broken { invariant, how }));
+        let how = "the status of another Workspace of this name is written";
+        note_foreign(state, how);
     }
-    if is_true(status, "Ready") {
+    let status = workspace.status.merged(&patch["status"]);
+    let status = status.ok_or_else(invalid)?;
+    if status.is("Ready") {
         note(state, judge_container(basis.pod.as_ref()));
     }
-    let status = Status::new(status.clone());
+    let changed = status != workspace.status;
     state.workspace.write(Some(Workspace {
         status,
         ..workspace
     }));
-    Outcome::Done
+    Ok(version(changed))
 }

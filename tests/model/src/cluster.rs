@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use workspace_operator::apply::{Outcome, Reply, Request};
 use workspace_operator::fleet::{self, FLEET_LAST_GOOD, InForce, Source};
-use workspace_operator::plan::{self, Plan};
+use workspace_operator::plan::{self, Plan, Step};
 use workspace_operator::revision::revision;
 use workspace_operator::seen::{Key, Packed, Seen};
 use workspace_operator::settings::{Environment, REGISTRY_KEY, Settings};
@@ -46,6 +47,22 @@ pub enum Scenario {
 /// The rule by which an operator decides: in production [`plan::plan`].
 pub type Rule = fn(&Seen<'_>, &InForce, Timestamp) -> Plan;
 
+/// The rule by which an operator applies what it decided: in production [`Request::of`] and
+/// [`Outcome::of`].
+#[derive(Clone, Copy)]
+pub struct Applying {
+    /// What it asks the API server for.
+    pub request: fn(&Key, &Step) -> Request,
+    /// What a reply means to it; `None` = look at what is there.
+    pub outcome: fn(&Step, Reply) -> Option<Outcome>,
+}
+
+/// The production rule.
+pub const APPLYING: Applying = Applying {
+    request: Request::of,
+    outcome: Outcome::of,
+};
+
 /// A spec, as wire would decode it.
 pub struct Spec {
     /// Its fields, not suspended and suspended, or why it does not decode.
@@ -62,8 +79,10 @@ pub struct Spec {
 pub struct Cluster {
     /// The bounds.
     pub bounds: Bounds,
-    /// The rule.
+    /// The rule by which they decide.
     pub rule: Rule,
+    /// The rule by which they apply it.
+    pub applying: Applying,
     /// What there is to ask for; the first is asked for at creation.
     pub specs: Vec<Spec>,
     /// The name that all is about.
@@ -88,6 +107,7 @@ impl Cluster {
         Self {
             bounds,
             rule: plan::plan,
+            applying: APPLYING,
             specs: specs(scenario),
             key: Key::new("ns", "w"),
             in_force: table(),
@@ -99,6 +119,13 @@ impl Cluster {
     #[must_use]
     pub fn with_rule(mut self, rule: Rule) -> Self {
         self.rule = rule;
+        self
+    }
+
+    /// Another rule of applying in its place: a mutant.
+    #[must_use]
+    pub fn with_applying(mut self, applying: Applying) -> Self {
+        self.applying = applying;
         self
     }
 

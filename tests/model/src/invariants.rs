@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use kube::api::Patch;
 use stateright::Property;
+use workspace_operator::apply::{Call, Request};
 use workspace_operator::plan::{Plan, Step};
-use workspace_operator::seen::{Controller, Phase, Seen, Version};
+use workspace_operator::seen::{Controller, Phase, Seen};
 
 use crate::cluster::Cluster;
 use crate::state::{Life, Owner, Pod, State, is_true};
@@ -114,8 +116,7 @@ pub fn judge(cluster: &Cluster, seen: &Seen<'_>, plan: &Plan) -> Option<Broken> 
     let Some(step) = &plan.step else {
         return ready_stays(seen);
     };
-    unguarded(step)
-        .or_else(|| not_ours(seen, step))
+    not_ours(seen, step)
         .or_else(|| wrong_image(cluster, step))
         .or_else(|| ready_too_early(seen, step))
         .or_else(|| claim_goes_along(seen, step))
@@ -126,25 +127,29 @@ fn broken(invariant: Invariant, how: impl Into<String>) -> Option<Broken> {
     Some(Broken { invariant, how })
 }
 
-fn version(step: &Step) -> Option<&Version> {
-    match step {
-        Step::CreatePod { .. } | Step::TryPod { .. } | Step::CreateClaim { .. } => None,
-        Step::SetImage { version, .. }
-        | Step::DeletePod { version, .. }
-        | Step::PatchClaim { version, .. }
-        | Step::PatchStatus { version, .. } => Some(version),
+/// What is wrong with this request, whatever becomes of it: a write to an object that is there names
+/// the version that it was planned from, and a delete its uid besides.
+#[must_use]
+pub fn judge_request(request: &Request) -> Option<Broken> {
+    let names = |it: Option<&str>| it.is_some_and(|it| !it.is_empty());
+    let is_guarded = match &request.call {
+        Call::Create { .. } => true,
+        Call::Patch {
+            patch: Patch::Merge(patch) | Patch::Strategic(patch),
+            ..
+        } => names(patch["metadata"]["resourceVersion"].as_str()),
+        Call::Patch { .. } => false,
+        Call::Delete { preconditions } => {
+            names(preconditions.uid.as_deref()) && names(preconditions.resource_version.as_deref())
+        }
+    };
+    if is_guarded {
+        return None;
     }
-}
-
-fn unguarded(step: &Step) -> Option<Broken> {
-    let version = version(step)?;
-    if version.uid.is_empty() || version.resource_version.is_empty() {
-        return broken(
-            Invariant::I4,
-            "a write does not name the uid and resourceVersion that it was planned from",
-        );
-    }
-    None
+    broken(
+        Invariant::I4,
+        "a write does not name the uid and resourceVersion that it was planned from",
+    )
 }
 
 fn not_ours(seen: &Seen<'_>, step: &Step) -> Option<Broken> {

@@ -4,10 +4,13 @@
 //!
 //! # What is real, and what is a model
 //!
-//! Real: `plan::plan`, which takes every decision; `plan::remember`, which takes answers into the
+//! Real: `plan::plan`, which takes every decision; `apply::Request`, which says what is asked of the
+//! API server for it, with all that the request names to be refused by when it is outdated;
+//! `apply::Outcome`, which says what the reply means; `plan::remember`, which takes that into the
 //! memory; `plan::awaits_settings`, which says whom an edit of the settings wakes;
 //! `fleet::in_force`, which says what an edit puts in force; the Pod and the claim that are
-//! created, and how they are decoded again (`wire`). A model: the rest of the cluster.
+//! created, and how they are decoded again (`wire`). A model: the rest of the cluster. Its API server
+//! gets the very requests, bodies and patches of production, and replies with the same `Status`.
 //!
 //! | room | holds |
 //! |---|---|
@@ -15,9 +18,10 @@
 //! | [`invariants`] | what must hold of every state and every write |
 //! | [`settle`] | I7: from every state, without more faults, to the right end and then silence |
 //! | [`reached`] | what a run must come across |
-//! | [`mutants`] | broken rules that must be found |
+//! | [`mutants`] | broken rules of deciding, which must be found |
+//! | [`misapplied`] | broken rules of applying, which must be found |
 //! | [`operator`] | an operator's view, pass and memory |
-//! | [`api`] | the API server: what becomes of a write |
+//! | [`api`] | the API server: what it makes of a request, and replies |
 //! | [`environment`] | users, registry, kubelet, scheduler, garbage collector, faults |
 //! | [`cluster`] | bounds, specs, settings |
 //! | [`state`] | one state |
@@ -65,6 +69,7 @@ pub mod environment;
 pub mod explore;
 pub mod invariants;
 pub mod memo;
+pub mod misapplied;
 pub mod mutants;
 pub mod operator;
 pub mod reached;

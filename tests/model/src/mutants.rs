@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use workspace_operator::fleet::InForce;
-use workspace_operator::plan::{Plan, Step, plan};
+use workspace_operator::plan::{Plan, Rollout, Step, plan};
 use workspace_operator::revision::short_hash;
 use workspace_operator::seen::{AgentState, Controller, Pod, Seen, Workspace};
 use workspace_operator::settings::Settings;
@@ -21,6 +21,8 @@ pub struct Mutant {
     pub breaks: Invariant,
     /// The scenario that shows it.
     pub scenario: Scenario,
+    /// How many edits of the settings it takes.
+    pub settings: u8,
     /// The rule.
     pub rule: Rule,
 }
@@ -30,12 +32,13 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
         name,
         breaks,
         scenario: Scenario::Images,
+        settings: 1,
         rule,
     }
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 18] = [
+pub const MUTANTS: [Mutant; 19] = [
     mutant(
         "gives each Pod a name of its own",
         Invariant::I1,
@@ -56,6 +59,14 @@ pub const MUTANTS: [Mutant; 18] = [
         Invariant::I2,
         runs_is_stuck,
     ),
+    Mutant {
+        settings: 2,
+        ..mutant(
+            "moves what was healed back with the settings",
+            Invariant::I2,
+            moves_back,
+        )
+    },
     mutant("deletes Pods of others", Invariant::I4, takes_all_for_ours),
     mutant(
         "deletes without naming a version",
@@ -88,6 +99,7 @@ pub const MUTANTS: [Mutant; 18] = [
         name: "has every claim go with its Workspace",
         breaks: Invariant::I6,
         scenario: Scenario::Storage,
+        settings: 1,
         rule: owns_claims,
     },
     mutant("never stops to write", Invariant::I7, tells_again),
@@ -158,14 +170,16 @@ fn names_anew(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
     })
 }
 
+/// The image of the runtime by default.
+fn image(workspace: &Workspace, in_force: &InForce) -> Option<String> {
+    let spec = workspace.spec.as_ref().ok()?.unpack();
+    let settings = in_force.settings.as_ref()?;
+    resolver::image(settings, &spec.runtime, resolver::Version::Default).ok()
+}
+
 fn image_in_revision(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
-    let image = |workspace: &Workspace| {
-        let spec = workspace.spec.as_ref().ok()?.unpack();
-        let settings = in_force.settings.as_ref()?;
-        resolver::image(settings, &spec.runtime, resolver::Version::Default).ok()
-    };
     with_workspace(seen, in_force, now, |workspace| {
-        let image = image(workspace).unwrap_or_default();
+        let image = image(workspace, in_force).unwrap_or_default();
         workspace.revision = short_hash(&format!("{}{image}", workspace.revision));
     })
 }
@@ -186,6 +200,25 @@ fn runs_is_stuck(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
             };
         }
     })
+}
+
+/// What runs stays where it is: also when it was healed, and the settings go back to what they were.
+fn moves_back(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    let plan = plan(seen, in_force, now);
+    let idle = matches!(plan.step, None | Some(Step::PatchStatus { .. }));
+    let healed = seen.pod.filter(|it| it.ready && it.told.healed.is_some());
+    let Some((workspace, pod)) = seen.workspace.zip(healed).filter(|_| idle) else {
+        return plan;
+    };
+    if workspace.deleting || pod.told.image == image(workspace, in_force) {
+        return plan;
+    }
+    let step = Some(Step::DeletePod {
+        version: pod.version.clone(),
+        why: Rollout::SettingsChanged,
+        failures: 0,
+    });
+    Plan { step, ..plan }
 }
 
 fn takes_all_for_ours(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
@@ -286,7 +319,6 @@ fn names_the_trial(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan 
 }
 
 fn leaves_the_dead(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
-    use workspace_operator::plan::Rollout;
     with_step(seen, in_force, now, |step| match step {
         Step::DeletePod {
             why: Rollout::PodFailed,

@@ -1,5 +1,5 @@
-//! An operator: what it sees, by the production types; what it decides, by the production rule;
-//! what it remembers, by the production rule.
+//! An operator: what it sees, by the production types; what it decides, what it asks for, what a
+//! reply means to it and what it remembers, by the production rules.
 //!
 //! Written anew is what joins them in production and needs a client or a clock: that a changed
 //! view puts the Workspace into the queue, that a write does and a wait does at its time
@@ -10,15 +10,16 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, remember};
+use workspace_operator::apply::{Existing, Outcome, Reply};
+use workspace_operator::plan::{Plan, Step, awaits_settings, remember};
 use workspace_operator::pod;
 use workspace_operator::seen::{
     self, Agent, AgentState, Controller, Exit, Memory, Phase, Seen, Service, Version,
 };
 
-use crate::api::Outcome;
+use crate::api;
 use crate::cluster::Cluster;
-use crate::invariants::judge;
+use crate::invariants::{judge, judge_request};
 use crate::state::{Claim, History, Life, Operator, Owner, Pod, Setting, State, Workspace};
 
 /// The UID of a Workspace, as text.
@@ -79,27 +80,20 @@ impl Cluster {
             suspend: workspace.suspend,
             pod: state.pod.seen(operator).clone(),
         };
-        let outcome = self.commit(&mut next, &basis, &step);
-        if heard {
-            self.note(&mut next, operator, &step, outcome);
+        let request = (self.applying.request)(&self.key, &step);
+        if next.broken.is_none() {
+            next.broken = judge_request(&request);
         }
-        next
-    }
-
-    /// What is remembered of a step.
-    fn note(&self, state: &mut State, operator: usize, step: &Step, outcome: Outcome) {
-        let now = state.now;
-        let it = &mut state.operators[operator];
-        let answer = match outcome {
-            Outcome::Done => Answer::Done,
-            Outcome::Refused(message) => Answer::Refused(message),
-            Outcome::RanInto(pod) => {
-                it.ran_into = Some(pod);
-                return;
-            }
-            Outcome::Stale => return,
+        let reply = api::serve(&mut next, &basis, &request);
+        let reply = if heard {
+            reply
+        } else {
+            Reply::Unheard("the connection was reset".into())
         };
-        remember(Arc::make_mut(&mut it.memory), step, answer, now);
+        let outcome = (self.applying.outcome)(&step, reply);
+        let outcome = outcome.unwrap_or_else(|| Outcome::Exists(api::look(&next, request.kind)));
+        note(&mut next, operator, &step, &outcome);
+        next
     }
 
     /// An operator's cache of Workspaces shows the next version.
@@ -182,6 +176,17 @@ impl Cluster {
             revision: spec.revision.clone(),
             status: (*it.status.value).clone(),
         }
+    }
+}
+
+/// What is remembered of a step, and of an object that no watch shows.
+fn note(state: &mut State, operator: usize, step: &Step, outcome: &Outcome) {
+    if let Outcome::Exists(Existing::Pod(_)) = outcome {
+        state.operators[operator].ran_into = state.pod.now().clone().map(Box::new);
+    }
+    if let Some(answer) = outcome.remembered() {
+        let memory = Arc::make_mut(&mut state.operators[operator].memory);
+        remember(memory, step, answer, state.now);
     }
 }
 

@@ -4,7 +4,7 @@ use stateright::Property;
 use workspace_operator::workspace::Reason;
 
 use crate::cluster::Cluster;
-use crate::state::{Life, State};
+use crate::state::{Life, Setting, State};
 
 fn told(state: &State, reason: Reason) -> bool {
     let workspace = state.workspace.now().as_ref();
@@ -19,6 +19,20 @@ fn healed(state: &State) -> bool {
 fn replaced(state: &State) -> bool {
     let pod = state.pod.now().as_ref();
     pod.is_some_and(|it| it.asked > 0 && it.life == Life::Running)
+}
+
+/// The settings went to the mirror and back, and a Pod that was healed meanwhile runs where it is.
+fn back(state: &State) -> bool {
+    let pod = state.pod.now().as_ref();
+    let on_mirror = |image: &str| image.starts_with("b.example.com/");
+    *state.settings.now() == Setting::A
+        && healed(state)
+        && pod.is_some_and(|it| on_mirror(&it.image))
+}
+
+/// An operator sees a Pod as it was two versions ago, or more.
+fn far_behind(state: &State) -> bool {
+    state.pod.behind(0) > 1
 }
 
 /// States that a run comes across, whatever is asked for in it.
@@ -38,6 +52,10 @@ pub fn properties() -> Vec<Property<Cluster>> {
         Property::sometimes("PodNotOwned is told", |_, it| told(it, Reason::PodNotOwned)),
         Property::sometimes("PodRejected is told", |_, it| told(it, Reason::PodRejected)),
         Property::sometimes("PodFailed is told", |_, it| told(it, Reason::PodFailed)),
+        Property::sometimes("the settings are back, a healed Pod is not", |_, it| {
+            back(it)
+        }),
+        Property::sometimes("a cache is two versions behind", |_, it| far_behind(it)),
         Property::sometimes("a second Workspace of the name exists", |_, it: &State| {
             it.born > 1
         }),

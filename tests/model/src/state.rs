@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use workspace_operator::seen::{Memory, Told};
 use workspace_operator::workspace::WorkspaceStatus;
 
@@ -222,6 +223,14 @@ impl Status {
             value: Arc::new(status),
             text: text.into(),
         }
+    }
+
+    /// What a merge patch makes of it, if that is a status.
+    #[must_use]
+    pub fn merged(&self, patch: &Value) -> Option<Self> {
+        let mut status = serde_json::from_str(&self.text).ok()?;
+        json_patch::merge(&mut status, patch);
+        serde_json::from_value(status).ok().map(Self::new)
     }
 
     /// Whether this condition is True.

@@ -46,7 +46,7 @@ const NARROW: [(&str, Scenario, Bounds); 2] = [
     ),
 ];
 
-const WIDE: [(&str, Scenario, Bounds); 6] = [
+const WIDE: [(&str, Scenario, Bounds); 8] = [
     (
         "one operator, an edit, an edit of the settings and a fault",
         Scenario::Images,
@@ -65,6 +65,26 @@ const WIDE: [(&str, Scenario, Bounds); 6] = [
             registry: 1,
             faults: 1,
             times: &[0, 60, 3660],
+            ..NOTHING
+        },
+    ),
+    (
+        "one operator, settings that go back and forth in an outage, seen late",
+        Scenario::Images,
+        Bounds {
+            settings: 2,
+            registry: 1,
+            lag: 2,
+            ..NOTHING
+        },
+    ),
+    (
+        "one operator that sees all very late, an edit and a fault",
+        Scenario::Images,
+        Bounds {
+            edits: 1,
+            faults: 1,
+            lag: 3,
             ..NOTHING
         },
     ),
@@ -109,7 +129,7 @@ const WIDE: [(&str, Scenario, Bounds); 6] = [
 ];
 
 /// What the runs must come across: a check that never gets there proves nothing.
-const REACHED: [&str; 10] = [
+const REACHED: [&str; 12] = [
     "Ready is told",
     "Suspended is told",
     "a stuck Pod is healed in place",
@@ -119,6 +139,8 @@ const REACHED: [&str; 10] = [
     "PodNotOwned is told",
     "PodRejected is told",
     "PodFailed is told",
+    "the settings are back, a healed Pod is not",
+    "a cache is two versions behind",
     "a second Workspace of the name exists",
 ];
 
