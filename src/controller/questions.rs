@@ -45,7 +45,13 @@ impl Controller {
         let settings = self.governor.in_force().settings.as_ref();
         // Since when something fails is in no metric.
         let earlier = Overview::default();
-        let overview = || overview(self.index.all(), settings, &earlier, Timestamp::now());
+        let overview = || {
+            let now = Timestamp::now();
+            let overview = overview(self.index.all(), settings, &earlier, now);
+            overview
+                .with_rollout(self.fleet.moves.tally.clone())
+                .with_prepull(self.prepull())
+        };
         let moment = Moment {
             workspaces: leads.then(|| self.index.totals()),
             overview: leads.then(overview),

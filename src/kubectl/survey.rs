@@ -104,6 +104,9 @@ pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
     seen.sort_by(|a, b| a.key.cmp(b.key));
     let stuck_workspaces: Vec<_> = seen.iter().filter_map(stuck).collect();
     let outdated = settings.map(|it| outdated(&seen, it));
+    let overview = overview
+        .with_rollout(earlier.rollout)
+        .with_prepull(earlier.prepull);
     Survey {
         settings: registered(view, &in_force),
         registries: registries(&seen, settings, &overview, now),

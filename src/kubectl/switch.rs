@@ -259,6 +259,9 @@ fn announce(intent: &Intent) -> String {
     }
     let mut text = format!("Switch from {from} to {to}:");
     let touched = match forecast.touched.len() {
+        0 if forecast.paced => {
+            "they are moved a few at a time, once their image is proved".to_owned()
+        }
         0 => "none of them is touched".to_owned(),
         touched => format!("OF THEM STOPPED: {touched}"),
     };
