@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use proxy::Proxy;
 use serde_json::{Value, json};
 use workspace_operator::names;
+use workspace_operator::overview::{self, Overview};
 use workspace_operator::workspace::Workspace;
 
 use crate::fixture::{PATIENCE, World};
@@ -208,8 +209,13 @@ impl Bed {
     /// every Pod of a Workspace that ever existed.
     pub async fn settled(&mut self, count: usize) -> Vec<Sighting> {
         self.all(count, "Ready").await;
-        // The record of the settings is written on its own.
-        let is_recorded = |fleet: &Value| fleet["data"]["registry"].is_string();
+        // The record is written on its own, and a part of it that failed is tried again later.
+        let overview = overview::key(Some(&self.world.namespace));
+        let is_recorded = |fleet: &Value| {
+            let told = fleet["data"][&overview].as_str();
+            let told = told.and_then(Overview::from_text).unwrap_or_default();
+            fleet["data"]["registry"].is_string() && (told.workspaces, told.ready) == (count, count)
+        };
         self.world
             .until("configmap", "workspace-fleet", is_recorded)
             .await;
