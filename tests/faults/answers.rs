@@ -14,7 +14,15 @@ const COUNT: usize = 30;
 /// An operator that has served a first Workspace already: else all would wait for the Service of
 /// the namespace, and no fault befell a Pod.
 async fn serving() -> Bed {
-    let bed = Bed::started().await;
+    that_serves(Bed::new().await).await
+}
+
+async fn alone() -> Bed {
+    that_serves(Bed::new().await.alone()).await
+}
+
+async fn that_serves(mut bed: Bed) -> Bed {
+    bed.start().await;
     bed.create(&["first".to_owned()], json!({})).await;
     bed.world.ready("first").await;
     bed
@@ -22,8 +30,11 @@ async fn serving() -> Bed {
 
 /// Lets a rollout run into a fault of every write, and lifts it after a while.
 async fn rolled_out_through(fault: Fault, writes: usize) -> Bed {
-    let mut bed = serving().await;
-    let rule = bed.proxy.fault(fault, Ask::is_write);
+    rolled_out(serving().await, fault, writes).await
+}
+
+async fn rolled_out(mut bed: Bed, fault: Fault, writes: usize) -> Bed {
+    let rule = bed.proxy.fault(fault, Ask::is_work);
     bed.create(&names(COUNT), json!({})).await;
     bed.until("the fault did not show", |bed| harmed(bed) >= writes)
         .await;
@@ -53,31 +64,23 @@ fn by_object(bed: &Bed, is: impl Fn(&Request) -> bool) -> BTreeMap<String, Vec<R
     objects
 }
 
-fn is_pod_create(ask: &Ask) -> bool {
-    ask.method == Method::POST && ask.is_write() && ask.about("pods")
-}
-
 #[tokio::test]
 async fn writes_answered_by_503_are_made_up_for_without_a_storm() {
-    let bed = rolled_out_through(Fault::Answer(503, None), 3 * COUNT).await;
+    let bed = rolled_out(alone().await, Fault::Answer(503, None), 3 * COUNT).await;
     // At 0, 0.5, 1.5, 3.5 s: who is at the third has not sent more than four each.
     assert!(harmed(&bed) <= 4 * COUNT, "{} requests", harmed(&bed));
 }
 
 #[tokio::test]
 async fn writes_committed_though_answered_by_504_are_recognised() {
-    let bed = rolled_out_through(Fault::AnswerAfter(504), 2 * COUNT).await;
-    let created = |it: &Request| is_pod_create(&it.ask) && it.succeeded();
-    let creates = bed.proxy.writes().into_iter().filter(created).count();
-    assert_eq!(creates, 1 + COUNT);
+    let bed = rolled_out(alone().await, Fault::AnswerAfter(504), 2 * COUNT).await;
+    assert_eq!(bed.created(), 1 + COUNT);
 }
 
 #[tokio::test]
 async fn connections_reset_after_the_write_was_committed_cost_no_second_pod() {
-    let bed = rolled_out_through(Fault::CutAfter, 2 * COUNT).await;
-    let created = |it: &Request| is_pod_create(&it.ask) && it.succeeded();
-    let creates = bed.proxy.writes().into_iter().filter(created).count();
-    assert_eq!(creates, 1 + COUNT);
+    let bed = rolled_out(alone().await, Fault::CutAfter, 2 * COUNT).await;
+    assert_eq!(bed.created(), 1 + COUNT);
 }
 
 #[tokio::test]
@@ -87,8 +90,8 @@ async fn connections_reset_before_the_write_are_made_up_for() {
 
 #[tokio::test]
 async fn writes_that_are_never_answered_end_by_the_deadline() {
-    let mut bed = serving().await;
-    let rule = bed.proxy.fault(Fault::SilenceAfter, Ask::is_write);
+    let mut bed = alone().await;
+    let rule = bed.proxy.fault(Fault::SilenceAfter, Ask::is_work);
     bed.create(&names(COUNT), json!({})).await;
     bed.until("the fault did not show", |bed| harmed(bed) >= COUNT)
         .await;
@@ -109,10 +112,10 @@ async fn lists_and_watches_that_are_never_answered_are_begun_anew() {
     let rule = bed
         .proxy
         .fault(Fault::Silence, |ask| ask.method == Method::GET);
-    bed.world.start();
+    bed.run();
     bed.create(&names(3), json!({})).await;
     // One for each kind of object, and two for the ConfigMaps.
-    bed.until("nothing is asked", |bed| bed.proxy.requests().len() >= 6)
+    bed.until("nothing is asked", |bed| bed.asked().len() >= 6)
         .await;
     rule.lift();
     bed.all(3, "Ready").await;
@@ -121,14 +124,26 @@ async fn lists_and_watches_that_are_never_answered_are_begun_anew() {
         .proxy
         .fault(Fault::Silence, |ask| ask.method == Method::GET);
     bed.proxy.cut();
-    let before = bed.proxy.requests().len();
-    bed.until("nothing is asked", |bed| {
-        bed.proxy.requests().len() >= before + 6
-    })
-    .await;
+    let before = bed.asked().len();
+    bed.until("nothing is asked", |bed| bed.asked().len() >= before + 6)
+        .await;
     rule.lift();
     bed.create(&["late".to_owned()], json!({})).await;
     bed.settled(4).await;
+}
+
+/// The Lease cannot be renewed either, or so it seems: all that was under way is dropped, and what
+/// came of it is found out by looking.
+#[tokio::test]
+async fn an_outage_of_writes_that_outlasts_the_lease_costs_no_second_pod() {
+    let mut bed = serving().await;
+    let rule = bed.proxy.fault(Fault::AnswerAfter(504), Ask::is_write);
+    bed.create(&names(COUNT), json!({})).await;
+    bed.world.logged("no longer leading").await;
+    assert!(harmed(&bed) > 0, "it worked before");
+    rule.lift();
+    let ever = bed.settled(1 + COUNT).await;
+    assert_eq!(ever.len(), 1 + COUNT, "each Pod once");
 }
 
 /// The pause that the server asks for, and one more than any back-off of the operator's own would
@@ -137,10 +152,10 @@ const PAUSE: u32 = 4;
 
 #[tokio::test]
 async fn the_pause_that_a_429_asks_for_is_kept_whatever_happens_meanwhile() {
-    let mut bed = serving().await;
+    let mut bed = alone().await;
     let limited = bed
         .proxy
-        .fault(Fault::Answer(429, Some(PAUSE)), Ask::is_write);
+        .fault(Fault::Answer(429, Some(PAUSE)), Ask::is_work);
     let start = Instant::now();
     let all = names(6);
     let mirror = bed.world.prefix("mirror");
@@ -182,7 +197,7 @@ async fn a_429_to_a_list_is_kept_too() {
     let limited = bed.proxy.fault(Fault::Answer(429, Some(PAUSE)), |ask| {
         ask.method == Method::GET
     });
-    bed.world.start();
+    bed.run();
     bed.create(&names(2), json!({})).await;
     let start = Instant::now();
     bed.until("it did not ask", |bed| !bed.proxy.requests().is_empty())

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use cluster::Mark;
+use cluster::{Events, Mark};
 use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use proxy::Proxy;
+use proxy::{Proxy, Request};
 use serde_json::{Value, json};
 use workspace_operator::names;
 use workspace_operator::overview::{self, Overview};
@@ -28,6 +29,7 @@ pub struct Bed {
     pub client: Client,
     bystander: Pod,
     begun: Mark,
+    elects: bool,
 }
 
 /// Whether the long version of a test was asked for.
@@ -89,13 +91,55 @@ impl Bed {
             client,
             bystander,
             begun,
+            elects: true,
         }
+    }
+
+    /// From its next start on the operator leads without an election: for a test of how one operator
+    /// paces itself, which one that lost its Lease on a busy machine begins anew.
+    pub fn alone(mut self) -> Self {
+        self.elects = false;
+        self
+    }
+
+    /// Starts the operator, as in production: it stands for election, though it is alone.
+    pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// The same with more environment variables.
+    pub fn run_with(&mut self, environment: &[(&str, &str)]) {
+        let flags: &[&str] = if self.elects {
+            &["--leader-elect"]
+        } else {
+            &[]
+        };
+        self.world.start_with(flags, environment);
     }
 
     /// Starts the operator, and waits until it has begun to act.
     pub async fn start(&mut self) {
-        self.world.start();
+        self.run();
         self.world.logged("looking after").await;
+    }
+
+    /// Kills the operator without a warning, and lets its Lease go: the next one would wait until it
+    /// runs out, as it does in `tests/leader`.
+    pub async fn kill(&mut self) {
+        self.world.kill().await;
+        let leases = Api::<Lease>::namespaced(self.client.clone(), &self.world.namespace);
+        let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
+        let freed = leases
+            .patch(names::MANAGER, &PatchParams::default(), &free)
+            .await;
+        freed.expect("the Lease is let go");
+    }
+
+    /// Every request so far, but those of the Lease.
+    pub fn asked(&self) -> Vec<Request> {
+        let mut all = self.proxy.requests();
+        all.retain(|it| !it.ask.about("leases"));
+        all
     }
 
     pub fn workspaces(&self) -> Api<Workspace> {
@@ -204,9 +248,9 @@ impl Bed {
         }
     }
 
-    /// How every test ends: all of so many Workspaces are Ready, the operator falls silent, each
-    /// Workspace has one Pod and never had two at once, and no other Pod was touched. Returns
-    /// every Pod of a Workspace that ever existed.
+    /// How every test ends: all of so many Workspaces are Ready, the operator falls silent but for
+    /// its watches and its Lease, each Workspace has one Pod and never had two at once, and no
+    /// other Pod was touched. Returns every Pod of a Workspace that ever existed.
     pub async fn settled(&mut self, count: usize) -> Vec<Sighting> {
         self.all(count, "Ready").await;
         // The record is written on its own, and a part of it that failed is tried again later.
@@ -220,6 +264,7 @@ impl Bed {
             .until("configmap", "workspace-fleet", is_recorded)
             .await;
         self.world.silence(silence()).await;
+        self.assert_silent();
         let alive = self.alive_pods().await;
         self.until("the test's own watch lags", |bed| bed.pods.alive() == alive)
             .await;
@@ -242,6 +287,14 @@ impl Bed {
             .collect()
     }
 
+    /// Since the silence began nothing was asked, not even whether something would be taken, but to
+    /// go on watching and to go on leading.
+    fn assert_silent(&self) {
+        let asked = self.world.requests();
+        let asked = asked.filter(|it| it.verb != "watch" && it.resource != "leases");
+        assert!(asked.is_empty(), "{asked:#?}\n{}", self.world.log());
+    }
+
     async fn alive_pods(&self) -> BTreeSet<String> {
         let all = self.pod_api().list(&ListParams::default()).await;
         let all = all.expect("the Pods are listed");
@@ -255,20 +308,28 @@ impl Bed {
         all.iter().map(uid).collect()
     }
 
-    /// No write of the operator's named a Pod that is not a Workspace's, and each create is a Pod
-    /// that was seen.
-    async fn assert_others_untouched(&self, ever: &BTreeMap<String, Sighting>) {
-        let (namespace, account) = (&self.world.namespace, names::MANAGER);
+    /// How many Pods the API server created for the operator.
+    pub fn created(&self) -> usize {
+        let writes = self.writes_of_pods();
+        writes.filter(|it| it.verb == "create").len()
+    }
+
+    fn writes_of_pods(&self) -> Events {
         let audit = self.world.cluster.audit().events_since(self.begun);
-        let writes = audit
+        audit
             .expect("the audit log is there")
-            .by_service_account(namespace, account)
+            .by_service_account(&self.world.namespace, names::MANAGER)
             .of("pods")
             .writes()
             .succeeded()
-            .filter(|it| !it.dry_run);
+            .filter(|it| !it.dry_run)
+    }
+
+    /// No write of the operator's named a Pod that is not a Workspace's, and each create is a Pod
+    /// that was seen.
+    async fn assert_others_untouched(&self, ever: &BTreeMap<String, Sighting>) {
         let mut created = 0;
-        for write in writes.iter() {
+        for write in self.writes_of_pods().iter() {
             let body = write.request_object.as_ref().unwrap_or(&Value::Null);
             let uid = match write.verb.as_str() {
                 "create" => {

@@ -48,7 +48,7 @@ async fn killed_until(bed: &mut Bed, points: Vec<Point>, count: usize, state: &s
     let mut kills = 0;
     for (writes, moment) in points {
         let mut reached = bed.proxy.trap(writes, moment);
-        bed.world.start();
+        bed.run();
         let start = Instant::now();
         let is_killed = loop {
             tokio::select! {
@@ -60,16 +60,16 @@ async fn killed_until(bed: &mut Bed, points: Vec<Point>, count: usize, state: &s
             }
             assert!(start.elapsed() < PATIENCE, "{}", bed.world.log());
         };
-        bed.world.kill().await;
+        bed.kill().await;
         if !is_killed {
             break;
         }
         kills += 1;
     }
     bed.proxy.open();
-    bed.world.start();
+    bed.run();
     bed.all(count, state).await;
-    bed.world.kill().await;
+    bed.kill().await;
     kills
 }
 

@@ -1,7 +1,8 @@
 //! What can go wrong between the operator and its API server, on a real one.
 //!
-//! Each test has a namespace of its own, and in it an operator that reaches the API server over a
-//! proxy which makes the faults. Each ends in the same way, see [`bed::Bed::settled`]: one Pod for
+//! Each test has a namespace of its own, and in it an operator that stands for election, as it does
+//! in production, and reaches the API server over a proxy which makes the faults. They spare the
+//! Lease where a test does not say otherwise: its own faults are those of `tests/leader`. Each ends in the same way, see [`bed::Bed::settled`]: one Pod for
 //! each Workspace and never two, no other Pod touched, all Ready, and then silence.
 //!
 //! | environment variable | meaning |

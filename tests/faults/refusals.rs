@@ -34,7 +34,8 @@ pub fn probe() -> Value {
 /// A refused Pod is tried again after 5, 10 and so on seconds, whatever happens meanwhile, and at
 /// once when the user asks for another.
 async fn is_refused_and_made_up_for(rule: &str, words: &str, lift: impl AsyncFn(&Bed)) {
-    let mut bed = Bed::started().await;
+    let mut bed = Bed::new().await.alone();
+    bed.start().await;
     bed.world
         .apply(&rule.replace("$NAMESPACE", &bed.world.namespace));
     bed.world.until_refused(&probe()).await;
@@ -248,13 +249,13 @@ async fn a_node_deleted_under_its_pods_costs_each_one_new_pod() {
 #[tokio::test]
 async fn an_operator_that_is_throttled_gives_way_and_gets_there() {
     const COUNT: usize = 60;
-    let mut bed = Bed::new().await;
+    let mut bed = Bed::new().await.alone();
     let namespace = bed.world.namespace.clone();
     bed.world.apply(&throttle(&namespace, 1));
-    bed.world.start();
+    bed.run();
     bed.create(&agents(COUNT), json!({})).await;
     let throttled = |bed: &Bed| {
-        let requests = bed.proxy.requests();
+        let requests = bed.asked();
         let limited = |it: &&Request| it.fate == Some(Fate::Passed(429));
         requests.iter().filter(limited).count()
     };
@@ -268,7 +269,7 @@ async fn an_operator_that_is_throttled_gives_way_and_gets_there() {
     let (throttled, writes) = (throttled(&bed), writes.count());
     println!(
         "{throttled} of {} requests answered by 429",
-        bed.proxy.requests().len()
+        bed.asked().len()
     );
     assert!(writes <= 2 * COUNT + 1 + throttled);
     // It gives way: most of what is refused is refused at once, in the beginning.

@@ -51,7 +51,7 @@ async fn a_clock_that_jumps_changes_no_pod_and_delays_no_retry() {
     let Some(clock) = Clock::new(&bed.world.cluster.folder().join(file)) else {
         return;
     };
-    bed.world.start_with(&[], &clock.environment());
+    bed.run_with(&clock.environment());
     bed.world.logged("looking after").await;
     bed.create(&names(5), json!({})).await;
     bed.all(5, "Ready").await;

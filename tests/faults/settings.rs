@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
-use workspace_operator::names::STATUS_MANAGER;
+use workspace_operator::names::{MANAGER, STATUS_MANAGER};
 
 use crate::bed::{Bed, names};
 use crate::fixture::PATIENCE;
@@ -137,10 +137,31 @@ async fn settings_deleted_and_created_again_end_where_they_end() {
     assert_run(&bed, &["new".to_owned()], &[&last]).await;
 }
 
+/// The right to lead, apart from the others: without it nobody writes, whatever is in force.
+fn right_to_lead(namespace: &str) -> String {
+    let group = "rbac.authorization.k8s.io";
+    let metadata = json!({"name": "leader", "namespace": namespace});
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
+        "rules": [{
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "resourceNames": [MANAGER], "verbs": ["list", "watch", "patch"],
+        }],
+    });
+    let account = json!({"kind": "ServiceAccount", "name": MANAGER, "namespace": namespace});
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "leader"}, "subjects": [account],
+    });
+    format!("{role}\n---\n{binding}")
+}
+
 /// With the rights on the ConfigMaps gone, and the watches of them cut, what is in force stays.
 #[tokio::test]
 async fn rights_on_the_settings_that_come_and_go_change_nothing_that_runs() {
-    let mut bed = Bed::started().await;
+    let mut bed = Bed::new().await;
+    bed.world.apply(&right_to_lead(&bed.world.namespace));
+    bed.start().await;
     let (a, b) = (bed.world.prefix("a"), bed.world.prefix("b"));
     bed.registry(&a).await;
     bed.world.in_force(&a).await;

@@ -78,6 +78,7 @@ async fn everything_seen_30_seconds_late_costs_no_second_pod() {
         "/services",
         "/persistentvolumeclaims",
         "/configmaps",
+        "/leases",
     ])
     .await;
 }
@@ -100,9 +101,9 @@ async fn expired_watches_are_listed_anew_and_nothing_is_written_twice() {
         ask.is_watch() && !ask.is_list()
     });
     bed.proxy.cut();
-    let before = lists(&bed.proxy.requests());
+    let before = lists(&bed.asked());
     bed.until("nothing is listed anew", |bed| {
-        lists(&bed.proxy.requests()) >= before + 6
+        lists(&bed.asked()) >= before + 6
     })
     .await;
     rule.lift();
@@ -116,7 +117,7 @@ async fn a_storm_of_expired_watches_is_no_storm_of_lists() {
     let mut bed = Bed::started().await;
     bed.create(&names(COUNT), json!({})).await;
     bed.all(COUNT, "Ready").await;
-    let before = lists(&bed.proxy.requests());
+    let before = lists(&bed.asked());
     let rule = bed
         .proxy
         .fault(Fault::Gone, |ask| ask.is_watch() && !ask.is_list());
@@ -125,7 +126,7 @@ async fn a_storm_of_expired_watches_is_no_storm_of_lists() {
         bed.proxy.expire();
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    let listed = lists(&bed.proxy.requests()) - before;
+    let listed = lists(&bed.asked()) - before;
     rule.lift();
     // Six watches; one of them waits at least 0.4 s before it lists again.
     assert!(listed <= 6 * 20, "{listed} lists in {STORM:?}");
@@ -150,7 +151,7 @@ async fn a_server_without_bookmarks_is_watched_as_well() {
     bed.all(COUNT, "Ready").await;
     bed.proxy.expire();
     let reads = |bed: &Bed| {
-        let all = bed.proxy.requests();
+        let all = bed.asked();
         all.iter().filter(|it| it.ask.method == Method::GET).count()
     };
     let before = reads(&bed);

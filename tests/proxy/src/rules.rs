@@ -24,6 +24,12 @@ impl Ask {
         self.method != Method::GET && !self.query.contains("dryRun=")
     }
 
+    /// Whether it could change anything but who leads: a write, and not one of a Lease.
+    #[must_use]
+    pub fn is_work(&self) -> bool {
+        self.is_write() && !self.about("leases")
+    }
+
     /// Whether it is a watch.
     #[must_use]
     pub fn is_watch(&self) -> bool {

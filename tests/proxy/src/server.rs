@@ -128,7 +128,8 @@ impl Proxy {
         self.shared.cut.send_modify(|it| *it += 1);
     }
 
-    /// Lets this many writes through, and stops the world there: later ones come to nothing.
+    /// Lets this many writes through, and stops the world there: later ones come to nothing. Those
+    /// of a Lease go through, and do not count: how many there are depends on the time.
     /// What is returned resolves when that is so. Every connection is cut before: what a client
     /// that was killed had sent must not count.
     pub fn trap(&self, last: u64, moment: Moment) -> oneshot::Receiver<()> {
@@ -147,11 +148,11 @@ impl Proxy {
         self.shared.log().clone()
     }
 
-    /// Those that could change what is stored.
+    /// Those that could change what is stored, but who leads.
     #[must_use]
     pub fn writes(&self) -> Vec<Request> {
         let mut all = self.requests();
-        all.retain(|it| it.ask.is_write());
+        all.retain(|it| it.ask.is_work());
         all
     }
 }
@@ -260,7 +261,7 @@ async fn pass(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result<R
         }
         _ => {}
     }
-    let passing = if ask.is_write() {
+    let passing = if ask.is_work() {
         Some(shared.gate.enter().await)
     } else {
         None
