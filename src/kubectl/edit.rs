@@ -14,6 +14,7 @@ use serde_json::json;
 use super::access::explain;
 use super::gitops::{Keeper, keeper};
 use super::{PLUGIN, Refused, output};
+use crate::names::LABEL_MANAGED_BY;
 use crate::requests::within;
 use crate::watch::Scope;
 
@@ -41,8 +42,6 @@ const HANDS: [&str; 14] = [
 ];
 /// By what the guard lets settings be deleted.
 const ALLOW_DELETION: &str = "molecule.ai/allow-deletion";
-/// Where Helm's releases are told by.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const HELM: &str = "helm";
 /// What an object has that Helm makes once, and counts among no release's.
 const HOOK: &str = "helm.sh/hook";
@@ -150,7 +149,7 @@ impl Stored {
         };
         let mut labels = labels.iter().flatten();
         let labelled =
-            labels.any(|(key, value)| (key.as_str(), value.as_str()) == (MANAGED_BY, "Helm"));
+            labels.any(|(key, value)| (key.as_str(), value.as_str()) == (LABEL_MANAGED_BY, "Helm"));
         let mut managers = managed_fields.iter().flatten();
         let managed = managers.any(|it| it.manager.as_deref() == Some(HELM));
         let is_hook = annotations.iter().any(|it| it.contains_key(HOOK));

@@ -42,8 +42,8 @@ pub(super) struct View {
 /// Looks once.
 ///
 /// # Errors
-/// When the Workspaces or their Pods cannot be read, or there is no such namespace. Settings that cannot be read are a part of
-/// what is seen.
+/// When the Workspaces or their Pods cannot be read, or there is no such namespace. Settings that cannot
+/// be read are a part of what is seen.
 pub(super) async fn once(client: &Client, scope: &Scope) -> anyhow::Result<View> {
     let pods = format!("{}={}", names::LABEL_NAME, names::NAME);
     let (workspaces, pods, settings, fleet) = futures::try_join!(

@@ -110,10 +110,11 @@ pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
     let mut seen: Vec<_> = view.index.all().collect();
     seen.sort_by(|a, b| a.key.cmp(b.key));
     let stuck_workspaces: Vec<_> = seen.iter().filter_map(stuck).collect();
-    let recorded = !matches!(view.fleet, Source::Absent);
-    let outdated = settings.filter(|_| recorded).map(|it| outdated(&seen, it));
+    let registered = registered(view, &in_force);
+    let recorded = settings.filter(|_| registered.recorded);
+    let outdated = recorded.map(|it| outdated(&seen, it));
     Survey {
-        settings: registered(view, &in_force),
+        settings: registered,
         registries: registries(&seen, settings, &overview, now),
         stuck: stuck_workspaces.len(),
         stuck_workspaces,

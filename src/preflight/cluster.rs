@@ -60,7 +60,8 @@ impl Known {
 /// Looks at the cluster.
 ///
 /// # Errors
-/// The Workspaces cannot be listed, or there is no such namespace. What else cannot be read is left out, or a part of what is seen.
+/// The Workspaces cannot be listed, or there is no such namespace. What else cannot be read is left out,
+/// or a part of what is seen.
 pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
     let all = scope.objects::<wire::Workspace>(client);
     let nodes = Api::<Node>::all(client.clone());

@@ -86,14 +86,12 @@ pub(super) fn refused(asked: &Asked<'_>, refusal: &Refusal) -> Row {
 /// tells a digest and no more: where it is another, the content may be the same all the same.
 pub(super) fn by_node(row: Row, answer: Answer, running: &[&str]) -> Row {
     let host = registry_host(&row.image);
-    let content = |told: &str| match told {
-        told if running.iter().all(|it| *it == told) => Content::Same,
-        _ => Content::CannotTell,
-    };
     let content = match &answer {
-        Answer::Pulled(digest) if !running.is_empty() => {
-            Some(content(digest.as_deref().unwrap_or_default()))
+        Answer::Pulled(_) if running.is_empty() => None,
+        Answer::Pulled(digest) if running.iter().all(|it| Some(*it) == digest.as_deref()) => {
+            Some(Content::Same)
         }
+        Answer::Pulled(_) => Some(Content::CannotTell),
         _ => None,
     };
     let (finding, because, digest) = match answer {

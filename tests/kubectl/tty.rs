@@ -57,10 +57,8 @@ async fn what_got_stuck_while_it_asked_is_followed_too() {
     );
 }
 
-#[tokio::test]
-async fn an_edit_that_came_in_between_is_not_overwritten() {
-    let world = World::new().await;
-    world.running(&["a"]).await;
+/// One that is confirmed when somebody else has named another registry.
+async fn a_late_switch_is_refused(world: &World) {
     let (second, third) = (world.prefix("second"), world.prefix("third"));
     let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
     terminal.shows("Switch? [y/N]").await;
@@ -69,16 +67,17 @@ async fn an_edit_that_came_in_between_is_not_overwritten() {
     assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
     assert_says(&terminal.text(), &["was edited meanwhile"]);
     assert_eq!(world.named(), third);
+}
+
+#[tokio::test]
+async fn an_edit_that_came_in_between_is_not_overwritten() {
+    let world = World::new().await;
+    world.running(&["a"]).await;
+    a_late_switch_is_refused(&world).await;
 
     // Nor are settings that were made in between.
     world.kubectl(&["delete", "configmap", "workspace-settings"]);
-    let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
-    terminal.shows("Switch? [y/N]").await;
-    world.registry(&third);
-    terminal.press("y\r");
-    assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
-    assert_says(&terminal.text(), &["was edited meanwhile"]);
-    assert_eq!(world.named(), third);
+    a_late_switch_is_refused(&world).await;
 }
 
 #[tokio::test]

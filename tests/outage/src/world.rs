@@ -20,6 +20,16 @@ pub const SYSTEM: &str = "molecule-system";
 pub const OPERATOR: &str = "workspace-operator";
 /// The field manager under which the operator writes the overview.
 const OVERVIEW: &str = "workspace-operator-status";
+/// What shows the overview in the operator's record.
+pub const OVERVIEW_ON_RECORD: [&str; 7] = [
+    "get",
+    "configmap",
+    "workspace-fleet",
+    "-n",
+    SYSTEM,
+    "-o",
+    "jsonpath={.data.status}",
+];
 /// How the server refuses what was written to a version that is not the last.
 const CONFLICT: u16 = 409;
 /// Longer than anything takes on a busy machine.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::list::Row;
 use super::{MIRROR, PRIMARY, TOLD_WITHIN, ensure_within, image, key};
 use crate::eye::{Kind, Life, Sight};
-use crate::world::{Lives, PATIENCE, SYSTEM, World, seconds};
+use crate::world::{Lives, OVERVIEW_ON_RECORD, PATIENCE, SYSTEM, World, seconds};
 
 /// A registry that fails, and whom it stops.
 pub struct Failing {
@@ -162,21 +162,11 @@ pub async fn stuck(world: &World, name: &str, words: &str) -> Result<Told> {
 
 /// Waits until the record is so, and shows it.
 async fn record_says(world: &World, what: &str, is: impl Fn(&str) -> bool) -> Result<()> {
-    let path = "jsonpath={.data.status}";
-    let record = [
-        "get",
-        "configmap",
-        "workspace-fleet",
-        "-n",
-        SYSTEM,
-        "-o",
-        path,
-    ];
     let start = Timestamp::now();
     loop {
-        let found = world.quietly(&record).await?;
+        let found = world.quietly(&OVERVIEW_ON_RECORD).await?;
         if is(&found) {
-            return world.kubectl(&record).await.map(drop);
+            return world.kubectl(&OVERVIEW_ON_RECORD).await.map(drop);
         }
         ensure!(
             seconds(start, Timestamp::now()) < TOLD_WITHIN,

@@ -13,7 +13,7 @@ use workspace_operator::settings::RUNTIMES;
 use super::{LOOKED_AT, MIRROR, PRIMARY, image, yaml};
 use crate::bed::Answer;
 use crate::eye::Seen;
-use crate::world::{SYSTEM, World, but_for_outrun, seconds};
+use crate::world::{OVERVIEW_ON_RECORD, World, but_for_outrun, seconds};
 
 const NAMESPACE: &str = "sixty";
 const BARE: &str = "bare";
@@ -50,16 +50,7 @@ pub async fn sixty(world: &mut World) -> Result<()> {
             keys.iter().all(|it| seen.state(it) == "ImagePullFailed")
         })
         .await?;
-    let count = [
-        "get",
-        "configmap",
-        "workspace-fleet",
-        "-n",
-        SYSTEM,
-        "-o",
-        "jsonpath={.data.status}",
-    ];
-    world.kubectl(&count).await?;
+    world.kubectl(&OVERVIEW_ON_RECORD).await?;
     let before = world.lives(keys.iter().map(String::as_str));
     let mark = world.mark()?;
     let edited = world.edit("mirror.example.com", "ghcr.io").await?;
