@@ -39,6 +39,7 @@ pub async fn sixty(world: &mut World) -> Result<()> {
     let rest: Vec<_> = rest.iter().map(|it| key(it)).collect();
     let rest = world.lives(rest.iter().map(String::as_str));
     let since = world.eye.mark();
+    world.bed.registries.primary.answers(Answer::Itself);
     world.bed.registries.mirror.answers(Answer::Status(401));
     let mut delete = vec!["delete", "pods", "-n", NAMESPACE, "--wait=false"];
     delete.extend(lost.iter().map(String::as_str));
