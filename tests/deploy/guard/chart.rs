@@ -2,10 +2,10 @@
 //! guard: what the parser takes is taken, and what it refuses is refused.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use workspace_operator::settings::{
     EXTRA_RUNTIMES_KEY, Environment, PIN_KEY_PREFIX, REGISTRY_KEY, Settings,
 };
@@ -15,9 +15,8 @@ use super::{Data, parser::samples, values};
 use crate::bed::{folder, tool};
 
 /// A chart of nothing but values, of which each has the schema of the settings.
-fn chart_of_settings() -> PathBuf {
-    let chart = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings-chart");
-    std::fs::create_dir_all(&chart).expect("a folder");
+fn chart_of_settings() -> TempDir {
+    let chart = tempfile::tempdir().expect("a folder");
     let schema = std::fs::read_to_string(folder("chart/values.schema.json")).expect("the schema");
     let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
     let settings = &schema["properties"]["settings"];
@@ -32,7 +31,7 @@ fn chart_of_settings() -> PathBuf {
             json!({"additionalProperties": settings}),
         ),
     ] {
-        std::fs::write(chart.join(name), text.to_string()).expect("it is written");
+        std::fs::write(chart.path().join(name), text.to_string()).expect("it is written");
     }
     chart
 }
@@ -42,10 +41,10 @@ async fn refused(all: &[Data]) -> BTreeSet<usize> {
     let chart = chart_of_settings();
     let named = all.iter().enumerate();
     let named: serde_json::Map<_, _> = named.map(|(n, it)| (format!("n{n}"), json!(it))).collect();
-    let values = chart.with_file_name("settings-values.json");
+    let values = chart.path().join("of-this-test.json");
     std::fs::write(&values, Value::from(named).to_string()).expect("it is written");
     let mut helm = Command::new(tool("helm").await);
-    let output = helm.args(["template", "settings"]).arg(&chart);
+    let output = helm.args(["template", "settings"]).arg(chart.path());
     let output = output.arg("--values").arg(&values).output();
     let said = String::from_utf8(output.expect("helm runs").stderr).expect("a text");
     assert!(said.contains("don't meet the specifications"), "{said}");
