@@ -48,8 +48,11 @@ impl Version {
         run(Command::new("tar").arg("-xC").arg(&source).stdin(archived));
         assert!(archive.wait().expect("git ends").success(), "{commit}");
         let target = folder.join("target");
+        share_dependencies(&target).expect("files are linked");
+        // Of the whole workspace, whose members want more features of some dependencies.
         run(Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--bin", "workspace-operator"])
+            .args(["build", "--locked", "--workspace"])
+            .args(["--bin", "workspace-operator"])
             .arg("--target-dir")
             .arg(&target)
             .current_dir(&source));
@@ -58,6 +61,33 @@ impl Version {
             operator: target.join("debug/workspace-operator"),
         }
     }
+}
+
+/// Most dependencies are the same in both versions, and need not be built twice. Cargo builds those
+/// that are not.
+fn share_dependencies(target: &Path) -> std::io::Result<()> {
+    let built = Path::new(env!("CARGO_BIN_EXE_workspace-operator")).with_file_name("");
+    let there = target.join("debug");
+    let libraries = there.join("deps");
+    if libraries.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&libraries)?;
+    for of_cargo in [".fingerprint", "build"] {
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(built.join(of_cargo))
+            .arg(&there));
+    }
+    for entry in std::fs::read_dir(built.join("deps"))? {
+        let path = entry?.path();
+        let kind = path.extension().and_then(|it| it.to_str());
+        let name = path.file_name().unwrap_or_default();
+        if matches!(kind, Some("rlib" | "rmeta" | "so" | "d")) {
+            std::fs::hard_link(&path, libraries.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The commit before this one. A shallow clone does not have it: then an upgrade is one from this

@@ -36,6 +36,7 @@ struct Program {
 /// Which minor version of Kubernetes is built, as in `1.35`; without it the newest that is pinned.
 const MINOR: &str = "KUBERNETES";
 const KUBERNETES: &str = "kubernetes";
+const PROMETHEUS: &str = "prometheus";
 
 const PROGRAMS: [Program; 6] = [
     Program {
@@ -77,12 +78,12 @@ const TOOLS: [Program; 14] = [
     },
     Program {
         name: "prometheus",
-        module: "prometheus",
+        module: PROMETHEUS,
         package: "github.com/prometheus/prometheus/cmd/prometheus",
     },
     Program {
         name: "promtool",
-        module: "prometheus",
+        module: PROMETHEUS,
         package: "github.com/prometheus/prometheus/cmd/promtool",
     },
     Program {
@@ -257,6 +258,8 @@ fn build(program: &Program, path: &Path) -> Result<()> {
             "-trimpath",
             "-ldflags",
             &linker_flags(program)?,
+            "-tags",
+            tags(program),
             "-o",
         ])
         .arg(&unfinished)
@@ -275,6 +278,15 @@ fn build(program: &Program, path: &Path) -> Result<()> {
     fs::rename(&unfinished, path)?;
     fs::write(stamp_path(path), fingerprint(program)?)?;
     Ok(())
+}
+
+/// What discovers targets in every cloud is most of Prometheus's build, and here its targets are named.
+fn tags(program: &Program) -> &'static str {
+    if program.module == PROMETHEUS {
+        "remove_all_sd"
+    } else {
+        ""
+    }
 }
 
 /// Clients refuse a server without a version, and only the linker can give it one.
@@ -312,6 +324,7 @@ fn fingerprint(program: &Program) -> Result<String> {
     }
     hash.update(program.package);
     hash.update(linker_flags(program)?);
+    hash.update(tags(program));
     Ok(hash
         .finalize()
         .iter()
