@@ -77,6 +77,7 @@ fn delete_pod() -> Step {
         version: version(),
         why: Rollout::SpecChanged,
         failures: 0,
+        left: Box::default(),
     }
 }
 

@@ -9,6 +9,8 @@ mod claim;
 mod decide;
 mod diagnosis;
 mod memory;
+mod moving;
+mod outdated;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,13 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1 as core;
 
 use crate::fleet::InForce;
-use crate::seen::{Ask, Pod, Refusal, Seen, Version};
+use crate::proof::Want;
+use crate::seen::{Ask, Left, Moved, Pod, Refusal, Seen, Version};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
 
 pub use memory::{Answer, remember};
+pub use outdated::{How, When, how, is_over, is_refused, when};
 
 /// What to do about one Workspace now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +38,9 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// What [`crate::seen::Memory::showing`] becomes.
     pub showing: Option<(Reason, Timestamp)>,
+    /// What has to be proved before this Workspace goes on, in every pass for as long as it waits
+    /// for it; absent = nothing.
+    pub wants: Option<Want>,
 }
 
 /// One write to the API.
@@ -66,12 +73,23 @@ pub enum Step {
         /// What it was stuck on.
         why: Stuck,
     },
+    /// Give the container of a Pod that runs another image, which stops it.
+    MovePod {
+        /// The Pod.
+        version: Version,
+        /// Its identity from now on.
+        ask: Ask,
+        /// What it is moved from, for the Pod's annotations.
+        moved: Box<Moved>,
+    },
     /// Delete the Pod, with its grace.
     DeletePod {
         /// The Pod.
         version: Version,
         /// Why.
         why: Rollout,
+        /// What [`crate::seen::Memory::left`] becomes.
+        left: Box<Left>,
         /// What [`crate::seen::Memory::failures`] becomes.
         failures: u32,
     },
@@ -113,6 +131,10 @@ pub enum Rollout {
     SettingsChanged,
     /// The user asked for no Pod.
     Suspended,
+    /// The time is over for which the user asked for a Pod.
+    Expired,
+    /// The Pod runs, and it is its turn to be moved to the settings in force.
+    Moved,
 }
 
 impl fmt::Display for Rollout {
@@ -254,6 +276,7 @@ struct Decision {
     step: Option<Step>,
     finding: Finding,
     wake: Option<Timestamp>,
+    wants: Option<Want>,
 }
 
 impl Decision {
@@ -262,6 +285,7 @@ impl Decision {
             step: Some(step),
             finding,
             wake: None,
+            wants: None,
         }
     }
 
@@ -270,7 +294,13 @@ impl Decision {
             step: None,
             finding,
             wake: None,
+            wants: None,
         }
+    }
+
+    fn wanting(mut self, want: Want) -> Self {
+        self.wants = Some(want);
+        self
     }
 
     fn until(mut self, wake: Timestamp) -> Self {

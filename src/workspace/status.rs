@@ -75,6 +75,8 @@ pub enum Reason {
     Ready,
     /// There is no Pod because the user asked for none; the storage stays.
     Suspended,
+    /// There is no Pod because `spec.expiresAt` has passed; the storage stays.
+    Expired,
     /// The Pod is being stopped because the user asked for none.
     Suspending,
     /// The Pod is about to be created.
@@ -83,8 +85,13 @@ pub enum Reason {
     Starting,
     /// The image is being pulled.
     Pulling,
-    /// The Pod is being replaced because what the user asked for changed.
+    /// The Pod or its container is being replaced: the user asked for another, or the settings
+    /// changed, move what runs, and it is its turn.
     Replacing,
+    /// The Pod runs on, and is not stopped for the image that it should have: that is not proved to
+    /// be on its node. The message has the registry and its answer; it is asked again with growing
+    /// pauses, and at once after an edit of the settings.
+    RolloutBlocked,
     /// An older Pod of the same name is still going away.
     WaitingForOldPod,
     /// An older claim of the same name is still going away.

@@ -99,6 +99,19 @@ impl World {
         }
     }
 
+    /// The probes that there are.
+    pub fn probes(&self) -> Vec<Value> {
+        let mut pods = self.list("pods");
+        pods.retain(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace-probe");
+        pods
+    }
+
+    /// Waits until no probe is left: they outlive by some seconds those who needed them.
+    pub async fn no_probe_is_left(&self) {
+        self.holds("the end of every probe", |it| it.probes().is_empty())
+            .await;
+    }
+
     /// Waits until this registry prefix is in force.
     pub async fn in_force(&self, prefix: &str) {
         self.until("configmap", "workspace-fleet", |it| {

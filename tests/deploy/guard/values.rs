@@ -256,6 +256,11 @@ const ROLLOUTS: [&str; 7] = [
     "Immediately",
 ];
 
+const UNAVAILABLE: [&str; 17] = [
+    "", "1", "25", "999999", "1000000", "0", "01", "+1", "-1", "1%", "10%", "100%", "101%", "0%",
+    "5 %", "5%\n", "junk\n",
+];
+
 /// Every one of them, by itself or with what it depends on.
 pub fn table() -> Vec<Data> {
     let mut all = vec![
@@ -276,8 +281,11 @@ pub fn table() -> Vec<Data> {
     each(WATCH_DIGESTS_SECONDS_KEY, &TIMEOUTS);
     each(WATCH_DIGESTS_SECONDS_KEY, &["9", "10", "010", "99"]);
     each(ROLLOUT_KEY, &ROLLOUTS);
-    each(ROLLOUT_MAX_UNAVAILABLE_KEY, &["", "10%", "junk\n"]);
-    each(ROLLOUT_PAUSED_KEY, &["", "true", "junk"]);
+    each(ROLLOUT_MAX_UNAVAILABLE_KEY, &UNAVAILABLE);
+    each(
+        ROLLOUT_PAUSED_KEY,
+        &["", "true", "false", "True", "yes", "junk", "true\n"],
+    );
     each("PIN_codex", &PINS);
     // Every one of the nine is known to the guard.
     for runtime in RUNTIMES {

@@ -1,0 +1,153 @@
+//! The one place where a Pod that runs is stopped for another: none that is Ready before its image is
+//! proved to be on its node, and the API server would take what comes after it.
+
+use super::decide::{Case, delete};
+use super::outdated::{How, When, how, when};
+use super::{Decision, Finding, Kind, Rollout, Step};
+use crate::pod;
+use crate::proof::Want;
+use crate::revision::short_hash;
+use crate::seen::{Ask, Moved, Pod, Proof, Turn};
+use crate::settings::{self, Settings};
+use crate::workspace::Reason;
+
+impl Case<'_> {
+    /// The user asked for another Pod.
+    pub(super) fn replace(&self, pod: &Pod) -> Decision {
+        let (settings, ask) = match self.ask() {
+            Ok(found) => found,
+            Err(finding) => return Decision::wait(finding),
+        };
+        if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
+            return decision;
+        }
+        if let Some((want, proof)) = self.unproved(pod, &ask, settings) {
+            let finding = match &proof {
+                Proof::Failed { why } => blocked(&want, why),
+                _ => {
+                    let node = &want.question.node;
+                    let message = format!(
+                        "the Pod is replaced once its new image is proved to be on the node {node}"
+                    );
+                    Finding::new(Kind::Progress, Reason::Replacing, message)
+                }
+            };
+            return Decision::wait(finding).wanting(want);
+        }
+        let finding = Finding::new(
+            Kind::Progress,
+            Reason::Replacing,
+            "the Pod is being replaced because what was asked for changed",
+        );
+        self.stop(pod, ask, settings, Rollout::SpecChanged, finding)
+    }
+
+    /// The Pod is as its user asked for it, and the move of the fleet has come to it.
+    pub(super) fn moved(&self, pod: &Pod) -> Option<Decision> {
+        let rollout = self.spec.rollout.as_ref();
+        if self.seen.turn == Turn::Waits || when(rollout, self.now) != When::Now {
+            return None;
+        }
+        let (settings, ask) = self.ask().ok()?;
+        if settings.rollout().policy != settings::Policy::Paced {
+            return None;
+        }
+        let how = how(pod, &ask.image, &ask.settings)?;
+        // Told its old image again before its node has looked, the container would just stay.
+        if pod.told.is_leaving(&pod.agent) {
+            return None;
+        }
+        if let Some(decision) = self.rejected(&ask) {
+            return Some(decision);
+        }
+        let stays = self.diagnosed(pod);
+        if let Some(retry) = self.undone(&ask) {
+            return Some(stays.until(retry));
+        }
+        let Some(want) = self.want(pod, &ask, settings) else {
+            return Some(stays);
+        };
+        match self.seen.proof(&want.question) {
+            Proof::Proved if self.seen.turn == Turn::Moves => {
+                Some(self.go(pod, ask, settings, how, stays.finding))
+            }
+            Proof::Failed { why } if stays.finding.kind == Kind::Ready => {
+                let finding = blocked(&want, &why);
+                Some(Decision::wait(finding).wanting(want))
+            }
+            _ => Some(stays.wanting(want)),
+        }
+    }
+
+    fn go(&self, pod: &Pod, ask: Ask, settings: &Settings, how: How, finding: Finding) -> Decision {
+        if how == How::Anew {
+            return self.stop(pod, ask, settings, Rollout::Moved, finding);
+        }
+        let moved = Box::new(Moved {
+            from: pod.told.image.clone().filter(|_| pod.ready),
+            at: self.now,
+            over: Some(pod.agent.run()),
+        });
+        let version = pod.version.clone();
+        let step = Step::MovePod {
+            version,
+            ask,
+            moved,
+        };
+        Decision::act(step, finding)
+    }
+
+    /// The old Pod stops only when the API server would take the new one. That is asked last: what
+    /// it would take before a long pull, it may not take after it.
+    fn stop(
+        &self,
+        pod: &Pod,
+        ask: Ask,
+        settings: &Settings,
+        why: Rollout,
+        finding: Finding,
+    ) -> Decision {
+        if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
+            // What is proved is wanted until the Pod stops, or it would be asked for anew.
+            let is_new = pod.told.image.as_ref() != Some(&ask.image) || why == Rollout::Moved;
+            let wants = self.want(pod, &ask, settings).filter(|_| is_new);
+            let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
+            pod.metadata.name = Some(self.trial());
+            let pod = Box::new(pod);
+            let decision = Decision::act(Step::TryPod { ask, pod }, finding);
+            return Decision { wants, ..decision };
+        }
+        Decision::act(delete(pod, why, 0), finding)
+    }
+
+    /// The name of a Pod on trial: that of the Workspace is taken by the Pod that runs, and a name
+    /// that is made of it may be somebody's. It is the same each time, for refusals repeat it.
+    fn trial(&self) -> String {
+        let uid = short_hash(&self.workspace.version.uid);
+        format!("{}-{uid}", self.seen.key.name)
+    }
+
+    /// What is still to be proved before a Pod that is Ready stops for another image.
+    fn unproved(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<(Want, Proof)> {
+        if !pod.ready || pod.told.image.as_ref() == Some(&ask.image) {
+            return None;
+        }
+        let want = self.want(pod, ask, settings)?;
+        let proof = self.seen.proof(&want.question);
+        (proof != Proof::Proved).then_some((want, proof))
+    }
+
+    fn want(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
+        Want::of(self.seen.key, self.spec, settings, pod, &ask.image)
+    }
+}
+
+/// It runs on, and is not stopped for what its node cannot pull.
+fn blocked(want: &Want, why: &str) -> Finding {
+    let question = &want.question;
+    let message = format!(
+        "the Pod runs on as it is, for the node {} cannot pull {}: {why}",
+        question.node, question.image
+    );
+    Finding::new(Kind::Stalled, Reason::RolloutBlocked, message)
+}
