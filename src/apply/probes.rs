@@ -58,7 +58,7 @@ pub async fn apply_probe(client: &Client, step: &Step) -> Probed {
         Step::Create { pod, .. } => start(client, pod).await,
         Step::Delete { key, version } => {
             let call = Call::delete(version);
-            match send::<wire::Pod>(client, &key.namespace, &key.name, call).await {
+            match send::<wire::Pod, Written>(client, &key.namespace, &key.name, call).await {
                 Ok(_) => Done::Done(String::new()).into(),
                 Err(error) => Outcome::without(error.into()).into(),
             }
