@@ -3,15 +3,21 @@
 use jiff::Timestamp;
 
 use super::{ContainerStatus, Pod, label, version};
-use crate::proof::{Answer, CONTAINER, MANAGER_LABELS, Probe, State, Told, credentials, judge};
+use crate::proof::{
+    Answer, CONTAINER, MANAGER_LABELS, NAME, Probe, State, Told, credentials, judge,
+};
 use crate::seen::Question;
 
 impl Pod {
-    /// Whether it is a probe of the operator's.
+    /// Whether it is a probe of the operator's: anybody may copy its labels, so its name counts too.
     #[must_use]
     pub fn is_probe(&self) -> bool {
         let has = |(name, value): (&str, &str)| label(&self.metadata, name) == Some(value);
-        MANAGER_LABELS.into_iter().all(has)
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        let named = name
+            .strip_prefix(NAME)
+            .is_some_and(|it| it.starts_with('-'));
+        named && MANAGER_LABELS.into_iter().all(has)
     }
 
     /// What its node has said so far of the image that a probe is to pull.
@@ -237,10 +243,15 @@ mod tests {
         let pulled = "2026-01-01T00:01:00Z".parse().expect("a time");
         assert_eq!(probe.pulled, Some(pulled));
         assert_eq!(probe.answer, Some(Answer::Pulled(Some("sha256:0".into()))));
-        let of_somebody = json!({"metadata": {"labels": {
+        let of_somebody = json!({"metadata": {"name": "workspace-probe-x", "labels": {
             "app.kubernetes.io/name": "workspace-probe",
             "app.kubernetes.io/managed-by": "kubectl-workspace",
         }}});
         assert!(!pod(of_somebody).is_probe());
+        let copied = json!({"metadata": {"name": "workspace-probes", "labels": {
+            "app.kubernetes.io/name": "workspace-probe",
+            "app.kubernetes.io/managed-by": "workspace-operator",
+        }}});
+        assert!(!pod(copied).is_probe());
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::fixture::{PATIENCE, World};
-use crate::objects::assert_sound;
+use crate::objects::{assert_sound, text};
 
 impl World {
     /// Waits until an object is so, and returns it.
@@ -99,10 +99,10 @@ impl World {
         }
     }
 
-    /// The probes that there are.
+    /// The operator's probes that there are.
     pub fn probes(&self) -> Vec<Value> {
         let mut pods = self.list("pods");
-        pods.retain(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace-probe");
+        pods.retain(|it| text(it, "/metadata/name").starts_with("workspace-probe-"));
         pods
     }
 
