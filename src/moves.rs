@@ -257,7 +257,7 @@ impl<'a> Look<'a> {
             return Turn::Waits;
         };
         match proof(&want.question) {
-            Proof::Failed { why } => {
+            Proof::Failed { why } | Proof::Refused { why } => {
                 let known = self.tally.blocked.len() < REASONS;
                 let why = if known || self.tally.blocked.contains_key(&why) {
                     why

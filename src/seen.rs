@@ -125,6 +125,12 @@ pub enum Proof {
         /// `ghcr.io answered 401 Unauthorized`.
         why: String,
     },
+    /// Nothing is known of the node: the API server refuses the Pod that would ask it, as a quota, a
+    /// policy or Pod Security demands. It is tried again like what failed.
+    Refused {
+        /// The server's words.
+        why: String,
+    },
 }
 
 /// A question, and what is known of it.
@@ -430,7 +436,9 @@ pub struct Memory {
     pub left: Option<Box<Left>>,
     /// The words of a status that the API server took and did not store.
     pub ignored: Option<String>,
-    /// The trial that the API server accepted.
+    /// The trial that the API server accepted before it was known whether the image can be had.
+    pub foreseen: Option<Box<Ask>>,
+    /// The trial that the API server accepted, right before the old Pod stops.
     pub accepted: Option<Box<Ask>>,
     /// How many Pods failed in a row before the one that is to be created.
     pub failures: u32,

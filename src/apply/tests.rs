@@ -51,6 +51,7 @@ fn create_pod() -> Step {
 
 fn try_pod() -> Step {
     Step::TryPod {
+        ahead: false,
         ask: ask(),
         pod: object::<core::Pod>("w-try"),
     }

@@ -46,12 +46,17 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
             }
             memory.failures = 0;
             memory.pod_refusal = None;
-            memory.accepted = None;
+            (memory.foreseen, memory.accepted) = (None, None);
             memory.left = None;
         }
-        Step::TryPod { ask, .. } => {
+        Step::TryPod { ask, ahead, .. } => {
             memory.pod_refusal = None;
-            memory.accepted = Some(Box::new(ask.clone()));
+            let accepted = Some(Box::new(ask.clone()));
+            if *ahead {
+                memory.foreseen = accepted;
+            } else {
+                memory.accepted = accepted;
+            }
         }
         Step::DeletePod {
             failures,
@@ -89,7 +94,7 @@ fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {
             let refusal = Refusal::after(earlier, ask.clone(), message, now);
             memory.pod_refusal = Some(refusal.into());
             // A Pod that was accepted on trial and then refused is to be tried again.
-            memory.accepted = None;
+            (memory.foreseen, memory.accepted) = (None, None);
         }
         Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
             let earlier = memory.claim_refusal.as_deref();

@@ -61,6 +61,9 @@ pub enum Step {
         ask: Ask,
         /// The Pod, under a name of its own.
         pod: Box<core::Pod>,
+        /// Whether it is asked ahead of a proof: what the server would take before a long pull, it
+        /// may not take after it.
+        ahead: bool,
     },
     /// Give the container of a stuck Pod another image.
     SetImage {

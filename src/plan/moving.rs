@@ -7,7 +7,7 @@ use super::{Decision, Finding, Kind, Rollout, Step};
 use crate::pod;
 use crate::proof::Want;
 use crate::revision::short_hash;
-use crate::seen::{Ask, Moved, Pod, Proof, Turn};
+use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn};
 use crate::settings::{self, Settings};
 use crate::workspace::Reason;
 
@@ -22,16 +22,11 @@ impl Case<'_> {
             return decision;
         }
         if let Some((want, proof)) = self.unproved(pod, &ask, settings) {
-            let finding = match &proof {
-                Proof::Failed { why } => blocked(&want, why),
-                _ => {
-                    let node = &want.question.node;
-                    let message = format!(
-                        "the Pod is replaced once its new image is proved to be on the node {node}"
-                    );
-                    Finding::new(Kind::Progress, Reason::Replacing, message)
-                }
-            };
+            let finding = blocked(&want, &proof).unwrap_or_else(|| proving(&want));
+            // What the server would not take needs no proof.
+            if self.seen.memory.foreseen.as_deref() != Some(&ask) {
+                return Decision::act(self.trial(ask, settings, true), finding);
+            }
             return Decision::wait(finding).wanting(want);
         }
         let finding = Finding::new(
@@ -71,9 +66,9 @@ impl Case<'_> {
             Proof::Proved if self.seen.turn == Turn::Moves => {
                 Some(self.go(pod, ask, settings, how, stays.finding))
             }
-            Proof::Failed { why } if stays.finding.kind == Kind::Ready => {
-                let finding = blocked(&want, &why);
-                Some(Decision::wait(finding).wanting(want))
+            proof if stays.finding.kind == Kind::Ready => {
+                let finding = blocked(&want, &proof).unwrap_or(stays.finding);
+                Some(Decision { finding, ..stays }.wanting(want))
             }
             _ => Some(stays.wanting(want)),
         }
@@ -111,20 +106,20 @@ impl Case<'_> {
             // What is proved is wanted until the Pod stops, or it would be asked for anew.
             let is_new = pod.told.image.as_ref() != Some(&ask.image) || why == Rollout::Moved;
             let wants = self.want(pod, &ask, settings).filter(|_| is_new);
-            let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
-            pod.metadata.name = Some(self.trial());
-            let pod = Box::new(pod);
-            let decision = Decision::act(Step::TryPod { ask, pod }, finding);
+            let decision = Decision::act(self.trial(ask, settings, false), finding);
             return Decision { wants, ..decision };
         }
         Decision::act(delete(pod, why, 0), finding)
     }
 
-    /// The name of a Pod on trial: that of the Workspace is taken by the Pod that runs, and a name
-    /// that is made of it may be somebody's. It is the same each time, for refusals repeat it.
-    fn trial(&self) -> String {
+    /// The name of the Workspace is taken by the Pod that runs, and a name that is made of it may be
+    /// somebody's. It is the same each time, for refusals repeat it.
+    fn trial(&self, ask: Ask, settings: &Settings, ahead: bool) -> Step {
+        let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
         let uid = short_hash(&self.workspace.version.uid);
-        format!("{}-{uid}", self.seen.key.name)
+        pod.metadata.name = Some(format!("{}-{uid}", self.seen.key.name));
+        let pod = Box::new(pod);
+        Step::TryPod { ask, pod, ahead }
     }
 
     /// What is still to be proved before a Pod that is Ready stops for another image.
@@ -142,12 +137,35 @@ impl Case<'_> {
     }
 }
 
-/// It runs on, and is not stopped for what its node cannot pull.
-fn blocked(want: &Want, why: &str) -> Finding {
-    let question = &want.question;
+/// It runs on, and is not stopped for what is not proved.
+fn blocked(want: &Want, proof: &Proof) -> Option<Finding> {
+    let Question { node, image, .. } = &want.question;
+    let (reason, message) = match proof {
+        Proof::Failed { why } => (
+            Reason::RolloutBlocked,
+            format!(
+                "the Pod runs on as it is, for it is not proved that the node {node} can pull \
+                 {image}: {why}"
+            ),
+        ),
+        Proof::Refused { why } => (
+            Reason::PodRejected,
+            format!(
+                "the Pod runs on as it is, for the API server refused the probe by which the node \
+                 {node} was to pull {image}: {why}"
+            ),
+        ),
+        Proof::Unknown | Proof::UnderWay | Proof::Proved => return None,
+    };
+    Some(Finding::new(Kind::Stalled, reason, message))
+}
+
+/// What was asked for last does not run yet, and nothing is down for it.
+fn proving(want: &Want) -> Finding {
+    let node = &want.question.node;
     let message = format!(
-        "the Pod runs on as it is, for the node {} cannot pull {}: {why}",
-        question.node, question.image
+        "the Pod of before runs on, and is replaced once its new image is proved to be on the node \
+         {node}"
     );
-    Finding::new(Kind::Stalled, Reason::RolloutBlocked, message)
+    Finding::new(Kind::Progress, Reason::Replacing, message)
 }

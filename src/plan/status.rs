@@ -143,9 +143,14 @@ fn conditions(
         Kind::Ready => vec![this(READY, true)],
         Kind::Suspended => vec![this(SUSPENDED, true)],
         Kind::Progress | Kind::Problem => vec![this(READY, false), this(RECONCILING, true)],
-        // What was asked for last cannot be had, and the Pod of before serves on.
+        // What is wanted cannot be had, and the Pod of before serves on.
         Kind::Stalled if pod.is_some_and(serves) => {
-            let message = "the agent answers on port 8000, as it was asked for before";
+            let told = pod.and_then(|it| it.told.revision.as_ref());
+            let message = if told.is_none_or(|it| *it == workspace.revision) {
+                "the agent answers on port 8000"
+            } else {
+                "the agent answers on port 8000, as it was asked for before"
+            };
             vec![
                 condition(READY, true, Reason::Ready, message),
                 this(STALLED, true),

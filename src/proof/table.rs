@@ -80,13 +80,41 @@ struct Track {
     /// A probe is being created, or yet to be seen.
     creating: Option<Pause>,
     /// Why it failed when it was last tried.
-    failed: Option<String>,
+    failed: Option<Failure>,
     failures: u32,
     pause: Option<Pause>,
     /// How many probes were sent.
     sent: u32,
     /// What those who want it know.
     told: Proof,
+}
+
+/// Why a question has no proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
+    why: String,
+    /// Whether it is the API server that refuses the probe: nothing is known of the node then.
+    is_refusal: bool,
+}
+
+impl Failure {
+    fn words(&self) -> String {
+        if self.is_refusal {
+            return format!("the API server refuses a probe: {}", self.why);
+        }
+        self.why.clone()
+    }
+}
+
+impl From<Failure> for Proof {
+    fn from(failure: Failure) -> Self {
+        let Failure { why, is_refusal } = failure;
+        if is_refusal {
+            Self::Refused { why }
+        } else {
+            Self::Failed { why }
+        }
+    }
 }
 
 impl Track {
@@ -150,9 +178,12 @@ impl Proofs {
         }
         let registry = resolver::registry_host(&question.image);
         let silent = self.registries.silent(registry);
-        let silent = silent.map(|it| format!("{registry} {it}, asked by the operator"));
-        match track.failed.clone().or(silent) {
-            Some(why) => Proof::Failed { why },
+        let silent = silent.map(|it| Proof::Failed {
+            why: format!("{registry} {it}, asked by the operator"),
+        });
+        let failed = track.failed.clone().map(Proof::from);
+        match failed.or(silent) {
+            Some(failed) => failed,
             None if track.creating.is_some() || !track.probes.is_empty() => Proof::UnderWay,
             None => Proof::Unknown,
         }

@@ -123,8 +123,9 @@ pub enum Reason {
     InvalidSettings,
     /// The stored object does not decode, as after a downgrade: apply it again.
     InvalidSpec,
-    /// The API server refused the Pod, in the words of the message: a quota, Pod Security, a
-    /// policy. An older Pod runs on; it is tried again with growing pauses.
+    /// The API server refused the Pod, or the probe that comes before it, in the words of the
+    /// message: a quota, Pod Security, a policy. An older Pod runs on; it is tried again with growing
+    /// pauses.
     PodRejected,
     /// A Pod of the same name belongs to someone else: delete it, or rename the Workspace.
     PodNotOwned,

@@ -94,6 +94,90 @@ async fn what_the_node_cannot_pull_stops_nothing() {
     world.silence(3).await;
 }
 
+/// A quota for Pods of these scopes, as the API server knows it by now.
+async fn quota(world: &World, scopes: &[&str], pods: &str) {
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"},
+        "spec": {"hard": {"pods": pods}, "scopes": scopes},
+    });
+    world.apply(&quota.to_string());
+    let refused = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"},
+        "spec": {
+            "activeDeadlineSeconds": 60,
+            "containers": [{"name": "agent", "image": "asked.example.com/asked"}],
+        },
+    });
+    world.until_refused(&refused).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_the_api_server_refuses_is_told_in_its_words_and_stops_nothing() {
+    let world = World::new().await;
+    world.workspace("alice", &on_node("node-1", "v1"));
+    let old = uid(&world.ready("alice").await).to_owned();
+    // Probes have a deadline, and the Pods of Workspaces have none.
+    quota(&world, &["Terminating"], "0").await;
+    world.workspace("alice", &on_node("node-1", "v2"));
+    let told = world.state("alice", "PodRejected").await;
+    let message = text(condition(&told, "Stalled"), "/message");
+    assert!(message.contains("refused the probe"), "{message}");
+    assert!(message.contains(": exceeded quota: full"), "{message}");
+    assert_eq!(condition(&told, "Ready")["status"], "True");
+    assert_eq!(uid(&world.get("pod", "alice")), old);
+    world.kubectl(&["delete", "resourcequota", "full"]);
+    world
+        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
+        .await;
+    world.ready("alice").await;
+}
+
+#[tokio::test]
+async fn for_a_pod_that_the_api_server_would_refuse_no_node_is_asked() {
+    let mut world = World::new().await;
+    world.workspace("alice", &on_node("node-1", "v1"));
+    let old = uid(&world.ready("alice").await).to_owned();
+    quota(&world, &[], "1").await;
+    world.forget();
+    world.workspace("alice", &on_node("node-1", "v2"));
+    let told = world.state("alice", "PodRejected").await;
+    let message = text(condition(&told, "Stalled"), "/message");
+    assert!(message.contains("refused the Pod: "), "{message}");
+    assert!(message.contains("exceeded quota: full"), "{message}");
+    assert_eq!(world.probes_sent(), 0);
+    assert_eq!(uid(&world.get("pod", "alice")), old);
+    world.kubectl(&["delete", "resourcequota", "full"]);
+    world
+        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
+        .await;
+    world.ready("alice").await;
+}
+
+#[tokio::test]
+async fn while_a_proof_takes_its_time_it_is_told_that_the_old_pod_serves_on() {
+    let world = World::new().await;
+    let a = world.prefix("a");
+    world.registry(&a);
+    world.in_force(&a).await;
+    world.workspace("alice", &on_node("node-1", "v1"));
+    let old = uid(&world.ready("alice").await).to_owned();
+    world.turn(&a, State::Hangs).await;
+    world.workspace("alice", &on_node("node-1", "v2"));
+    let told = world.state("alice", "Replacing").await;
+    for (type_, status) in [("Reconciling", "True"), ("Ready", "False")] {
+        let condition = condition(&told, type_);
+        assert_eq!(condition["status"], status);
+        let message = text(condition, "/message");
+        assert!(message.contains("the Pod of before runs on"), "{message}");
+    }
+    assert_eq!(uid(&world.get("pod", "alice")), old);
+    world.turn(&a, State::Up).await;
+    world
+        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
+        .await;
+    world.ready("alice").await;
+}
+
 #[tokio::test]
 async fn no_node_is_sent_to_a_registry_that_hangs() {
     let world = World::new().await;

@@ -58,7 +58,7 @@ fn what_cannot_be_pulled_is_told_with_its_node_and_why_and_the_pod_serves_on() {
     world.edit("tag", json!("v2"));
     world.proof = failed();
     world.pass_time(4);
-    assert_eq!(world.took(), ["PatchStatus"]);
+    assert_eq!(world.took(), ["TryPod", "PatchStatus"]);
     assert_eq!(world.state(), "RolloutBlocked");
     let told = world.condition("Stalled");
     assert!(told.contains("node-1"), "{told}");
@@ -66,11 +66,16 @@ fn what_cannot_be_pulled_is_told_with_its_node_and_why_and_the_pod_serves_on() {
         told.ends_with("b.example.com answered 401 Unauthorized"),
         "{told}"
     );
-    assert!(world.condition("Ready").starts_with("True"));
+    let ready = "True: the agent answers on port 8000, as it was asked for before";
+    assert_eq!(world.condition("Ready"), ready);
     world.edit("tag", json!(null));
     world.settle();
     assert_eq!(world.state(), "Ready", "the wish is taken back");
-    assert_eq!(world.took().len(), 2, "and nothing was stopped");
+    assert_eq!(
+        world.took()[2..],
+        ["PatchStatus"],
+        "and nothing was stopped"
+    );
 }
 
 #[test]
@@ -79,10 +84,55 @@ fn a_proof_that_takes_its_time_is_told_as_progress() {
     world.edit("tag", json!("v2"));
     world.proof = Proof::UnderWay;
     world.pass_time(29);
-    assert_eq!(world.took(), Vec::<&str>::new());
+    assert_eq!(world.took(), ["TryPod"]);
     world.pass_time(2);
     assert_eq!(world.state(), "Replacing");
-    assert!(world.condition("Reconciling").contains("node-1"));
+    let told = "the Pod of before runs on, and is replaced once its new image is proved to be on \
+                the node node-1";
+    assert_eq!(world.condition("Reconciling"), format!("True: {told}"));
+    // What was asked for is not what runs: who waits for Ready waits on.
+    assert_eq!(world.condition("Ready"), format!("False: {told}"));
+    world.pass_time(1000);
+    assert_eq!(world.took(), ["TryPod", "PatchStatus"], "it is told once");
+}
+
+#[test]
+fn what_the_api_server_would_not_take_is_told_so_and_no_node_is_asked_for_it() {
+    let mut world = World::ready(&json!({}));
+    world.edit("tag", json!("v2"));
+    world.proof = failed();
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    assert_eq!(world.plan().wants, None);
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    let told = "True: the API server refused the Pod: exceeded quota";
+    assert_eq!(world.condition("Stalled"), told);
+    world.refuses = None;
+    world.pass_time(10);
+    assert_eq!(world.state(), "RolloutBlocked", "it is tried again");
+}
+
+#[test]
+fn a_probe_that_the_api_server_refuses_says_nothing_against_the_node() {
+    let refused = || Proof::Refused {
+        why: "exceeded quota: full".into(),
+    };
+    let mut asked = World::ready(&json!({}));
+    asked.edit("tag", json!("v2"));
+    let mut moved = switched();
+    moved.turn = Turn::Proves;
+    for mut world in [asked, moved] {
+        world.proof = refused();
+        world.pass_time(4);
+        assert_eq!(world.state(), "PodRejected");
+        let told = world.condition("Stalled");
+        assert!(told.contains("refused the probe"), "{told}");
+        assert!(told.ends_with(": exceeded quota: full"), "{told}");
+        assert!(world.condition("Ready").starts_with("True"));
+        let wants = world.plan().wants;
+        assert!(wants.is_some(), "it is asked for again");
+    }
 }
 
 #[test]
@@ -271,7 +321,8 @@ fn a_move_that_cannot_be_pulled_is_told_and_the_pod_serves_on() {
     assert_eq!(world.took(), ["PatchStatus"]);
     assert_eq!(world.state(), "RolloutBlocked");
     assert!(world.condition("Stalled").ends_with("401 Unauthorized"));
-    assert!(world.condition("Ready").starts_with("True"));
+    let ready = "True: the agent answers on port 8000";
+    assert_eq!(world.condition("Ready"), ready);
     world.settings = settings(&[(REGISTRY, A), ("ROLLOUT", "Paced")]);
     world.settle();
     assert_eq!(world.state(), "Ready");

@@ -101,7 +101,7 @@ impl World {
     fn check(&mut self) -> Result<(), TestCaseError> {
         for step in self.steps.drain(..) {
             match step {
-                Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask } => {
+                Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask, .. } => {
                     let spec = pod.spec.expect("a Pod has a spec");
                     let agent = spec.containers.into_iter().find(|it| it.name == AGENT);
                     prop_assert_eq!(agent.and_then(|it| it.image), Some(ask.image.clone()));

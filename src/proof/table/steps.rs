@@ -88,8 +88,7 @@ impl Proofs {
             }
             Done::Refused(message) => {
                 track.creating = None;
-                let why = format!("the API server refuses a probe: {message}");
-                self.fail(question, why, now);
+                self.refuse(question, &message, now);
             }
             Done::Open => {
                 track.creating = None;

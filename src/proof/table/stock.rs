@@ -65,9 +65,10 @@ impl Proofs {
             let mut probes = track.probes.iter().filter_map(|key| self.probes.get(key));
             if probes.any(|it| it.is_kept()) {
                 stock.pulled += 1;
-            } else if let Some(why) = &track.failed {
+            } else if let Some(failure) = &track.failed {
+                let why = failure.words();
                 // On which node it is, is in the log.
-                let why = why.split(" (node ").next().unwrap_or(why);
+                let why = why.split(" (node ").next().unwrap_or(&why);
                 *stock.failed.entry(why.to_owned()).or_default() += 1;
             }
         }

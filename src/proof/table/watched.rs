@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::stock::FULL_FOR;
-use super::{GONE, Learnt, Proofs, is_useless};
+use super::{Failure, GONE, Learnt, Proofs, is_useless};
 use crate::proof::Answer;
 use crate::proof::held::Held;
 use crate::proof::judge::SHORT_OF_DISK;
@@ -126,13 +126,28 @@ impl Proofs {
     }
 
     pub(super) fn fail(&mut self, question: &Question, why: String, now: Timestamp) {
+        let is_refusal = false;
+        self.has_failed(question, Failure { why, is_refusal }, now);
+    }
+
+    /// The API server refused a probe of this name.
+    pub(super) fn refuse(&mut self, question: &Question, message: &str, now: Timestamp) {
+        // Its name says nothing to people, and each node has another one.
+        let probe = format!("pods \"{}\" is forbidden: ", probe::name(question));
+        let why = message.replace(&probe, "");
+        let is_refusal = true;
+        self.has_failed(question, Failure { why, is_refusal }, now);
+    }
+
+    fn has_failed(&mut self, question: &Question, failure: Failure, now: Timestamp) {
         let Some(track) = self.questions.get_mut(question) else {
             return;
         };
         track.pause = Some(Pause::after(track.failures, now));
         track.failures = track.failures.saturating_add(1);
-        let earlier = track.failed.replace(why.clone());
-        let is_news = earlier.as_ref() != Some(&why);
+        let why = failure.words();
+        let earlier = track.failed.replace(failure);
+        let is_news = earlier.is_none_or(|it| it.words() != why);
         self.learn(question, Err(why), is_news);
     }
 

@@ -336,14 +336,18 @@ fn a_node_that_keeps_what_was_told_to_go_holds_up_nobody_else() {
 fn what_one_namespace_refuses_another_may_take() {
     let mut world = World::new();
     let it = question("node-1", "codex");
-    world.refuses.insert("a".into(), "exceeded quota".into());
+    let name = probe::name(&it);
+    let refusal = format!("pods \"{name}\" is forbidden: exceeded quota");
+    world.refuses.insert("a".into(), refusal);
     world.want(&Key::new("a", "alice"), &it);
     world.want(&Key::new("b", "bob"), &it);
     world.settle();
-    assert_eq!(
-        world.why(&it),
-        "the API server refuses a probe: exceeded quota"
-    );
+    // It says nothing of the node, and the name of a probe nothing to people.
+    let why = "exceeded quota".into();
+    assert_eq!(world.proof(&it), Proof::Refused { why });
+    let learnt = world.proofs.learnt().pop().expect("it is told in the log");
+    let told = Err("the API server refuses a probe: exceeded quota".into());
+    assert_eq!(learnt.result, told);
     world.pass_time(10);
     let namespaces: Vec<_> = world.pods.keys().map(|it| &*it.namespace).collect();
     assert_eq!(namespaces, ["b"]);

@@ -178,7 +178,7 @@ fn not_ours(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
 
 fn wrong_image(cluster: &Cluster, step: &Step) -> Option<Broken> {
     let images: Vec<&str> = match step {
-        Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask } => {
+        Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask, .. } => {
             let containers = pod.spec.iter().flat_map(|it| &it.containers);
             let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
             images.chain([&*ask.image]).collect()
