@@ -213,7 +213,11 @@ fn of_delete(why: Rollout, seen: &Seen<'_>) -> Option<Notice> {
             ))
         }
         // Those of a whole fleet go as planned.
-        Rollout::NoPod | Rollout::Suspended | Rollout::Expired | Rollout::Moved => None,
+        Rollout::NoPod
+        | Rollout::Suspended
+        | Rollout::Expired
+        | Rollout::Moved
+        | Rollout::PutBack => None,
     }
 }
 

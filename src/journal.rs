@@ -116,8 +116,13 @@ pub fn applied(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) {
                 "healed: the stuck Pod got another image"
             );
         }
-        (Step::MovePod { ask, .. }, Outcome::Written(_)) => {
-            info!(workspace = %seen.key, uid, runtime, image = ask.image, "moved in place");
+        (Step::MovePod { ask, moved, .. }, Outcome::Written(_)) => {
+            let what = if moved.back.is_some() {
+                "put back on the image that it ran"
+            } else {
+                "moved in place"
+            };
+            info!(workspace = %seen.key, uid, runtime, image = ask.image, "{what}");
         }
         (Step::PatchStatus { status, .. }, Outcome::Written(_)) if shown.state != status.state => {
             state(seen, workspace, status.state, status.image.as_deref());

@@ -173,6 +173,9 @@ impl Metrics {
             Step::CreatePod { rollout, .. } => Some(("create", rollout.to_string())),
             Step::DeletePod { why, .. } => Some(("delete", why.to_string())),
             Step::SetImage { why, .. } => Some(("heal", why.to_string())),
+            Step::MovePod { moved, .. } if moved.back.is_some() => {
+                Some(("move", Rollout::PutBack.to_string()))
+            }
             Step::MovePod { .. } => Some(("move", Rollout::Moved.to_string())),
             _ => None,
         };
@@ -323,6 +326,7 @@ impl Metrics {
             ("blocked", blocked),
             ("deferred", rollout.deferred),
             ("opted_out", rollout.opted_out),
+            ("put_back", rollout.put_back),
         ] {
             let labels = vec![("state", state.to_owned())];
             self.rollout.get_or_create(&labels).set(whole(count));

@@ -4,12 +4,15 @@
 //! Nothing is kept but whose turn it is, which whoever begins to lead works out anew: what was moved,
 //! when, and from which image, is on the Pods.
 
+mod pace;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{When, how, is_over, is_refused, when};
+use self::pace::Pace;
+use crate::plan::{How, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::proof::Want;
 use crate::resolver::{self, Version};
@@ -51,6 +54,9 @@ pub struct Tally {
     pub deferred: usize,
     /// How many run something else, and are not moved, as their users asked.
     pub opted_out: usize,
+    /// How many were put back on what they ran, for they were not Ready in their time.
+    #[serde(skip_serializing_if = "is_none")]
+    pub put_back: usize,
     /// How many are not Ready, for whatever reason.
     pub unavailable: usize,
     /// How many may be.
@@ -60,6 +66,17 @@ pub struct Tally {
     /// Why it does not go on, and how it would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
+    /// When all that may be moved will be, at the pace of the last minutes (RFC 3339, UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_end: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "it is called by what serde derives"
+)]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Tally {
@@ -96,6 +113,8 @@ pub fn moves<'a>(
         workspaces: 0,
         candidates: Vec::new(),
         failed: Vec::new(),
+        put_back: Vec::new(),
+        pace: Pace::default(),
         wake: None,
     };
     for seen in all {
@@ -122,6 +141,9 @@ struct Look<'a> {
     candidates: Vec<Candidate<'a>>,
     /// Those that did not become Ready again in their time.
     failed: Vec<&'a Key>,
+    /// Those of them that were put back on what they ran.
+    put_back: Vec<&'a Key>,
+    pace: Pace,
     wake: Option<Timestamp>,
 }
 
@@ -162,9 +184,14 @@ impl<'a> Look<'a> {
         let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
             return;
         };
-        if how(pod, &image, &self.hash).is_none() {
-            self.has_it(&seen, pod, wish);
-            return;
+        match how(pod, &image, &self.hash) {
+            None => return self.has_it(&seen, pod, wish),
+            Some(How::InPlace) if pod.told.was_put_back_from(&image) => {
+                self.tally.put_back += 1;
+                self.put_back.push(seen.key);
+                return;
+            }
+            Some(_) => {}
         }
         match when(wish.rollout.as_ref(), self.now) {
             When::Never => self.tally.opted_out += 1,
@@ -182,6 +209,9 @@ impl<'a> Look<'a> {
 
     fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, wish: &Wish) {
         self.tally.moved += 1;
+        if let Some(moved) = &pod.told.moved {
+            self.pace.note(moved.at, self.now);
+        }
         let Some(moved) = pod.told.moved.as_ref().filter(|_| !pod.ready) else {
             return;
         };
@@ -211,7 +241,7 @@ impl<'a> Look<'a> {
         let most = rollout.max_unavailable.of(self.workspaces);
         self.tally.max_unavailable = most;
         self.tally.paused = rollout.paused;
-        self.tally.halted = halted(&mut self.failed);
+        self.tally.halted = self.halted();
         let mut turns = BTreeMap::new();
         if !rollout.paused && self.tally.halted.is_none() {
             let is_moving = |key: &Key| earlier.get(key) == Some(&Turn::Moves);
@@ -228,11 +258,55 @@ impl<'a> Look<'a> {
                 }
             }
         }
+        self.tally.estimated_end = self.estimated_end();
         Moves {
             turns,
             tally: Some(self.tally),
             wake: self.wake,
         }
+    }
+
+    fn halted(&mut self) -> Option<String> {
+        let roll_back = self.settings.rollout().roll_back;
+        let (those, what, to_do) = if !self.failed.is_empty() {
+            let to_do = if roll_back {
+                ""
+            } else {
+                ", or set ROLLOUT_ROLL_BACK to true, which puts them back on the image that they ran"
+            };
+            let what = "were moved and are not Ready again in their time";
+            (&mut self.failed, what, to_do)
+        } else {
+            let what = "were put back on the image that they ran, for they were not Ready in their \
+                        time on that of the settings";
+            (
+                &mut self.put_back,
+                what,
+                ", or restart them to try it again",
+            )
+        };
+        those.sort_unstable();
+        let first = those.first()?;
+        Some(format!(
+            "Workspaces that {what}: {}, the first of them {first}; mend, suspend or delete them, or \
+             have the settings give another image{to_do}",
+            those.len()
+        ))
+    }
+
+    fn estimated_end(&self) -> Option<String> {
+        let Tally {
+            moving,
+            to_move,
+            deferred,
+            ..
+        } = self.tally;
+        if self.tally.paused || self.tally.halted.is_some() {
+            return None;
+        }
+        let blocked: usize = self.tally.blocked.values().sum();
+        let left = (moving + to_move).saturating_sub(blocked + deferred);
+        self.pace.end(left, self.now)
     }
 
     fn turn(
@@ -304,16 +378,6 @@ fn is_live(pod: &Pod, workspace: &Workspace) -> bool {
     matches!(&pod.controller, Controller::Workspace(uid) if *uid == workspace.version.uid)
         && pod.deleting.is_none()
         && pod.phase == Phase::Alive
-}
-
-fn halted(failed: &mut [&Key]) -> Option<String> {
-    failed.sort_unstable();
-    let first = failed.first()?;
-    Some(format!(
-        "Workspaces that were moved and are not Ready again in their time: {}, the first of them \
-         {first}; mend, suspend or delete them, or have the settings give another image",
-        failed.len()
-    ))
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub use fault::{Fault, Invalid, SettingsError};
 pub use keys::{
     DOCUMENTED, Documented, EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY,
     PIN_KEY_PREFIX, PLATFORM_URL_KEY, PREPULL_KEY, PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY,
-    ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, WATCH_DIGESTS_SECONDS_KEY,
+    ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY,
+    WATCH_DIGESTS_SECONDS_KEY,
 };
 pub use prefix::Prefix;
 use reader::Reader;
@@ -72,6 +73,8 @@ pub struct Rollout {
     pub max_unavailable: MaxUnavailable,
     /// Whether none is moved for now.
     pub paused: bool,
+    /// Whether one that is not Ready again in its time is put back on the image that it ran.
+    pub roll_back: bool,
 }
 
 /// Whether what runs is moved to other settings.
@@ -194,6 +197,7 @@ impl Settings {
             policy,
             max_unavailable,
             paused,
+            roll_back,
         } = self.rollout;
         let mut add = |key: &str, value: String| data.insert(key.to_owned(), value);
         if policy != Policy::default() {
@@ -204,6 +208,9 @@ impl Settings {
         }
         if paused {
             add(ROLLOUT_PAUSED_KEY, paused.to_string());
+        }
+        if roll_back {
+            add(ROLLOUT_ROLL_BACK_KEY, roll_back.to_string());
         }
     }
 

@@ -438,7 +438,13 @@ fn told(annotations: Option<&BTreeMap<String, String>>) -> Told {
             .map(|at| {
                 let from = get(names::MOVED_FROM).cloned();
                 let over = get(names::MOVED_OVER).cloned();
-                Box::new(Moved { from, at, over })
+                let back = get(names::MOVED_BACK).cloned();
+                Box::new(Moved {
+                    from,
+                    at,
+                    over,
+                    back,
+                })
             }),
     }
 }

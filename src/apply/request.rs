@@ -154,6 +154,7 @@ fn move_patch(version: &Version, ask: &Ask, moved: &Moved) -> Value {
                 names::MOVED_FROM: moved.from,
                 names::MOVED_AT: moved.at.to_string(),
                 names::MOVED_OVER: moved.over,
+                names::MOVED_BACK: moved.back,
             },
         },
         "spec": {"containers": [{"name": AGENT, "image": ask.image}]},

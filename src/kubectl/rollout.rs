@@ -26,10 +26,14 @@ pub(super) fn text(rollout: &Tally, paint: Paint) -> String {
     for (what, count) in [
         ("deferred", rollout.deferred),
         ("opted out", rollout.opted_out),
+        ("put back", rollout.put_back),
     ] {
         if count > 0 {
             text.push_str(&format!("; {what}: {count}"));
         }
+    }
+    if let Some(end) = &rollout.estimated_end {
+        text.push_str(&format!("; done by {end} at this pace"));
     }
     text.push('\n');
     for (why, count) in &rollout.blocked {
@@ -104,6 +108,8 @@ mod tests {
             blocked: BTreeMap::from([("b.example.com answered 404 Not Found".into(), 3)]),
             unavailable: 2,
             max_unavailable: 2,
+            put_back: 1,
+            estimated_end: Some("2026-03-01T10:12:00Z".into()),
             ..Tally::default()
         };
         let told = text(&tally, Paint::new());
@@ -113,6 +119,8 @@ mod tests {
             told.contains("run on as they are: 3, because b.example.com"),
             "{told}"
         );
+        let end = "; put back: 1; done by 2026-03-01T10:12:00Z at this pace\n";
+        assert!(told.contains(end), "{told}");
         assert!(
             !told.contains("halted") && !told.contains("deferred"),
             "{told}"

@@ -79,8 +79,9 @@ pub(super) const ROLLOUT: Documented = metric(
     Kind::Gauge,
     &["state"],
     "While the settings move what runs: the Workspaces that are moved, moving, to_move, and of these \
-     blocked (their node cannot pull the image) and deferred (by their user), and those that are \
-     opted_out; only from the operator that leads",
+     blocked (it is not proved that their node can pull the image) and deferred (by their user), and \
+     those that are opted_out or put_back (they were not Ready in their time); only from the operator \
+     that leads",
 );
 pub(super) const HALTED: Documented = metric(
     "workspace_operator_rollout_halted",

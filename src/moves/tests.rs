@@ -307,6 +307,61 @@ fn a_move_that_failed_stops_none_to_another_image() {
 }
 
 #[test]
+fn one_that_was_put_back_holds_the_others_until_there_is_another_image() {
+    let mut fleet = Fleet::of(4, "2");
+    let now = Timestamp::from_second(START).expect("a time").to_string();
+    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
+    annotations["molecule.ai/movedBack"] =
+        json!(format!("{NEW}/workspace-template-langgraph:latest"));
+    annotations["molecule.ai/movedAt"] = json!(now);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.put_back, tally.to_move), (vec![], 1, 3));
+    let why = tally.halted.expect("it is halted");
+    let told = "were put back on the image that they ran";
+    assert!(
+        why.contains(told) && why.contains(": 1, the first of them ns/w-0000;"),
+        "{why}"
+    );
+    let third = ("MOLECULE_IMAGE_REGISTRY", "third.example.com/agents");
+    fleet.settings = paced("2", &[third]);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![0, 1], None));
+}
+
+#[test]
+fn that_it_can_be_put_back_is_told_where_it_is_not() {
+    for (more, is_told) in [(&[][..], true), (&[("ROLLOUT_ROLL_BACK", "true")], false)] {
+        let mut fleet = Fleet::of(4, "2");
+        fleet.settings = paced("2", more);
+        fleet.moved(0);
+        fleet.now += 600;
+        let why = fleet.looked().1.halted.expect("it is halted");
+        assert_eq!(why.contains("ROLLOUT_ROLL_BACK"), is_told, "{why}");
+    }
+}
+
+#[test]
+fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
+    let mut fleet = Fleet::of(12, "2");
+    fleet.add(
+        &json!({"rollout": {"notBefore": "2030-01-01T00:00:00Z"}}),
+        OLD,
+    );
+    assert_eq!(fleet.looked().1.estimated_end, None, "none has been moved");
+    fleet.moved(0);
+    fleet.moved(1);
+    fleet.now += 100;
+    fleet.back(0);
+    fleet.back(1);
+    // Two in 100 s, and ten are left.
+    let end = Timestamp::from_second((START + 600) / 60 * 60 + 60).expect("a time");
+    let tally = fleet.looked().1;
+    assert_eq!(tally.estimated_end, Some(end.to_string()));
+    fleet.settings = paced("2", &[("ROLLOUT_PAUSED", "true")]);
+    assert_eq!(fleet.looked().1.estimated_end, None);
+}
+
+#[test]
 fn what_was_not_ready_before_its_move_stops_nobody_after_it() {
     let mut fleet = Fleet::of(2, "2");
     fleet.moved(0);

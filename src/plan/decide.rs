@@ -254,6 +254,7 @@ impl Case<'_> {
             self.bury(pod)
         } else {
             let decision = self.heal(pod).or_else(|| self.moved(pod));
+            let decision = decision.or_else(|| self.put_back(pod));
             decision.unwrap_or_else(|| self.diagnosed(pod))
         }
     }
@@ -311,8 +312,10 @@ impl Case<'_> {
     fn heal(&self, pod: &Pod) -> Option<Decision> {
         let (_, ask) = self.ask().ok()?;
         // One that nobody knows of may be the old one. That of the settings may have been taken off
-        // by a policy, and a new Pod for it would come without it again, and again.
-        let image = pod.told.image.as_ref() != Some(&ask.image);
+        // by a policy, and a new Pod for it would come without it again, and again. And one that was
+        // put back had its time on what the settings give.
+        let image =
+            pod.told.image.as_ref() != Some(&ask.image) && !pod.told.was_put_back_from(&ask.image);
         let settings = pod
             .told
             .settings
@@ -384,7 +387,7 @@ impl Case<'_> {
         self.deadline(pod).apply(finding, self.now)
     }
 
-    fn deadline(&self, pod: &Pod) -> Deadline {
+    pub(super) fn deadline(&self, pod: &Pod) -> Deadline {
         let of_settings = self.in_force.settings.as_ref();
         let seconds = self.spec.provision_timeout_seconds.unwrap_or_else(|| {
             of_settings.map_or(DEFAULT_PROVISION_TIMEOUT_SECONDS, |it| {

@@ -138,6 +138,8 @@ pub enum Rollout {
     Expired,
     /// The Pod runs, and it is its turn to be moved to the settings in force.
     Moved,
+    /// It was moved, was not Ready in its time, and is put back on the image that it ran.
+    PutBack,
 }
 
 impl fmt::Display for Rollout {

@@ -6,6 +6,7 @@ use super::outdated::{How, When, how, when};
 use super::{Decision, Finding, Kind, Rollout, Step};
 use crate::pod;
 use crate::proof::Want;
+use crate::resolver;
 use crate::revision::short_hash;
 use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn};
 use crate::settings::{self, Settings};
@@ -48,6 +49,9 @@ impl Case<'_> {
             return None;
         }
         let how = how(pod, &ask.image, &ask.settings)?;
+        if how == How::InPlace && pod.told.was_put_back_from(&ask.image) {
+            return None;
+        }
         // Told its old image again before its node has looked, the container would just stay.
         if pod.told.is_leaving(&pod.agent) {
             return None;
@@ -74,22 +78,50 @@ impl Case<'_> {
         }
     }
 
+    /// It was moved, and is not Ready again in its time: where the settings say so, it gets the image
+    /// on which it was. It is down, so there is nothing to prove.
+    pub(super) fn put_back(&self, pod: &Pod) -> Option<Decision> {
+        let (settings, ask) = self.ask().ok()?;
+        let rollout = settings.rollout();
+        let may = rollout.roll_back && rollout.policy == settings::Policy::Paced && !rollout.paused;
+        if !may || pod.ready || pod.told.image.as_ref() != Some(&ask.image) {
+            return None;
+        }
+        let from = pod.told.moved.as_ref()?.from.as_ref()?;
+        let is_another = *from != ask.image && resolver::is_image(from, &self.spec.runtime);
+        if !is_another || self.now < self.deadline(pod).at {
+            return None;
+        }
+        let back = Some(ask.image.clone());
+        let image = from.clone();
+        let ask = Ask { image, ..ask };
+        if let Some(decision) = self.rejected(&ask) {
+            return Some(decision);
+        }
+        let stays = self.diagnosed(pod);
+        if let Some(retry) = self.undone(&ask) {
+            return Some(stays.until(retry));
+        }
+        let moved = Moved {
+            from: None,
+            at: self.now,
+            over: Some(pod.agent.run()),
+            back,
+        };
+        Some(Decision::act(move_pod(pod, ask, moved), stays.finding))
+    }
+
     fn go(&self, pod: &Pod, ask: Ask, settings: &Settings, how: How, finding: Finding) -> Decision {
         if how == How::Anew {
             return self.stop(pod, ask, settings, Rollout::Moved, finding);
         }
-        let moved = Box::new(Moved {
+        let moved = Moved {
             from: pod.told.image.clone().filter(|_| pod.ready),
             at: self.now,
             over: Some(pod.agent.run()),
-        });
-        let version = pod.version.clone();
-        let step = Step::MovePod {
-            version,
-            ask,
-            moved,
+            back: None,
         };
-        Decision::act(step, finding)
+        Decision::act(move_pod(pod, ask, moved), finding)
     }
 
     /// The old Pod stops only when the API server would take the new one. That is asked last: what
@@ -134,6 +166,14 @@ impl Case<'_> {
 
     fn want(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
         Want::of(self.seen.key, self.spec, settings, pod, &ask.image)
+    }
+}
+
+fn move_pod(pod: &Pod, ask: Ask, moved: Moved) -> Step {
+    Step::MovePod {
+        version: pod.version.clone(),
+        ask,
+        moved: Box::new(moved),
     }
 }
 

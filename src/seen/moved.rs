@@ -29,6 +29,8 @@ pub struct Moved {
     pub at: Timestamp,
     /// The run of its container that was to be stopped ([`Agent::run`]); absent where another Pod was.
     pub over: Option<String>,
+    /// The image from which it was put back, for it was not Ready on it in its time.
+    pub back: Option<String>,
 }
 
 /// What a new Pod takes the place of.
@@ -56,6 +58,13 @@ impl Told {
     pub fn is_leaving(&self, agent: &Agent) -> bool {
         let over = self.moved.as_ref().and_then(|it| it.over.as_deref());
         over.is_some_and(|over| over == agent.run())
+    }
+
+    /// Whether it was put back from this image, which is not tried again on it.
+    #[must_use]
+    pub fn was_put_back_from(&self, image: &str) -> bool {
+        let back = self.moved.as_ref().and_then(|it| it.back.as_deref());
+        back == Some(image)
     }
 }
 

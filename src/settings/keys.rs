@@ -18,6 +18,8 @@ pub const ROLLOUT_KEY: &str = "ROLLOUT";
 pub const ROLLOUT_MAX_UNAVAILABLE_KEY: &str = "ROLLOUT_MAX_UNAVAILABLE";
 /// Whether a fleet's move is paused.
 pub const ROLLOUT_PAUSED_KEY: &str = "ROLLOUT_PAUSED";
+/// Whether what a fleet's move breaks is put back on the image that it ran.
+pub const ROLLOUT_ROLL_BACK_KEY: &str = "ROLLOUT_ROLL_BACK";
 
 /// Every how many seconds registries are asked whether tags have moved.
 pub const WATCH_DIGESTS_SECONDS_KEY: &str = "WATCH_DIGESTS_SECONDS";
@@ -28,7 +30,7 @@ pub const NEXT_REGISTRY_KEY: &str = "NEXT_MOLECULE_IMAGE_REGISTRY";
 pub const PREPULL_KEY: &str = "PREPULL";
 
 /// Every key but the pins.
-pub(super) const FIXED: [&str; 11] = [
+pub(super) const FIXED: [&str; 12] = [
     EXTRA_RUNTIMES_KEY,
     IMAGE_PULL_SECRETS_KEY,
     REGISTRY_KEY,
@@ -39,6 +41,7 @@ pub(super) const FIXED: [&str; 11] = [
     ROLLOUT_KEY,
     ROLLOUT_MAX_UNAVAILABLE_KEY,
     ROLLOUT_PAUSED_KEY,
+    ROLLOUT_ROLL_BACK_KEY,
     WATCH_DIGESTS_SECONDS_KEY,
 ];
 
@@ -54,7 +57,7 @@ pub struct Documented {
 }
 
 /// Every setting, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 12] = [
+pub const DOCUMENTED: [Documented; 13] = [
     Documented {
         key: REGISTRY_KEY,
         meaning: "The registry prefix: host[:port] and a lower-case path. Every image is \
@@ -108,6 +111,13 @@ pub const DOCUMENTED: [Documented; 12] = [
     Documented {
         key: ROLLOUT_PAUSED_KEY,
         meaning: "`true` holds a moving fleet where it is; nothing else waits for it.",
+        default: "`false`",
+    },
+    Documented {
+        key: ROLLOUT_ROLL_BACK_KEY,
+        meaning: "`true` puts a Workspace that was moved, and is not Ready again within its \
+                  provision timeout, back on the image that it ran. The move of the others halts \
+                  either way.",
         default: "`false`",
     },
     Documented {

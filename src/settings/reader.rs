@@ -6,7 +6,7 @@ use super::fault::{Fault, Invalid, SettingsError, quote};
 use super::keys::{
     EXTRA_RUNTIMES_KEY, FIXED, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PIN_KEY_PREFIX,
     PREPULL_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY,
-    closest,
+    ROLLOUT_ROLL_BACK_KEY, closest,
 };
 use super::prefix::Prefix;
 use super::values::{self, Digest};
@@ -189,10 +189,12 @@ impl<'a> Reader<'a> {
         });
         let most = self.scalar(ROLLOUT_MAX_UNAVAILABLE_KEY, values::max_unavailable);
         let paused = self.scalar(ROLLOUT_PAUSED_KEY, values::boolean);
+        let roll_back = self.scalar(ROLLOUT_ROLL_BACK_KEY, values::boolean);
         Rollout {
             policy: policy.unwrap_or_default(),
             max_unavailable: most.unwrap_or_default(),
             paused: paused.unwrap_or_default(),
+            roll_back: roll_back.unwrap_or_default(),
         }
     }
 

@@ -96,11 +96,12 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
         select(vec!["", "OnRestart", "Paced"]),
         "([1-9][0-9]{0,5}|[1-9][0-9]?%)?",
         select(vec!["", "true", "false"]),
+        select(vec!["", "true", "false"]),
     );
     let next = (any_prefix(), select(vec!["", "true", "false", "yes"]));
     let times = (timeout, pause);
     (good_prefix(), lists, pins, url, times, rollout, next).prop_map(
-        |(registry, (runtimes, secrets), pins, url, times, (rollout, most, paused), next)| {
+        |(registry, (runtimes, secrets), pins, url, times, (rollout, most, paused, back), next)| {
             let (timeout, pause) = times;
             let mut data = data(&[
                 (REGISTRY_KEY, &registry),
@@ -110,6 +111,7 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
                 (ROLLOUT_KEY, rollout),
                 (ROLLOUT_MAX_UNAVAILABLE_KEY, &most),
                 (ROLLOUT_PAUSED_KEY, paused),
+                (ROLLOUT_ROLL_BACK_KEY, back),
                 (NEXT_REGISTRY_KEY, &next.0),
                 (PREPULL_KEY, next.1),
             ]);

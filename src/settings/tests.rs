@@ -329,12 +329,14 @@ fn a_fleet_moves_by_restarts_alone_unless_it_is_told_otherwise() {
     let paced = settings(&[
         (ROLLOUT_KEY, "Paced"),
         (ROLLOUT_MAX_UNAVAILABLE_KEY, "5%"),
+        (ROLLOUT_ROLL_BACK_KEY, "true"),
         (ROLLOUT_PAUSED_KEY, "true"),
     ]);
     let expected = Rollout {
         policy: Policy::Paced,
         max_unavailable: MaxUnavailable::Percent(5),
         paused: true,
+        roll_back: true,
     };
     assert_eq!(paced.rollout(), expected);
     assert_eq!(
@@ -359,11 +361,13 @@ fn what_cannot_say_how_a_fleet_moves_is_refused() {
         );
     }
     for bad in ["True", "yes", "1", "true "] {
-        let message = error(ROLLOUT_PAUSED_KEY, bad);
-        assert!(
-            message.ends_with("write \"true\" or \"false\"."),
-            "{message}"
-        );
+        for key in [ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY] {
+            let message = error(key, bad);
+            assert!(
+                message.ends_with("write \"true\" or \"false\"."),
+                "{message}"
+            );
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod gitops;
 mod hostile;
 mod lifecycle;
 mod metrics;
+mod mishaps;
 mod moving;
 mod outage;
 mod overview;

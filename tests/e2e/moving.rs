@@ -12,14 +12,14 @@ use tokio::task::JoinHandle;
 
 use crate::fixture::{World, condition, host, image, uid};
 
-const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+pub const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("w-{number:02}")).collect()
 }
 
 impl World {
-    fn paced(&self, prefix: &str, most: &str) {
+    pub fn paced(&self, prefix: &str, most: &str) {
         self.settings(&[
             (REGISTRY, prefix),
             ("ROLLOUT", "Paced"),
@@ -28,7 +28,7 @@ impl World {
     }
 
     /// So many Workspaces that run what this prefix has.
-    async fn fleet_on(&self, prefix: &str, most: &str, count: usize) -> Vec<String> {
+    pub async fn fleet_on(&self, prefix: &str, most: &str, count: usize) -> Vec<String> {
         self.paced(prefix, most);
         self.in_force(prefix).await;
         let names = names(count);
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Which image the Pods have, by their names.
-    fn images(&self) -> BTreeMap<String, String> {
+    pub fn images(&self) -> BTreeMap<String, String> {
         let pods = self.list("pods").into_iter();
         let pods =
             pods.filter(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace");
@@ -53,7 +53,7 @@ impl World {
         pods.map(|it| (name(&it), image(&it).to_owned())).collect()
     }
 
-    fn on(&self, prefix: &str) -> usize {
+    pub fn on(&self, prefix: &str) -> usize {
         let images = self.images();
         images.values().filter(|it| it.starts_with(prefix)).count()
     }
@@ -63,7 +63,7 @@ impl World {
         names.iter().map(uid).collect()
     }
 
-    async fn overview_says(&self, words: &str) {
+    pub async fn overview_says(&self, words: &str) {
         self.until("configmap", "workspace-fleet", |it| {
             let key = format!("status.{}", self.namespace);
             it["data"][&key]
@@ -191,6 +191,49 @@ async fn a_move_that_fails_halts_the_others_until_it_is_mended() {
     assert_eq!(world.on(&b), moved, "nobody else is moved");
     behaves("kwok/behaviour-");
     world.holds("the move of all", |it| it.on(&b) == 20).await;
+}
+
+#[tokio::test]
+async fn what_does_not_come_back_in_its_time_is_put_back_where_the_settings_say_so() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 6).await;
+    let old = world.uids(&names);
+    world.settings(&[
+        (REGISTRY, &b),
+        ("ROLLOUT", "Paced"),
+        ("ROLLOUT_ROLL_BACK", "true"),
+    ]);
+    let runs = |prefix: &str| {
+        let prefix = prefix.to_owned();
+        move |it: &Value| image(it).starts_with(&prefix)
+    };
+    world.until("pod", &names[0], runs(&b)).await;
+    let behaves = |how: &str| {
+        world.kubectl(&["annotate", "pod", &names[0], how, "--overwrite"]);
+    };
+    behaves("kwok/behaviour=not-ready");
+    world.until("pod", &names[0], runs(&a)).await;
+    world.overview_says("putBack: 1").await;
+    world.overview_says("halted: ").await;
+    behaves("kwok/behaviour-");
+    world.ready(&names[0]).await;
+    let moved = world.on(&b);
+    assert!(moved < 5, "it was too late to fail");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.on(&b), moved, "nobody else is moved");
+    assert!(image(&world.get("pod", &names[0])).starts_with(&a));
+    // Restarted, it takes what the settings give, as any Pod that starts anew.
+    let restart = [
+        "annotate",
+        "workspace",
+        &names[0],
+        "molecule.ai/restartedAt=1",
+    ];
+    world.kubectl(&restart);
+    world.holds("the move of all", |it| it.on(&b) == 6).await;
+    world.all_ready(6).await;
+    assert_eq!(world.uids(&names)[1..], old[1..], "the others in place");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use proxy::{Ask, Fate};
+use proxy::{Ask, Fate, Request};
 use serde_json::json;
 use workspace_operator::names::{MANAGER, STATUS_MANAGER};
 
@@ -209,7 +209,7 @@ fn is_refused(bed: &Bed) -> bool {
     let is_refused = |name: &str| {
         let begins = |it: &&Request| {
             let Ask { method, query, .. } = &it.ask;
-            it.ask.about("configmaps") && *method == Method::GET && query.contains(name)
+            it.ask.about("configmaps") && method == Method::GET && query.contains(name)
         };
         let last = requests.iter().rfind(begins);
         last.is_some_and(|it| it.fate == Some(Fate::Passed(403)))

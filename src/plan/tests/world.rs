@@ -232,6 +232,7 @@ impl World {
                 annotations["molecule.ai/movedFrom"] = json!(moved.from);
                 annotations["molecule.ai/movedAt"] = json!(moved.at.to_string());
                 annotations["molecule.ai/movedOver"] = json!(moved.over);
+                annotations["molecule.ai/movedBack"] = json!(moved.back);
                 // A patch takes away what is null.
                 let annotations = annotations.as_object_mut().expect("annotations");
                 annotations.retain(|_, value| !value.is_null());

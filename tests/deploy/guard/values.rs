@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use workspace_operator::settings::{
-    EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, PLATFORM_URL_KEY, PROVISION_TIMEOUT_SECONDS_KEY,
-    REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, RUNTIMES,
-    WATCH_DIGESTS_SECONDS_KEY,
+    EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PLATFORM_URL_KEY, PREPULL_KEY,
+    PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY,
+    ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, RUNTIMES, WATCH_DIGESTS_SECONDS_KEY,
 };
 
 use super::parser::samples::{DIGEST, data};
@@ -282,10 +282,11 @@ pub fn table() -> Vec<Data> {
     each(WATCH_DIGESTS_SECONDS_KEY, &["9", "10", "010", "99"]);
     each(ROLLOUT_KEY, &ROLLOUTS);
     each(ROLLOUT_MAX_UNAVAILABLE_KEY, &UNAVAILABLE);
-    each(
-        ROLLOUT_PAUSED_KEY,
-        &["", "true", "false", "True", "yes", "junk", "true\n"],
-    );
+    for key in [ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, PREPULL_KEY] {
+        each(key, &["", "true", "false", "True", "yes", "junk", "true\n"]);
+    }
+    // Of a switch that is only prepared the operator warns.
+    each(NEXT_REGISTRY_KEY, &REGISTRIES);
     each("PIN_codex", &PINS);
     // Every one of the nine is known to the guard.
     for runtime in RUNTIMES {

@@ -104,7 +104,7 @@ impl Objects {
 
 fn images(step: &Step) -> Vec<&str> {
     match step {
-        Step::CreatePod { ask, pod, .. } | Step::TryPod { ask, pod } => {
+        Step::CreatePod { ask, pod, .. } | Step::TryPod { ask, pod, .. } => {
             let containers = pod.spec.iter().flat_map(|it| &it.containers);
             let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
             images.chain([&*ask.image]).collect()
