@@ -5,6 +5,7 @@ mod lenient;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -17,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::lenient::{lean, time};
+use self::told::told;
 use crate::names;
 use crate::revision::revision;
 use crate::seen::{
-    self, Agent, AgentState, Controller, Exit, Key, Moved, Packed, Phase, Service as SeenService,
-    Told, Version,
+    self, Agent, AgentState, Controller, Exit, Key, Packed, Phase, Service as SeenService, Version,
 };
 use crate::settings;
 use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceSpec, WorkspaceStatus};
@@ -420,32 +421,6 @@ fn controller(name: Option<&str>, owners: &[OwnerReference]) -> Controller {
         Some(owner) if is_workspace(owner) => Controller::Workspace(owner.uid.clone()),
         Some(_) => Controller::Other,
         None => Controller::None,
-    }
-}
-
-fn told(annotations: Option<&BTreeMap<String, String>>) -> Told {
-    let get = |name: &str| annotations.and_then(|all| all.get(name));
-    Told {
-        image: get(names::TOLD_IMAGE).cloned(),
-        settings: get(names::TOLD_SETTINGS).cloned(),
-        revision: get(names::TOLD_REVISION).cloned(),
-        failures: get(names::TOLD_FAILURES)
-            .and_then(|it| it.parse().ok())
-            .unwrap_or(0),
-        healed: get(names::TOLD_HEALED).and_then(|it| it.parse().ok()),
-        moved: get(names::MOVED_AT)
-            .and_then(|it| it.parse().ok())
-            .map(|at| {
-                let from = get(names::MOVED_FROM).cloned();
-                let over = get(names::MOVED_OVER).cloned();
-                let back = get(names::MOVED_BACK).cloned();
-                Box::new(Moved {
-                    from,
-                    at,
-                    over,
-                    back,
-                })
-            }),
     }
 }
 

@@ -4,7 +4,7 @@
 use cluster::State;
 use serde_json::{Value, json};
 
-use crate::fixture::{World, condition, host, image, text};
+use crate::fixture::{World, condition, host, text};
 use crate::moving::REGISTRY;
 
 const RUNTIMES: [&str; 9] = [
@@ -127,7 +127,8 @@ async fn a_node_that_goes_while_a_fleet_is_moved_takes_nobody_elses_place() {
     world.all_ready(COUNT).await;
     let on_it = |it: &World| {
         let pods = it.list("pods").into_iter();
-        pods.filter(|it| it["spec"]["nodeName"] == node.as_str() && !image(it).is_empty())
+        let pods = pods.filter(|it| it["metadata"]["ownerReferences"][0]["kind"] == "Workspace");
+        pods.filter(|it| it["spec"]["nodeName"] == node.as_str())
             .count()
     };
     assert!(on_it(&world) > 0, "some are on {node}");
