@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::Events;
+use cluster::Event;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{MIRROR, PRIMARY, ensure_within, key, yaml};
 use crate::bed::{Answer, MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED};
 use crate::eye::{Kind, Life, Seen, text};
-use crate::world::{Lives, SYSTEM, World};
+use crate::world::{Lives, SYSTEM, World, but_for_outrun};
 
 /// The one whose image the mirror lacks.
 const RARE: &str = "rare";
@@ -157,7 +157,7 @@ async fn move_all(world: &World) -> Result<Moved> {
     }
     let down = down_at_once(world, &moving, since);
     ensure!(down <= AT_ONCE, "{down} were down at once");
-    let writes = world.writes(mark)?;
+    let writes = but_for_outrun(world.writes(mark)?);
     Ok(Moved {
         away,
         down,
@@ -183,7 +183,7 @@ fn down_at_once(world: &World, moving: &Lives, since: usize) -> usize {
 }
 
 /// How many images were proved for these: each of them once.
-fn proved(writes: &Events, after: &Lives) -> Result<usize> {
+fn proved(writes: &[Event], after: &Lives) -> Result<usize> {
     let wanted: BTreeSet<_> = after.values().map(|it| it.image.as_str()).collect();
     let mut probes = BTreeMap::<_, usize>::new();
     for event in writes.iter().filter(|it| it.verb == "create") {
@@ -205,7 +205,7 @@ fn proved(writes: &Events, after: &Lives) -> Result<usize> {
 }
 
 /// How many writes the one that took the most of them took.
-fn cost(writes: &Events, moving: &Lives) -> Result<usize> {
+fn cost(writes: &[Event], moving: &Lives) -> Result<usize> {
     let of = |key: &String| {
         let same = writes.iter().filter(|it| {
             ["pods", "workspaces"].contains(&it.resource.as_str())
