@@ -4,7 +4,7 @@
 use cluster::State;
 use serde_json::{Value, json};
 
-use crate::fixture::{World, condition, host, text};
+use crate::fixture::{PATIENCE, World, condition, host, text};
 use crate::moving::REGISTRY;
 
 const RUNTIMES: [&str; 9] = [
@@ -137,9 +137,9 @@ async fn a_node_that_goes_while_a_fleet_is_moved_takes_nobody_elses_place() {
     world.holds("a first move", |it| it.on(&b) > 0).await;
     world.kubectl(&["delete", "node", &node]);
     assert!(world.on(&b) < COUNT, "it was too late to go");
-    // The garbage collector of Pods on lost nodes looks every 40 s.
+    // The garbage collector of Pods looks every 20 s, and at a lost node once more after 40 s.
     world
-        .holds("the end of its Pods", |it| on_it(it) == 0)
+        .holds_within(2 * PATIENCE, "the end of its Pods", |it| on_it(it) == 0)
         .await;
     world
         .holds("the move of all", |it| it.on(&b) == COUNT)

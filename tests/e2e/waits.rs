@@ -88,10 +88,15 @@ impl World {
 
     /// Waits until this holds.
     pub async fn holds(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        self.holds_within(PATIENCE, what, is).await;
+    }
+
+    /// The same, where it takes its time.
+    pub async fn holds_within(&self, time: Duration, what: &str, is: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !is(self) {
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < time,
                 "{what} did not come\n{}",
                 self.log()
             );
