@@ -63,6 +63,17 @@ fn health(world: &World) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What they say while an image is pulled for nobody yet.
+async fn proving(world: &World) -> String {
+    let silent = world.prefix("silent");
+    world.turn(&silent, State::Hangs).await;
+    world.registry(&silent);
+    world.in_force(&silent).await;
+    world.workspace("proving", "{tag: v2}");
+    world.state("proving", "Replacing").await;
+    health(world)["proving"].clone()
+}
+
 #[tokio::test]
 async fn gitops_tools_see_the_health_that_is_documented() {
     let mut world = World::without_operator().await;
@@ -90,13 +101,7 @@ async fn gitops_tools_see_the_health_that_is_documented() {
     world.apply(&pod.to_string());
     world.workspace("taken", "{}");
     world.state("taken", "PodNotOwned").await;
-    let silent = world.prefix("silent");
-    world.turn(&silent, State::Hangs).await;
-    world.registry(&silent);
-    world.in_force(&silent).await;
-    world.workspace("proving", "{tag: v2}");
-    world.state("proving", "Replacing").await;
-    seen.insert("proving".to_owned(), health(&world)["proving"].clone());
+    seen.insert("proving".to_owned(), proving(&world).await);
     world.registry(&down);
     world.in_force(&down).await;
     world.workspace("blocked", "{tag: v2}");

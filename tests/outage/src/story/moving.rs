@@ -124,12 +124,14 @@ struct Moved {
 }
 
 async fn move_all(world: &World) -> Result<Moved> {
+    // Those of other namespaces have had pull secrets, and get other Pods.
     let all = world.eye.now(|seen| {
-        let keys = seen.keys_of_pods().filter(|it| !seen.state(it).is_empty());
-        keys.map(str::to_owned).collect::<BTreeSet<_>>()
+        let keys = seen.pods("default").map(|(name, _)| key(name));
+        keys.filter(|it| !seen.state(it).is_empty())
+            .collect::<BTreeSet<_>>()
     });
     let lives = world.lives(all.iter().map(String::as_str));
-    let stays = |key: &str, life: &Life| life.image.starts_with(MIRROR) || key == self::key(RARE);
+    let stays = |it: &str, life: &Life| life.image.starts_with(MIRROR) || it == key(RARE);
     let (rest, moving): (Lives, Lives) = lives.into_iter().partition(|(key, it)| stays(key, it));
     ensure!(!moving.is_empty(), "all are on the mirror already");
     let calls = Calls::to(world, moving.keys())?;
