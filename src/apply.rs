@@ -3,6 +3,7 @@
 //! What is asked ([`Request`]) and what a reply means ([`Outcome`]) are values; pure.
 
 mod answer;
+mod probes;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::seen::Key;
 use crate::wire::{self, Wire};
 
 pub use self::answer::{Existing, Outcome, Reply};
+pub use self::probes::{Probed, apply_probe};
 pub use self::request::{Call, Request};
 
 /// No request may take longer: what hangs is planned anew.
@@ -161,6 +163,8 @@ struct WrittenAs {
     /// Nothing that was only tried has one, nor what is gone at once.
     #[serde(default)]
     resource_version: String,
+    #[serde(default)]
+    uid: String,
 }
 
 /// Sends the request about an object of this name, and reads the answer as another type: what is read

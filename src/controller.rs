@@ -4,7 +4,9 @@
 //! One task owns all state, so there are no locks; only the requests run beside it.
 
 mod answers;
+mod moves;
 mod notices;
+mod proofs;
 mod questions;
 mod records;
 mod rest;
@@ -24,7 +26,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use self::answers::Done;
+use self::moves::Fleet;
 use self::notices::Heal;
+use self::proofs::Asked;
 use self::records::Records;
 use self::rest::Rest;
 use self::tags::Tags;
@@ -36,10 +40,12 @@ use crate::journal;
 use crate::leader::{Leader, Turn};
 use crate::metrics::Metrics;
 use crate::plan;
+use crate::proof::{Proofs, to_stock};
 use crate::queue::Queue;
-use crate::seen::{Key, Service, Shown};
+use crate::registry;
+use crate::seen::{Key, Seen, Service, Shown};
 use crate::server::Question;
-use crate::settings::Environment;
+use crate::settings::{Environment, Settings};
 use crate::traffic::Traffic;
 use crate::watch::{self, Event, Scope};
 use crate::window::Window;
@@ -78,8 +84,12 @@ enum Item {
     Service(Arc<str>),
     /// The record of the settings in force.
     Fleet,
+    /// Whose turn it is to be moved.
+    Moves,
     /// What there is to say of all Workspaces together.
     Overview,
+    /// What is to be proved, and the probes.
+    Proofs,
 }
 
 /// A look costs nothing, and a clock that is set meanwhile must not make a wait much longer.
@@ -116,9 +126,14 @@ pub async fn run(outside: Outside, options: Options, stop: impl Future<Output = 
         traffic,
         rest: Rest::new(at_rest),
         heal: Heal::default(),
+        fleet: Fleet::default(),
         telling: FuturesUnordered::new(),
         records: Records::default(),
         tags: Tags::default(),
+        proofs: Proofs::default(),
+        prepared: None,
+        registries: None,
+        asking: FuturesUnordered::new(),
         options,
     };
     // Where nothing is served, nobody asks.
@@ -142,6 +157,14 @@ struct Controller {
     tags: Tags,
     events: Events,
     heal: Heal,
+    fleet: Fleet,
+    proofs: Proofs,
+    /// The settings of the switch that is prepared.
+    prepared: Option<Settings>,
+    /// The client of registries, once one was asked; `None` in it = there can be none.
+    registries: Option<Option<Arc<registry::Client>>>,
+    /// The registries that are being asked.
+    asking: FuturesUnordered<BoxFuture<'static, Asked>>,
     /// The Events that are being published.
     telling: FuturesUnordered<BoxFuture<'static, ()>>,
     /// The requests of steps, with how long they took.
@@ -191,6 +214,7 @@ impl Controller {
                 Some(ended) = self.awaited.next() => self.forget_unwatched(ended),
                 Some(()) = self.telling.next() => {}
                 told = self.tags.lookout.next() => self.heard(told),
+                Some(asked) = self.asking.next() => self.registry_told(asked),
                 () = until(due) => {}
                 () = until(asks) => {}
                 () = until(self.rest.due()) => self.rest.begin(),
@@ -208,11 +232,13 @@ impl Controller {
             Event::Workspace(change) => {
                 self.listed("workspaces", &change);
                 self.overview_may_change();
+                self.turns_may_change();
                 self.index.take_in(change)
             }
             Event::Pod(change) => {
                 self.listed("pods", &change);
                 self.overview_may_change();
+                self.turns_may_change();
                 self.index.take_in(change)
             }
             Event::Claim(change) => {
@@ -223,6 +249,10 @@ impl Controller {
                 self.listed("services", &change);
                 let keys = self.index.take_in_service(change);
                 self.service_came(keys);
+                return;
+            }
+            Event::Probe(change) => {
+                self.probe_told(change);
                 return;
             }
             Event::Settings(told) => {
@@ -270,12 +300,18 @@ impl Controller {
     /// New settings wake those that they could matter to, and write nothing to the others.
     fn settings_changed(&mut self) {
         if self.governor.decide() {
+            // Nobody goes on by a turn that was worked out before the edit.
+            let turns = std::mem::take(&mut self.fleet).moves.turns;
+            self.wake(turns.into_keys().collect::<Vec<_>>().into());
+            self.turns_change();
             let awaits = |key: &&Key| {
                 let seen = self.index.seen(key);
                 seen.is_some_and(|it| plan::awaits_settings(&it))
             };
             let woken = in_order(self.index.keys().filter(awaits));
             self.wake(woken);
+            self.retry_proofs();
+            self.prepare();
         }
         self.queue.add_urgent(Item::Fleet);
         self.overview_may_change();
@@ -296,7 +332,9 @@ impl Controller {
                 Item::Workspace(key) => self.pass(key, &item),
                 Item::Service(namespace) => self.service_pass(namespace, &item),
                 Item::Fleet => self.fleet_pass(),
+                Item::Moves => self.moves_pass(),
                 Item::Overview => self.overview_pass(),
+                Item::Proofs => self.proofs_pass(),
             }
         }
     }
@@ -316,7 +354,9 @@ impl Controller {
         }
         let woken = in_order(self.index.keys());
         self.wake(woken);
+        self.proofs_may_change();
         self.queue.add_urgent(Item::Fleet);
+        self.turns_change();
         self.overview_may_change();
     }
 
@@ -325,11 +365,14 @@ impl Controller {
     fn let_go(&mut self) {
         self.under_way.clear();
         self.telling.clear();
+        self.asking.clear();
+        self.proofs.forget();
         self.waits.drain().for_each(|(_, wait)| wait.abort());
         self.queue = Queue::default();
         self.records = Records::default();
         self.tags = Tags::default();
         self.heal = Heal::default();
+        self.fleet = Fleet::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();
     }
@@ -357,6 +400,13 @@ impl Controller {
         let mut shown = shown.unwrap_or_default();
         shown.has_pod &= !self.index.is_stopped(key);
         let clock = Timestamp::now();
+        let known = self.proofs.known(key, clock);
+        let seen = Seen {
+            proof: known.as_ref(),
+            turn: self.fleet.turn(key),
+            ..seen
+        };
+        let stock = self.prepared.as_ref().map(|next| to_stock(&seen, next));
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
         self.metrics.planned(&seen, &plan, now.elapsed());
         let step = plan.step.inspect(|step| journal::planned(&seen, step));
@@ -366,6 +416,7 @@ impl Controller {
         if waits_for_service && self.queue.is_urgent(item) {
             self.index.hurry(key);
         }
+        self.wants(key, plan.wants, stock.flatten());
         let wake = plan.wake.map(|at| {
             let pause = Duration::try_from(at.duration_since(clock)).unwrap_or_default();
             now + pause.min(LONGEST_SLEEP)
@@ -415,6 +466,7 @@ impl Controller {
         }
         self.index.set_unwatched_pod(key, None);
         self.index.set_unwatched_claim(key, None);
+        self.wants(key, None, None);
         self.queue.wake(item.clone(), None);
         self.queue.succeeded(item);
         self.queue.done(item);

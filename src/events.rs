@@ -17,6 +17,7 @@ use tracing::debug;
 
 use crate::apply::Outcome;
 use crate::fleet::{self, Changes, FLEET_ERROR, FLEET_LAST_GOOD, FLEET_REGISTRY, InForce};
+use crate::moves::Tally;
 use crate::names;
 use crate::overview::{OutdatedImage, Overview, PullFailure};
 use crate::plan::{Rollout, Step};
@@ -211,7 +212,12 @@ fn of_delete(why: Rollout, seen: &Seen<'_>) -> Option<Notice> {
                 format!("{replaced} because it ended; failures in a row: {failures}"),
             ))
         }
-        Rollout::NoPod | Rollout::Suspended => None,
+        // Those of a whole fleet go as planned.
+        Rollout::NoPod
+        | Rollout::Suspended
+        | Rollout::Expired
+        | Rollout::Moved
+        | Rollout::PutBack => None,
     }
 }
 
@@ -219,7 +225,8 @@ fn of_delete(why: Rollout, seen: &Seen<'_>) -> Option<Notice> {
 /// old Pod was deleted.
 fn of_create(shown: Shown) -> Option<Notice> {
     let is_created = "a Pod is being created";
-    if shown.state == Some(Reason::Suspended) {
+    let rested = [Reason::Suspended, Reason::Expired].map(Some);
+    if rested.contains(&shown.state) {
         let note = format!("{is_created}, as it is not suspended any more");
         return Some(Notice::normal("Resuming", note));
     }
@@ -326,6 +333,42 @@ pub fn of_moves(earlier: &Overview, next: &Overview) -> Vec<Notice> {
         Notice::normal("TagMoved", note)
     };
     news.map(notice).collect()
+}
+
+/// What is told of the move of those that run: its begin, what is in its way, its end.
+#[must_use]
+pub fn of_rollout(earlier: &Overview, next: &Overview) -> Vec<Notice> {
+    let none = Tally::default();
+    let was = earlier.rollout.as_ref().unwrap_or(&none);
+    let is = next.rollout.as_ref().unwrap_or(&none);
+    let mut notices = Vec::new();
+    if is.is_under_way() && !was.is_under_way() {
+        let note = format!(
+            "Workspaces that are to be moved to the settings in force: {}; not Ready at once: at \
+             most {}",
+            is.to_move, is.max_unavailable
+        );
+        notices.push(Notice::normal("RolloutBegun", note));
+    }
+    if let (Some(why), None) = (&is.halted, &was.halted) {
+        notices.push(Notice::warning("RolloutHalted", why.clone()));
+    }
+    let begun = is
+        .blocked
+        .iter()
+        .filter(|(why, _)| !was.blocked.contains_key(*why));
+    notices.extend(begun.map(|(why, workspaces)| {
+        let note = format!("{why}; Workspaces that run on as they are because of it: {workspaces}");
+        Notice::warning("RolloutBlocked", note)
+    }));
+    if was.is_under_way() && !is.is_under_way() && is.halted.is_none() {
+        let note = format!(
+            "Workspaces that have what the settings in force give: {}",
+            is.moved
+        );
+        notices.push(Notice::normal("RolloutOver", note));
+    }
+    notices
 }
 
 /// What is told of so many stuck Pods that got another image.

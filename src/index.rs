@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::resolver;
-use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
+use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Turn, Workspace};
 use crate::workspace::{Reason, STALLED};
 
 /// One change of one kind of object.
@@ -237,6 +237,8 @@ impl Index {
             claim: entry.claim.as_deref().or(entry.unwatched_claim.as_deref()),
             service: self.service(&key.namespace),
             memory: &entry.memory,
+            proof: None,
+            turn: Turn::default(),
         })
     }
 

@@ -6,7 +6,8 @@ use tracing::{error, info, warn};
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::plan::Step;
-use crate::seen::{Ask, Packed, Seen, Shown, Workspace};
+use crate::proof::Learnt;
+use crate::seen::{Ask, Packed, Question, Seen, Shown, Workspace};
 use crate::settings::Settings;
 use crate::watch::Scope;
 use crate::workspace::Reason;
@@ -86,6 +87,18 @@ pub fn planned(seen: &Seen<'_>, step: &Step) {
     }
 }
 
+/// A probe brought this. What fails again and again for one reason is told once.
+pub fn probed(learnt: &Learnt) {
+    let Question { node, image, .. } = &learnt.question;
+    match &learnt.result {
+        Ok(()) => info!(node, image, "proved: the node has the image"),
+        Err(why) if learnt.is_news => {
+            warn!(node, image, "not proved, so nothing stops for it: {why}")
+        }
+        Err(_) => {}
+    }
+}
+
 /// A step was applied, or not. `shown` is what the Workspace showed before: the watch may be quicker
 /// than the answer, and then what is seen has the new state already.
 pub fn applied(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) {
@@ -103,11 +116,22 @@ pub fn applied(seen: &Seen<'_>, shown: Shown, step: &Step, outcome: &Outcome) {
                 "healed: the stuck Pod got another image"
             );
         }
+        (Step::MovePod { ask, moved, .. }, Outcome::Written(_)) => {
+            let what = if moved.back.is_some() {
+                "put back on the image that it ran"
+            } else {
+                "moved in place"
+            };
+            info!(workspace = %seen.key, uid, runtime, image = ask.image, "{what}");
+        }
         (Step::PatchStatus { status, .. }, Outcome::Written(_)) if shown.state != status.state => {
             state(seen, workspace, status.state, status.image.as_deref());
         }
         (
-            Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. },
+            Step::CreatePod { ask, .. }
+            | Step::TryPod { ask, .. }
+            | Step::SetImage { ask, .. }
+            | Step::MovePod { ask, .. },
             Outcome::Refused(message),
         ) if refused(seen, ask) == Some(message) => {}
         (Step::PatchStatus { .. }, Outcome::NoEffect) => warn!(
@@ -133,7 +157,8 @@ fn state(seen: &Seen<'_>, workspace: &Workspace, state: Option<Reason>, image: O
     let Some(state) = state else { return };
     match (state, seen.pod) {
         (Reason::Ready, Some(pod)) => {
-            let since = pod.told.healed.unwrap_or(pod.created);
+            let moved = pod.told.moved.as_ref().map(|it| it.at);
+            let since = pod.told.healed.max(moved).unwrap_or(pod.created);
             let took = Timestamp::now().duration_since(since).as_secs();
             info!(workspace = %seen.key, uid, runtime, image, seconds = took, "Ready");
         }

@@ -17,6 +17,7 @@ mod patience;
 mod pin;
 mod preflight;
 mod progress;
+mod rollout;
 mod status;
 mod survey;
 mod switch;

@@ -14,7 +14,6 @@
 //! | [`lookout`] | what registries are asked beside the loop |
 //! | [`digests`] | which tags registries are asked about, and which have moved; pure |
 //! | [`secrets`] | the pull credentials of Pods, read |
-//! | [`registry`] | what image registries are asked |
 //! | [`requests`] | requests for which somebody waits: each within a deadline, lists to their last page |
 //! | [`leader`] | who may write: of several operators, the one that holds the Lease |
 //! | [`governor`] | what is known of the two ConfigMaps |
@@ -24,12 +23,15 @@
 //! | [`metrics`] | what is counted |
 //! | [`watch`] | the watches |
 //! | [`apply`] | one step becomes one request |
+//! | [`registry`] | what image registries are asked |
 //! | [`queue`] | what to look at next |
 //! | [`window`] | how many requests may be under way |
 //! | [`index`] | what is seen, joined by Workspace |
 //! | [`wire`] | what the API server sends, decoded |
 //! | [`overview`] | what there is to say of all Workspaces together; pure |
+//! | [`moves`] | which of those that run may be moved now; pure |
 //! | [`plan`] | every decision; pure |
+//! | [`proof`] | what is proved of images on nodes before anything is stopped for them; pure |
 //! | [`traffic`] | the requests, counted; which watches are alive |
 //! | [`credentials`] | which pull credentials a kubelet would use; pure |
 //! | [`volume`] | what has to change about a claim |
@@ -59,12 +61,14 @@ pub mod kubectl;
 pub mod leader;
 pub mod lookout;
 pub mod metrics;
+pub mod moves;
 pub mod names;
 pub mod overview;
 pub mod plan;
 pub mod pod;
 pub mod preflight;
 pub mod probe;
+pub mod proof;
 pub mod pull;
 pub mod queue;
 pub mod registry;

@@ -25,8 +25,10 @@ pub use self::format::Format;
 use crate::apply::Outcome;
 use crate::fleet::{InForce, Origin};
 use crate::index::{Total, Totals};
+use crate::moves::Tally;
 use crate::overview::Overview;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Rollout, Step};
+use crate::proof::Learnt;
 use crate::resolver;
 use crate::revision::short_hash;
 use crate::seen::Seen;
@@ -72,8 +74,12 @@ pub struct Metrics {
     at_risk: Gauge,
     outdated: Family<Labels, Gauge>,
     unwatched: Family<Labels, Gauge>,
+    rollout: Family<Labels, Gauge>,
+    halted: Gauge,
+    prepull: Family<Labels, Gauge>,
     rollouts: Family<Labels, Counter>,
     pull_failures: Family<Labels, Counter>,
+    probes: Family<Labels, Counter>,
     ready: Histogram,
     plans: Histogram,
     applies: Family<Labels, Histogram, fn() -> Histogram>,
@@ -101,8 +107,12 @@ impl Metrics {
             at_risk: Gauge::default(),
             outdated: Family::default(),
             unwatched: Family::default(),
+            rollout: Family::default(),
+            halted: Gauge::default(),
+            prepull: Family::default(),
             rollouts: Family::default(),
             pull_failures: Family::default(),
+            probes: Family::default(),
             ready: Histogram::new(READY_BUCKETS),
             plans: Histogram::new(PLAN_BUCKETS),
             applies: Family::new_with_constructor(|| Histogram::new(APPLY_BUCKETS)),
@@ -120,8 +130,12 @@ impl Metrics {
         register(all, &list::AT_RISK, &metrics.at_risk);
         register(all, &list::OUTDATED, &metrics.outdated);
         register(all, &list::UNWATCHED, &metrics.unwatched);
+        register(all, &list::ROLLOUT, &metrics.rollout);
+        register(all, &list::HALTED, &metrics.halted);
+        register(all, &list::PREPULL, &metrics.prepull);
         register(all, &list::ROLLOUTS, &metrics.rollouts);
         register(all, &list::PULL_FAILURES, &metrics.pull_failures);
+        register(all, &list::PROBES, &metrics.probes);
         register(all, &list::READY, &metrics.ready);
         register(all, &list::PLANS, &metrics.plans);
         register(all, &list::APPLIES, &metrics.applies);
@@ -159,6 +173,10 @@ impl Metrics {
             Step::CreatePod { rollout, .. } => Some(("create", rollout.to_string())),
             Step::DeletePod { why, .. } => Some(("delete", why.to_string())),
             Step::SetImage { why, .. } => Some(("heal", why.to_string())),
+            Step::MovePod { moved, .. } if moved.back.is_some() => {
+                Some(("move", Rollout::PutBack.to_string()))
+            }
+            Step::MovePod { .. } => Some(("move", Rollout::Moved.to_string())),
             _ => None,
         };
         if let Some((step, reason)) = rollout {
@@ -177,6 +195,18 @@ impl Metrics {
         self.applies
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// A probe brought this.
+    pub fn probed(&mut self, learnt: &Learnt) {
+        let registry = self.known(resolver::registry_host(&learnt.question.image));
+        let result = if learnt.result.is_ok() {
+            "pulled"
+        } else {
+            "failed"
+        };
+        let labels = vec![("registry", registry), ("result", result.to_owned())];
+        self.probes.get_or_create(&labels).inc();
     }
 
     /// Whether the record of the settings says what it should.
@@ -234,6 +264,8 @@ impl Metrics {
         self.at_risk.set(0);
         self.outdated.clear();
         self.unwatched.clear();
+        self.set_rollout(moment.overview.as_ref().and_then(|it| it.rollout.as_ref()));
+        self.prepull.clear();
         let Some(overview) = &moment.overview else {
             return;
         };
@@ -264,6 +296,40 @@ impl Metrics {
             self.unwatched
                 .get_or_create(&vec![("registry", registry)])
                 .inc_by(whole(images.images));
+        }
+        if let Some(prepull) = &overview.prepull {
+            let failed: usize = prepull.failed.values().sum();
+            let waiting = prepull.images.saturating_sub(prepull.pulled + failed);
+            for (state, count) in [
+                ("pulled", prepull.pulled),
+                ("failed", failed),
+                ("waiting", waiting),
+            ] {
+                let labels = vec![("state", state.to_owned())];
+                self.prepull.get_or_create(&labels).set(whole(count));
+            }
+        }
+    }
+
+    fn set_rollout(&self, rollout: Option<&Tally>) {
+        self.rollout.clear();
+        let halted = rollout.is_some_and(|it| it.halted.is_some());
+        self.halted.set(halted.into());
+        let Some(rollout) = rollout else {
+            return;
+        };
+        let blocked = rollout.blocked.values().sum();
+        for (state, count) in [
+            ("moved", rollout.moved),
+            ("moving", rollout.moving),
+            ("to_move", rollout.to_move),
+            ("blocked", blocked),
+            ("deferred", rollout.deferred),
+            ("opted_out", rollout.opted_out),
+            ("put_back", rollout.put_back),
+        ] {
+            let labels = vec![("state", state.to_owned())];
+            self.rollout.get_or_create(&labels).set(whole(count));
         }
     }
 
@@ -329,6 +395,7 @@ fn name(step: &Step) -> &'static str {
         Step::CreatePod { .. } => "create_pod",
         Step::TryPod { .. } => "try_pod",
         Step::SetImage { .. } => "set_image",
+        Step::MovePod { .. } => "move_pod",
         Step::DeletePod { .. } => "delete_pod",
         Step::CreateClaim { .. } => "create_claim",
         Step::PatchClaim { .. } => "patch_claim",

@@ -31,6 +31,17 @@ pub const TOLD_FAILURES: &str = "molecule.ai/failures";
 /// When the image was healed in place; absent = never.
 pub const TOLD_HEALED: &str = "molecule.ai/healedAt";
 
+/// The image that a Pod ran when it was moved to another; absent = it was not.
+pub const MOVED_FROM: &str = "molecule.ai/movedFrom";
+/// When it was moved.
+pub const MOVED_AT: &str = "molecule.ai/movedAt";
+/// How often its container had been restarted then: what was to be stopped. Absent where it is a
+/// Pod that was created in place of another.
+pub const MOVED_OVER: &str = "molecule.ai/movedOver";
+/// The image from which a Pod was put back, for it was not Ready on it in its time; absent = it was
+/// not.
+pub const MOVED_BACK: &str = "molecule.ai/movedBack";
+
 /// What the annotation begins with that says, on the settings, who pinned a runtime, when and why;
 /// the runtime follows.
 pub const PINNED: &str = "molecule.ai/pin-";

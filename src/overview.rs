@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet;
+use crate::moves::Tally;
 use crate::pull::{self, About, Cause};
 use crate::resolver;
 use crate::seen::{AgentState, Key, Packed, Seen, Workspace};
@@ -80,6 +81,27 @@ pub struct Overview {
     /// The images of which it is not known whether their tags have moved, though it is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unwatched_images: Vec<UnwatchedImages>,
+    /// How far the move of those that run has come, where the settings move them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Tally>,
+    /// How far the switch is prepared, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepull: Option<Prepull>,
+}
+
+/// What is pulled before a switch.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Prepull {
+    /// The registry prefix that is to come into force next.
+    pub registry: String,
+    /// How many images are to be pulled from there, counted on each node.
+    pub images: usize,
+    /// How many of them are on their nodes, and kept there.
+    pub pulled: usize,
+    /// How many failed when they were last tried, by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<String, usize>,
 }
 
 /// Pulls that fail for one reason.
@@ -145,6 +167,18 @@ impl Overview {
     /// The registries that fail, whatever is asked of them.
     pub fn outages(&self) -> impl Iterator<Item = &PullFailure> {
         self.pull_failures.iter().filter(|it| it.outage)
+    }
+
+    /// The move of those that run, where there is one.
+    #[must_use]
+    pub fn with_rollout(self, rollout: Option<Tally>) -> Self {
+        Self { rollout, ..self }
+    }
+
+    /// With what is known of the switch that is prepared.
+    #[must_use]
+    pub fn with_prepull(self, prepull: Option<Prepull>) -> Self {
+        Self { prepull, ..self }
     }
 
     /// As YAML.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, Probe, SeccompProfile,
-    SecurityContext, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    LocalObjectReference, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
+    PreferredSchedulingTerm, Probe, SeccompProfile, SecurityContext, Service, ServicePort,
+    ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -16,7 +17,7 @@ use kube::Resource;
 use crate::names;
 use crate::resolver::{self, UnknownRuntime};
 use crate::revision::short_hash;
-use crate::seen::{Ask, Key, Workspace as Seen};
+use crate::seen::{Ask, Key, Left, Workspace as Seen};
 use crate::settings::Settings;
 use crate::workspace::{AGENT, Storage, WhenDeleted, Workspace, WorkspaceSpec};
 
@@ -46,7 +47,8 @@ pub fn version(spec: &WorkspaceSpec) -> resolver::Version<'_> {
 }
 
 /// The hash of all that a Pod takes from the settings besides its image.
-fn settings_hash(settings: &Settings) -> String {
+#[must_use]
+pub fn settings_hash(settings: &Settings) -> String {
     let mut text = String::from("v1");
     for secret in settings.image_pull_secrets() {
         text.push_str("\nsecret=");
@@ -79,6 +81,37 @@ pub fn pod(
         },
         spec: Some(pod_spec(key, seen, spec, ask, settings)),
         status: None,
+    }
+}
+
+/// Has a Pod take the place of another: on the same node if it can, which has its image, and in the
+/// knowledge of what it is moved from.
+pub fn take_the_place(pod: &mut Pod, left: &Left, now: Timestamp) {
+    if let Some(from) = &left.moved_from {
+        let annotations = pod.metadata.annotations.get_or_insert_default();
+        annotations.insert(names::MOVED_FROM.into(), from.clone());
+        annotations.insert(names::MOVED_AT.into(), now.to_string());
+    }
+    if let (Some(node), Some(spec)) = (&left.node, &mut pod.spec) {
+        let affinity = spec.affinity.get_or_insert_default();
+        let affinity = affinity.node_affinity.get_or_insert_default();
+        let preferred = &mut affinity.preferred_during_scheduling_ignored_during_execution;
+        preferred.get_or_insert_default().push(this_node(node));
+    }
+}
+
+/// By its name: the label of a node's host may have another value.
+fn this_node(node: &str) -> PreferredSchedulingTerm {
+    PreferredSchedulingTerm {
+        preference: NodeSelectorTerm {
+            match_expressions: None,
+            match_fields: Some(vec![NodeSelectorRequirement {
+                key: "metadata.name".into(),
+                operator: "In".into(),
+                values: Some(vec![node.into()]),
+            }]),
+        },
+        weight: 100,
     }
 }
 

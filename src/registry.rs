@@ -114,6 +114,15 @@ impl Client {
         Ok(Self { transport })
     }
 
+    /// Whether the registry of an image answers at all: as nobody, for nothing, and whatever it
+    /// answers.
+    ///
+    /// # Errors
+    /// What it does in place of an answer.
+    pub async fn knock(&self, reference: &Reference) -> Result<(), Refusal> {
+        self.transport.knock(reference).await
+    }
+
     /// Looks an image up, as each of the logins in turn until one is let in; with none, as anybody.
     /// Of several platforms, those that are `wanted` are looked into.
     ///

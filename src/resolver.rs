@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::settings::{EXTRA_RUNTIMES_KEY, Settings};
+use crate::settings::{Digest, EXTRA_RUNTIMES_KEY, Prefix, Settings};
 
 /// The tag of a runtime that is neither pinned nor given a version.
 pub const DEFAULT_TAG: &str = "latest";
@@ -66,6 +66,28 @@ pub fn images(settings: &Settings) -> Vec<(String, String)> {
     runtimes
         .map(|runtime| (runtime.to_owned(), reference_of(runtime)))
         .collect()
+}
+
+/// Whether settings could have given this image of a runtime: what is read back from an object may be
+/// anybody's.
+#[must_use]
+pub fn is_image(image: &str, runtime: &str) -> bool {
+    let Some((prefix, rest)) = image.rsplit_once("/workspace-template-") else {
+        return false;
+    };
+    let version = rest.strip_prefix(runtime).unwrap_or_default();
+    let is_version = match (version.strip_prefix(':'), version.strip_prefix('@')) {
+        (Some(tag), _) => is_tag(tag),
+        (_, Some(digest)) => digest.parse::<Digest>().is_ok(),
+        (None, None) => false,
+    };
+    is_version && prefix.parse::<Prefix>().is_ok()
+}
+
+fn is_tag(tag: &str) -> bool {
+    let first = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let inner = |b: u8| first(b) || matches!(b, b'.' | b'-');
+    tag.len() <= 128 && tag.bytes().next().is_some_and(first) && tag.bytes().all(inner)
 }
 
 /// The registry of a reference: what stands before the first `/`.

@@ -168,6 +168,8 @@ mod tests {
             "storage": {"size": "2Gi", "whenDeleted": "Delete"},
             "suspend": true,
             "provisionTimeoutSeconds": 5,
+            "expiresAt": "2026-01-01T00:00:00Z",
+            "rollout": {"policy": "OnRestart"},
         });
         assert_eq!(of(later), plain);
     }

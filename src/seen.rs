@@ -1,5 +1,7 @@
 //! What is seen of the cluster: small values of just the fields that a decision rests on.
 
+mod moved;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
 
 use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
+
+pub use moved::{Left, Moved, Turn, Wish};
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +65,81 @@ pub struct Seen<'a> {
     pub service: Service,
     /// What this process remembers; nothing in it is needed for safety, for a crash forgets it.
     pub memory: &'a Memory,
+    /// What is known of the image that this Workspace wanted proved when it was last looked at.
+    pub proof: Option<&'a Known>,
+    /// Whether the move of the fleet has come to it.
+    pub turn: Turn,
+}
+
+impl Seen<'_> {
+    /// What is known of this image on this node; of one that nobody has asked about, nothing.
+    #[must_use]
+    pub fn proof(&self, question: &Question) -> Proof {
+        let known = self.proof.filter(|it| it.question == *question);
+        known.map_or(Proof::Unknown, |it| it.proof.clone())
+    }
+}
+
+/// What has to be proved before a Ready Workspace is stopped for another image: that this node has
+/// it, or can pull it, with these credentials. Equal questions have one proof.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Question {
+    /// The node.
+    pub node: String,
+    /// The reference of the image.
+    pub image: String,
+    /// What the node would show to the registry.
+    pub credentials: Credentials,
+}
+
+/// The pull secrets of a Pod: an image that was pulled with a secret is given from a node's cache
+/// only to those who have it as well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Credentials {
+    /// None, neither of its own nor of its ServiceAccount.
+    #[default]
+    None,
+    /// These.
+    Secrets {
+        /// Their namespace, which is that of the Pod.
+        namespace: String,
+        /// Their names, in alphabetical order, each once.
+        names: Vec<String>,
+    },
+}
+
+/// What is known of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Proof {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// It is being found out.
+    UnderWay,
+    /// The node has pulled it, not long ago, and keeps it for now.
+    Proved,
+    /// The node cannot pull it, or is not asked for its registry hangs. It is tried again with
+    /// growing pauses, and told so meanwhile.
+    Failed {
+        /// Why, in words that stay the same for as long as the cause does, such as
+        /// `ghcr.io answered 401 Unauthorized`.
+        why: String,
+    },
+    /// Nothing is known of the node: the API server refuses the Pod that would ask it, as a quota, a
+    /// policy or Pod Security demands. It is tried again like what failed.
+    Refused {
+        /// The server's words.
+        why: String,
+    },
+}
+
+/// A question, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// The question.
+    pub question: Question,
+    /// What is known.
+    pub proof: Proof,
 }
 
 /// A Workspace.
@@ -205,13 +284,17 @@ pub struct Pod {
     pub unschedulable: Option<String>,
     /// `PodReadyToStartContainers`: whether the volumes and the sandbox are there.
     pub sandbox_ready: bool,
-    /// The condition `Ready`, of the Pod's current generation.
+    /// The condition `Ready`, of the Pod's current generation and of the container that it was last
+    /// told to run.
     pub ready: bool,
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
     /// The image in the live spec, which admission may have rewritten; only good for
     /// recognising messages about it.
     pub spec_image: String,
+    /// The names of the pull secrets in the live spec, where admission has put those of the
+    /// ServiceAccount if the Pod names none of its own.
+    pub pull_secrets: Vec<String>,
     /// Our container.
     pub agent: Agent,
 }
@@ -229,6 +312,8 @@ pub struct Told {
     pub failures: u32,
     /// When the image was last healed in place.
     pub healed: Option<Timestamp>,
+    /// How it was last moved to other settings, if it was.
+    pub moved: Option<Box<Moved>>,
 }
 
 /// Where a Pod is in its life.
@@ -250,6 +335,8 @@ pub struct Agent {
     pub ready: bool,
     /// How often it was restarted.
     pub restarts: i32,
+    /// The first characters of its identifier, once it has one.
+    pub container: Option<Box<str>>,
     /// How its last run ended.
     pub last_exit: Option<Box<Exit>>,
     /// The digest of what the node says it runs.
@@ -345,9 +432,13 @@ pub struct Memory {
     pub healed: Option<Box<Refusal<Ask>>>,
     /// The Pod that is to be created replaces one that did not fit the settings.
     pub replaces: bool,
+    /// What the Pod that is to be created takes the place of.
+    pub left: Option<Box<Left>>,
     /// The words of a status that the API server took and did not store.
     pub ignored: Option<String>,
-    /// The trial that the API server accepted.
+    /// The trial that the API server accepted before it was known whether the image can be had.
+    pub foreseen: Option<Box<Ask>>,
+    /// The trial that the API server accepted, right before the old Pod stops.
     pub accepted: Option<Box<Ask>>,
     /// How many Pods failed in a row before the one that is to be created.
     pub failures: u32,

@@ -15,16 +15,18 @@ mod tests;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 pub use fault::{Fault, Invalid, SettingsError};
 pub use keys::{
-    DOCUMENTED, Documented, EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, PIN_KEY_PREFIX,
-    PLATFORM_URL_KEY, PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY,
-    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, WATCH_DIGESTS_SECONDS_KEY,
+    DOCUMENTED, Documented, EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY,
+    PIN_KEY_PREFIX, PLATFORM_URL_KEY, PREPULL_KEY, PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY,
+    ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY,
+    WATCH_DIGESTS_SECONDS_KEY,
 };
 pub use prefix::Prefix;
 use reader::Reader;
-pub use values::Digest;
+pub use values::{Digest, MaxUnavailable};
 
 /// The registry prefix where neither the settings nor the operator's environment name one.
 pub const DEFAULT_REGISTRY: &str = "ghcr.io/molecule-ai";
@@ -57,6 +59,44 @@ pub struct Settings {
     platform_url: Option<String>,
     provision_timeout_seconds: u32,
     watch_digests_seconds: Option<u32>,
+    rollout: Rollout,
+    next_registry: Option<Prefix>,
+    prepull: bool,
+}
+
+/// How a fleet moves to other settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// Whether those that run are moved.
+    pub policy: Policy,
+    /// How many Workspaces may be down at once meanwhile.
+    pub max_unavailable: MaxUnavailable,
+    /// Whether none is moved for now.
+    pub paused: bool,
+    /// Whether one that is not Ready again in its time is put back on the image that it ran.
+    pub roll_back: bool,
+}
+
+/// Whether what runs is moved to other settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Only what starts anew takes them.
+    #[default]
+    OnRestart,
+    /// What runs is moved too, a few at a time.
+    Paced,
+}
+
+const ON_RESTART: &str = "OnRestart";
+const PACED: &str = "Paced";
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnRestart => ON_RESTART,
+            Self::Paced => PACED,
+        })
+    }
 }
 
 /// What the operator's own environment says about settings.
@@ -92,7 +132,9 @@ impl Settings {
         let image_pull_secrets = reader.image_pull_secrets();
         let platform_url = reader.scalar(PLATFORM_URL_KEY, values::url);
         let timeout = reader.scalar(PROVISION_TIMEOUT_SECONDS_KEY, values::timeout);
-        reader.rollout();
+        let rollout = reader.rollout();
+        let next_registry = reader.next_registry(&extra_runtimes);
+        let prepull = reader.prepull();
         let watch_digests_seconds = reader.scalar(WATCH_DIGESTS_SECONDS_KEY, values::pause);
         reader.unknown_keys(&extra_runtimes);
 
@@ -106,6 +148,9 @@ impl Settings {
             platform_url,
             provision_timeout_seconds: timeout.unwrap_or(DEFAULT_PROVISION_TIMEOUT_SECONDS),
             watch_digests_seconds,
+            rollout,
+            next_registry,
+            prepull,
         };
         Ok(Parsed { settings, warnings })
     }
@@ -134,10 +179,39 @@ impl Settings {
         if let Some(seconds) = self.watch_digests_seconds {
             data.insert(WATCH_DIGESTS_SECONDS_KEY.to_owned(), seconds.to_string());
         }
+        self.add_rollout(&mut data);
+        if let Some(next) = &self.next_registry {
+            data.insert(NEXT_REGISTRY_KEY.to_owned(), next.to_string());
+        }
+        if self.prepull {
+            data.insert(PREPULL_KEY.to_owned(), true.to_string());
+        }
         for (runtime, digest) in &self.pins {
             data.insert(keys::pin_key(runtime), digest.to_string());
         }
         data
+    }
+
+    fn add_rollout(&self, data: &mut BTreeMap<String, String>) {
+        let Rollout {
+            policy,
+            max_unavailable,
+            paused,
+            roll_back,
+        } = self.rollout;
+        let mut add = |key: &str, value: String| data.insert(key.to_owned(), value);
+        if policy != Policy::default() {
+            add(ROLLOUT_KEY, policy.to_string());
+        }
+        if policy == Policy::Paced || max_unavailable != MaxUnavailable::default() {
+            add(ROLLOUT_MAX_UNAVAILABLE_KEY, max_unavailable.to_string());
+        }
+        if paused {
+            add(ROLLOUT_PAUSED_KEY, paused.to_string());
+        }
+        if roll_back {
+            add(ROLLOUT_ROLL_BACK_KEY, roll_back.to_string());
+        }
     }
 
     /// Where every image comes from.
@@ -170,6 +244,21 @@ impl Settings {
         self.watch_digests_seconds
     }
 
+    /// How a fleet moves.
+    pub fn rollout(&self) -> Rollout {
+        self.rollout
+    }
+
+    /// These settings as they would be after the switch that is being prepared, if the images of it
+    /// are to be pulled before.
+    pub fn to_prepare(&self) -> Option<Settings> {
+        let next = self.next_registry.as_ref().filter(|_| self.prepull)?;
+        (*next != self.registry).then(|| Settings {
+            registry: next.clone(),
+            ..self.clone()
+        })
+    }
+
     /// Every runtime that has an image: the nine and the extra ones, in alphabetical order.
     pub fn known_runtimes(&self) -> impl Iterator<Item = &str> {
         known(&self.extra_runtimes).into_iter()
@@ -192,6 +281,9 @@ impl Default for Settings {
             platform_url: None,
             provision_timeout_seconds: DEFAULT_PROVISION_TIMEOUT_SECONDS,
             watch_digests_seconds: None,
+            rollout: Rollout::default(),
+            next_registry: None,
+            prepull: false,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) use self::trouble::code;
 use self::trouble::{Common, Trouble};
 use crate::index::Change;
 use crate::names;
+use crate::proof::{self, Probe};
 use crate::seen::{self, Key};
 use crate::wire::{self, Wire};
 
@@ -29,6 +30,8 @@ pub enum Event {
     Workspace(Change<seen::Workspace>),
     /// Of the Pods with our label.
     Pod(Change<seen::Pod>),
+    /// Of the probes, which one watch brings with the Pods.
+    Probe(Change<Probe>),
     /// Of the claims with our label.
     Claim(Change<seen::Claim>),
     /// Of the Services called `workspaces`.
@@ -105,7 +108,12 @@ const LIST_AGAIN: Duration = Duration::from_secs(1);
 /// Starts every watch.
 pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
     let common = Common::default();
-    let ours = format!("{}={}", names::LABEL_NAME, names::NAME);
+    let ours = format!(
+        "{} in ({}, {})",
+        names::LABEL_NAME,
+        names::NAME,
+        proof::NAME
+    );
     let service = format!("metadata.name={}", names::SERVICE);
     let config = watcher::Config::default().timeout(RENEWAL);
     let labelled = |label: &str| config.clone().labels(label);
@@ -116,7 +124,7 @@ pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
         config.clone(),
         events,
         Trouble::new("workspaces", &common),
-        Event::Workspace,
+        |it| vec![Event::Workspace(decode(it))],
     );
     many::<wire::Pod>(
         client,
@@ -124,7 +132,7 @@ pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
         labelled(&ours),
         events,
         Trouble::new("pods", &common),
-        Event::Pod,
+        of_pods,
     );
     many::<wire::Claim>(
         client,
@@ -132,7 +140,7 @@ pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
         labelled(names::LABEL_WORKSPACE),
         events,
         Trouble::new("persistentvolumeclaims", &common),
-        Event::Claim,
+        |it| vec![Event::Claim(decode(it))],
     );
     many::<wire::Service>(
         client,
@@ -140,7 +148,7 @@ pub fn start(client: &Client, scope: &Scope, events: &Sender<Event>) {
         named,
         events,
         Trouble::new("services", &common),
-        Event::Service,
+        |it| vec![Event::Service(decode(it))],
     );
     for (name, event) in [
         (&scope.settings_name, Event::Settings as fn(One) -> Event),
@@ -164,7 +172,7 @@ fn many<K>(
     config: watcher::Config,
     events: &Sender<Event>,
     mut trouble: Trouble,
-    event: fn(Change<K::Seen>) -> Event,
+    told: fn(watcher::Event<K>) -> Vec<Event>,
 ) where
     K: Wire + Resource<Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -198,12 +206,39 @@ fn many<K>(
                         continue;
                     }
                 };
-                if events.send(event(decode(change))).await.is_err() {
-                    return;
+                for event in told(change) {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
                 }
             }
         }
     });
+}
+
+/// What the watch of the Pods tells of them, and of the probes. Those of a command line are not ours.
+fn of_pods(event: watcher::Event<wire::Pod>) -> Vec<Event> {
+    let of_probe = |pod: wire::Pod, change: fn(Key, Box<Probe>, u64) -> Change<Probe>| {
+        let (key, place) = (pod.key(), pod.progress());
+        let probe = pod.is_probe().then(|| Box::new(pod.probe()));
+        probe.map(|probe| Event::Probe(change(key, probe, place)))
+    };
+    match event {
+        watcher::Event::Init => vec![Event::Pod(Change::Listing), Event::Probe(Change::Listing)],
+        watcher::Event::InitDone => {
+            vec![Event::Pod(Change::Complete), Event::Probe(Change::Complete)]
+        }
+        watcher::Event::InitApply(pod) if !pod.is_watched() => {
+            of_probe(pod, Change::Listed).into_iter().collect()
+        }
+        watcher::Event::Apply(pod) if !pod.is_watched() => {
+            of_probe(pod, Change::Applied).into_iter().collect()
+        }
+        watcher::Event::Delete(pod) if !pod.is_watched() => {
+            vec![Event::Probe(Change::Gone(pod.key(), pod.progress()))]
+        }
+        event => vec![Event::Pod(decode(event))],
+    }
 }
 
 /// What an event of the library's watch tells of a Workspace.

@@ -2,8 +2,10 @@
 //! of many Pods costs what is decoded and kept.
 
 mod lenient;
+mod probe;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -16,14 +18,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::lenient::{lean, time};
+use self::told::told;
 use crate::names;
 use crate::revision::revision;
 use crate::seen::{
-    self, Agent, AgentState, Controller, Exit, Key, Packed, Phase, Service as SeenService, Told,
-    Version,
+    self, Agent, AgentState, Controller, Exit, Key, Packed, Phase, Service as SeenService, Version,
 };
 use crate::settings;
 use crate::workspace::{self, AGENT, RESTARTED_AT, WorkspaceSpec, WorkspaceStatus};
+
+/// As many characters of a container's identifier as people see of it elsewhere.
+const CONTAINER: usize = 12;
 
 /// A Workspace as stored. Decoding it never fails for what is in its spec or status, so that one
 /// bad object does not end the list and the watch of the others.
@@ -89,6 +94,13 @@ pub struct ConfigMap {
 struct PodSpec {
     node_name: Option<String>,
     containers: Vec<Container>,
+    image_pull_secrets: Vec<Named>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+struct Named {
+    name: String,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
@@ -104,6 +116,7 @@ struct PodStatus {
     observed_generation: Option<i64>,
     phase: Option<String>,
     reason: Option<String>,
+    message: Option<String>,
     conditions: Vec<PodCondition>,
     container_statuses: Vec<ContainerStatus>,
 }
@@ -128,6 +141,8 @@ struct ContainerStatus {
     name: String,
     ready: bool,
     restart_count: i32,
+    #[serde(rename = "containerID")]
+    container_id: String,
     #[serde(rename = "imageID")]
     image_id: String,
     state: ContainerState,
@@ -302,6 +317,8 @@ impl Wire for Pod {
         let lags = status.observed_generation.zip(metadata.generation);
         let observed = lags.is_none_or(|(observed, generation)| observed >= generation);
         let image = spec.containers.into_iter().find(|it| it.name == AGENT);
+        let secrets = spec.image_pull_secrets.into_iter();
+        let (agent, told) = (agent.seen(), told(metadata.annotations.as_ref()));
         seen::Pod {
             version: version(&metadata),
             controller: match controller(
@@ -316,7 +333,6 @@ impl Wire for Pod {
                 .as_ref()
                 .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
             deleting: metadata.deletion_timestamp.as_ref().map(|t| t.0),
-            told: told(metadata.annotations.as_ref()),
             node: spec.node_name.filter(|node| !node.is_empty()),
             phase: match status.phase.as_deref() {
                 Some("Failed" | "Succeeded") => Phase::Dead,
@@ -329,14 +345,17 @@ impl Wire for Pod {
             ready: is("Ready")
                 && observed
                 && agent.ready
-                && agent.state.running.is_some()
+                && agent.state == AgentState::Running
+                && !told.is_leaving(&agent)
                 && metadata.deletion_timestamp.is_none(),
             ready_changed: condition("Ready")
                 .and_then(|it| it.last_transition_time.as_ref())
                 .map(|time| time.0),
             status_reason: status.reason,
             spec_image: image.and_then(|it| it.image).unwrap_or_default(),
-            agent: agent.seen(),
+            pull_secrets: secrets.map(|it| it.name).collect(),
+            told,
+            agent,
         }
     }
 }
@@ -361,6 +380,7 @@ impl ContainerStatus {
         Agent {
             ready: self.ready,
             restarts: self.restart_count,
+            container: container(&self.container_id),
             digest: self
                 .image_id
                 .rfind("sha256:")
@@ -382,6 +402,13 @@ impl ContainerStatus {
     }
 }
 
+/// Of `containerd://` and 64 digits what tells it from others.
+fn container(id: &str) -> Option<Box<str>> {
+    let id = id.rsplit('/').next().unwrap_or_default();
+    let short = id.get(..CONTAINER).unwrap_or(id);
+    (!short.is_empty()).then(|| short.into())
+}
+
 /// Who controls the Pod of this name. A Workspace controls only the Pod of its own name: one of
 /// another name is some other controller.
 fn controller(name: Option<&str>, owners: &[OwnerReference]) -> Controller {
@@ -394,19 +421,6 @@ fn controller(name: Option<&str>, owners: &[OwnerReference]) -> Controller {
         Some(owner) if is_workspace(owner) => Controller::Workspace(owner.uid.clone()),
         Some(_) => Controller::Other,
         None => Controller::None,
-    }
-}
-
-fn told(annotations: Option<&BTreeMap<String, String>>) -> Told {
-    let get = |name: &str| annotations.and_then(|all| all.get(name));
-    Told {
-        image: get(names::TOLD_IMAGE).cloned(),
-        settings: get(names::TOLD_SETTINGS).cloned(),
-        revision: get(names::TOLD_REVISION).cloned(),
-        failures: get(names::TOLD_FAILURES)
-            .and_then(|it| it.parse().ok())
-            .unwrap_or(0),
-        healed: get(names::TOLD_HEALED).and_then(|it| it.parse().ok()),
     }
 }
 

@@ -130,7 +130,9 @@ fn the_core_knows_no_client_no_clock_and_no_log() {
     let pure = [
         "digests",
         "overview",
+        "moves",
         "plan",
+        "proof",
         "credentials",
         "volume",
         "pod",

@@ -83,6 +83,7 @@ impl Outcome {
         // Of a patch: one that changes nothing is answered with the version that it named.
         Some(match step {
             Step::SetImage { version, .. }
+            | Step::MovePod { version, .. }
             | Step::PatchClaim { version, .. }
             | Step::PatchStatus { version, .. }
                 if stored == version.resource_version =>
@@ -93,7 +94,9 @@ impl Outcome {
             Step::DeletePod { version, .. } => {
                 Self::Written(Awaited::PodGoing(version.uid.clone()))
             }
-            Step::CreatePod { .. } | Step::SetImage { .. } => written(Kind::Pod),
+            Step::CreatePod { .. } | Step::SetImage { .. } | Step::MovePod { .. } => {
+                written(Kind::Pod)
+            }
             Step::CreateClaim { .. } | Step::PatchClaim { .. } => written(Kind::Claim),
             Step::PatchStatus { .. } => written(Kind::Workspace),
         })
@@ -160,7 +163,7 @@ fn not_done(step: &Step, status: &Status) -> Option<Outcome> {
 
 /// What is created rests on nothing that the watches could show anew: who answers that it is
 /// missing, or in conflict, refuses it.
-fn not_created(status: &Status) -> Outcome {
+pub(super) fn not_created(status: &Status) -> Outcome {
     match refusal(status) {
         // A quota was counted anew at the same moment: that passes.
         Outcome::Stale if status.is_conflict() => failed(status),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::index::Kind;
 use crate::names;
 use crate::plan::Step;
-use crate::seen::{Ask, Key, Version};
+use crate::seen::{Ask, Key, Moved, Version};
 use crate::volume::Change;
 use crate::workspace::{AGENT, WorkspaceStatus};
 
@@ -47,6 +47,19 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// Delete what is at this version.
+    #[must_use]
+    pub fn delete(version: &Version) -> Self {
+        Self::Delete {
+            preconditions: Preconditions {
+                uid: Some(version.uid.clone()),
+                resource_version: Some(version.resource_version.clone()),
+            },
+        }
+    }
+}
+
 impl Request {
     /// The request of a step.
     #[must_use]
@@ -66,15 +79,18 @@ impl Request {
                 let patch = Patch::Strategic(image_patch(version, ask, &at.to_string()));
                 patched(Kind::Pod, &key.name, None, patch)
             }
+            Step::MovePod {
+                version,
+                ask,
+                moved,
+            } => {
+                let patch = Patch::Strategic(move_patch(version, ask, moved));
+                patched(Kind::Pod, &key.name, None, patch)
+            }
             Step::DeletePod { version, .. } => Self {
                 kind: Kind::Pod,
                 name: key.name.to_string(),
-                call: Call::Delete {
-                    preconditions: Preconditions {
-                        uid: Some(version.uid.clone()),
-                        resource_version: Some(version.resource_version.clone()),
-                    },
-                },
+                call: Call::delete(version),
             },
             Step::CreateClaim { claim, .. } => {
                 create(Kind::Claim, claim.metadata.name.as_ref(), claim)
@@ -121,6 +137,24 @@ fn image_patch(version: &Version, ask: &Ask, at: &str) -> Value {
             "annotations": {
                 names::TOLD_IMAGE: ask.image,
                 names::TOLD_HEALED: at,
+            },
+        },
+        "spec": {"containers": [{"name": AGENT, "image": ask.image}]},
+    })
+}
+
+/// What is absent of the move is null, so that nothing is left of an earlier one.
+fn move_patch(version: &Version, ask: &Ask, moved: &Moved) -> Value {
+    json!({
+        "metadata": {
+            "uid": version.uid,
+            "resourceVersion": version.resource_version,
+            "annotations": {
+                names::TOLD_IMAGE: ask.image,
+                names::MOVED_FROM: moved.from,
+                names::MOVED_AT: moved.at.to_string(),
+                names::MOVED_OVER: moved.over,
+                names::MOVED_BACK: moved.back,
             },
         },
         "spec": {"containers": [{"name": AGENT, "image": ask.image}]},

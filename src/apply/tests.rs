@@ -51,6 +51,7 @@ fn create_pod() -> Step {
 
 fn try_pod() -> Step {
     Step::TryPod {
+        ahead: false,
         ask: ask(),
         pod: object::<core::Pod>("w-try"),
     }
@@ -77,6 +78,7 @@ fn delete_pod() -> Step {
         version: version(),
         why: Rollout::SpecChanged,
         failures: 0,
+        left: Box::default(),
     }
 }
 

@@ -15,11 +15,12 @@ use tracing::warn;
 
 use super::records::Written;
 use super::{Controller, Item};
-use crate::apply::{Existing, Outcome};
+use crate::apply::{Existing, Outcome, Probed};
 use crate::events::Notice;
 use crate::journal;
 use crate::names;
 use crate::plan::{self, Answer, Step};
+use crate::proof;
 use crate::seen::{Key, Service, Shown};
 use crate::watch;
 use crate::wire::{self, Wire};
@@ -30,6 +31,7 @@ pub(super) enum Done {
     /// With what the Workspace showed when the step was planned.
     Step(Key, Shown, Step, Outcome),
     Service(Arc<str>, Outcome),
+    Probe(proof::Step, Probed),
     /// With what there is to tell once it is written.
     Record(Item, Vec<Notice>, Written),
 }
@@ -57,6 +59,7 @@ impl Controller {
                 self.note_service(&namespace, &item, outcome);
                 self.queue.done(&item);
             }
+            Done::Probe(step, probed) => self.note_probe(&step, probed, took),
             Done::Record(item, notices, written) => {
                 self.note_record(&item, notices, written, took);
             }
@@ -104,7 +107,9 @@ impl Controller {
     /// From the creation or healing of a Pod until its Workspace is told Ready.
     fn follow_rollout(&mut self, key: &Key, step: &Step, now: Instant) {
         match step {
-            Step::CreatePod { .. } | Step::SetImage { .. } => self.index.begin_rollout(key, now),
+            Step::CreatePod { .. } | Step::SetImage { .. } | Step::MovePod { .. } => {
+                self.index.begin_rollout(key, now);
+            }
             Step::DeletePod { .. } => self.index.stops(key),
             Step::PatchStatus { status, .. } if status.state == Some(Reason::Ready) => {
                 if let Some(begun) = self.index.end_rollout(key) {

@@ -46,9 +46,12 @@ impl Controller {
         // Since when something fails is in no metric.
         let earlier = Overview::default();
         let overview = || {
-            let mut overview = overview(self.index.all(), settings, &earlier, Timestamp::now());
+            let now = Timestamp::now();
+            let mut overview = overview(self.index.all(), settings, &earlier, now);
             self.tell_of_tags(&mut overview);
             overview
+                .with_rollout(self.fleet.moves.tally.clone())
+                .with_prepull(self.prepull())
         };
         let moment = Moment {
             workspaces: leads.then(|| self.index.totals()),

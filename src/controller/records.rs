@@ -86,7 +86,9 @@ impl Controller {
         let earlier = self.recorded_overview();
         let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
-        let mut next = overview(self.index.all(), settings, &basis, Timestamp::now());
+        let next = overview(self.index.all(), settings, &basis, Timestamp::now());
+        let next = next.with_rollout(self.fleet.moves.tally.clone());
+        let mut next = next.with_prepull(self.prepull());
         self.tell_of_tags(&mut next);
         let mut changes = Changes::new();
         if !self.records.is_tidy {
@@ -100,6 +102,7 @@ impl Controller {
         }
         let mut notices = events::of_outages(&basis, &next);
         notices.extend(events::of_moves(&basis, &next));
+        notices.extend(events::of_rollout(&basis, &next));
         (!changes.is_empty()).then_some((changes, notices))
     }
 

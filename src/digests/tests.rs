@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::credentials::{Entry, Pattern};
 use crate::registry::Kind;
-use crate::seen::{Agent, AgentState, Key, Memory, Packed, Pod, Service, Workspace};
+use crate::seen::{Agent, AgentState, Key, Memory, Packed, Pod, Service, Turn, Workspace};
 use crate::settings::samples::settings;
 use crate::wire::{self, Wire};
 use crate::workspace::WorkspaceSpec;
@@ -160,6 +160,8 @@ impl Fleet {
             claim: None,
             service: Service::Ours,
             memory: &self.memory,
+            proof: None,
+            turn: Turn::default(),
         })
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::*;
 use crate::fleet::{Origin, Source, in_force, record};
 use crate::index::{Awaited, Kind};
-use crate::seen::{Ask, Memory, Service, Version};
+use crate::seen::{Ask, Left, Memory, Service, Turn, Version};
 use crate::settings::Environment;
 use crate::workspace::{READY, Reason, WorkspaceStatus};
 
@@ -16,6 +16,8 @@ fn of(shown: Shown, step: &Step, outcome: &Outcome) -> Option<Notice> {
         claim: None,
         service: Service::Ours,
         memory: &Memory::default(),
+        proof: None,
+        turn: Turn::default(),
     };
     of_step(&seen, shown, step, outcome)
 }
@@ -73,6 +75,7 @@ fn what_goes_as_its_user_asked_is_not_told() {
     let delete = |why| Step::DeletePod {
         version: Version::default(),
         why,
+        left: Box::new(Left::default()),
         failures: 0,
     };
     let told = |why| of(Shown::default(), &delete(why), &written()).map(|it| it.reason);

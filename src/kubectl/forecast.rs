@@ -11,6 +11,7 @@ use crate::index::Index;
 use crate::overview::pull_failure;
 use crate::plan::{Rollout, Step, plan};
 use crate::seen::{Key, Seen};
+use crate::settings::Policy;
 use crate::workspace::{Reason, SUSPENDED};
 
 /// What an edit of the settings would do.
@@ -21,8 +22,11 @@ pub(super) struct Forecast {
     pub(super) workspaces: usize,
     /// How many of them get another image at their next rollout.
     pub(super) affected: usize,
-    /// How many agents run; an edit touches none of them.
+    /// How many agents run; an edit by itself touches none of them.
     pub(super) running: usize,
+    /// Whether the settings move those that run, a few at a time.
+    #[serde(skip)]
+    pub(super) paced: bool,
     /// Those that are stuck, and get another image or Pod at once.
     #[serde(serialize_with = "number")]
     pub(super) freed: BTreeSet<Key>,
@@ -40,7 +44,11 @@ fn number<S: Serializer>(keys: &BTreeSet<Key>, serializer: S) -> Result<S::Ok, S
 
 /// What would change if these settings were in force, and no longer those.
 pub(super) fn forecast(index: &Index, now: &InForce, next: &InForce, at: Timestamp) -> Forecast {
-    let mut forecast = Forecast::default();
+    let rollout = next.settings.as_ref().map(|it| it.rollout());
+    let mut forecast = Forecast {
+        paced: rollout.is_some_and(|it| it.policy == Policy::Paced),
+        ..Forecast::default()
+    };
     for seen in index.all() {
         forecast.workspaces += 1;
         let image = |it: &InForce| it.settings.as_ref().and_then(|it| next_image(&seen, it));

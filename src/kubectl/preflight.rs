@@ -180,6 +180,9 @@ pub(super) fn table(report: &Report, paint: Paint) -> String {
     for image in report.images.iter().filter(|it| !it.because.is_empty()) {
         say(&format!("\n{}: {}.", image.image, sentence(image)));
     }
+    if let Some(prepared) = &report.prepared {
+        say(&format!("\n{prepared}"));
+    }
     for warning in &report.warnings {
         say(&format!("\nWarning: {warning}"));
     }

@@ -11,7 +11,7 @@ use super::look::{self, View, Watching};
 use super::output::{self, Format, Paint, row, table};
 use super::progress::Progress;
 use super::survey::{Survey, survey};
-use super::{Answer, Session, patience};
+use super::{Answer, Session, patience, rollout};
 
 const EXAMPLES: &str = "Examples:
   # Of the whole cluster
@@ -202,6 +202,13 @@ fn text(survey: &Survey, asked: &Status) -> String {
     let paint = Paint::new();
     let mut text = settings(survey, paint);
     text.push_str(&format!("{}\n", counts(survey, paint)));
+    let rollout = survey.overview.rollout.as_ref();
+    if let Some(rollout) = rollout.filter(|it| it.is_worth_a_word()) {
+        text.push_str(&rollout::text(rollout, paint));
+    }
+    if let Some(prepull) = &survey.overview.prepull {
+        text.push_str(&rollout::prepared(prepull, paint));
+    }
     if !survey.registries.is_empty() {
         let mut rows = vec![row(["REGISTRY", "RUNNING", "STUCK", "AT RISK"])];
         rows.extend(survey.registries.iter().map(|it| {

@@ -104,9 +104,11 @@ pub(super) fn survey(view: &View, now: Timestamp) -> Survey {
     let settings = in_force.settings.as_ref();
     let earlier = earlier(view);
     let mut overview = overview(view.index.all(), settings, &earlier, now);
-    // Only the operator asks registries all the time.
+    // Only the operator asks registries all the time, and moves what runs.
     overview.outdated_images = earlier.outdated_images;
     overview.unwatched_images = earlier.unwatched_images;
+    overview.rollout = earlier.rollout;
+    overview.prepull = earlier.prepull;
     let mut seen: Vec<_> = view.index.all().collect();
     seen.sort_by(|a, b| a.key.cmp(b.key));
     let stuck_workspaces: Vec<_> = seen.iter().filter_map(stuck).collect();

@@ -276,6 +276,9 @@ fn announce(intent: &Intent) -> String {
         None => format!("Stay with {to}, and write it into the settings:"),
     };
     let touched = match forecast.touched.len() {
+        0 if forecast.paced => {
+            "they are moved a few at a time, once their image is proved".to_owned()
+        }
         0 => "none of them is touched".to_owned(),
         touched => format!("OF THEM STOPPED: {touched}"),
     };

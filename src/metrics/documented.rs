@@ -74,12 +74,35 @@ pub(super) const UNWATCHED: Documented = metric(
     "Images of which the registry host does not tell whether their tags have moved, where tags are \
      watched; 0 for the registry in force while there are none; only from the operator that leads",
 );
+pub(super) const ROLLOUT: Documented = metric(
+    "workspace_operator_rollout_workspaces",
+    Kind::Gauge,
+    &["state"],
+    "While the settings move what runs: the Workspaces that are moved, moving, to_move, and of these \
+     blocked (it is not proved that their node can pull the image) and deferred (by their user), and \
+     those that are opted_out or put_back (they were not Ready in their time); only from the operator \
+     that leads",
+);
+pub(super) const HALTED: Documented = metric(
+    "workspace_operator_rollout_halted",
+    Kind::Gauge,
+    &[],
+    "1 while the move of what runs does not go on, because Workspaces are not Ready again in their \
+     time; 0 from an operator that stands by",
+);
+pub(super) const PREPULL: Documented = metric(
+    "workspace_operator_prepull_images",
+    Kind::Gauge,
+    &["state"],
+    "The images of a switch that is prepared, counted on each node: pulled and kept, failed when last \
+     tried, or waiting; none while none is prepared; only from the operator that leads",
+);
 pub(super) const ROLLOUTS: Documented = metric(
     "workspace_rollouts_total",
     Kind::Counter,
     &["step", "reason", "result"],
-    "Steps that start, stop or heal a Pod (create, delete, heal), by why they were taken and whether \
-     they were done, undone, refused, stale or failed",
+    "Steps that start, stop, heal or move a Pod (create, delete, heal, move), by why they were taken \
+     and whether they were done, undone, refused, stale or failed",
 );
 pub(super) const PULL_FAILURES: Documented = metric(
     "workspace_image_pull_failures_total",
@@ -87,11 +110,18 @@ pub(super) const PULL_FAILURES: Documented = metric(
     &["registry"],
     "How often a Workspace began to be unable to pull its image, by registry host",
 );
+pub(super) const PROBES: Documented = metric(
+    "workspace_image_probes_total",
+    Kind::Counter,
+    &["registry", "result"],
+    "Probes by which it was to be proved, before a Workspace was stopped for another image, that its \
+     node can pull that, by registry host and whether the node pulled it or failed",
+);
 pub(super) const READY: Documented = metric(
     "workspace_ready_seconds",
     Kind::Histogram,
     &[],
-    "Seconds from the creation or healing of a Pod until its Workspace was told Ready",
+    "Seconds from the creation, healing or moving of a Pod until its Workspace was told Ready",
 );
 pub(super) const PLANS: Documented = metric(
     "workspace_operator_plan_seconds",
@@ -157,14 +187,18 @@ pub(super) const BUILD: Documented = metric(
 );
 
 /// Every metric, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 18] = [
+pub const DOCUMENTED: [Documented; 22] = [
     WORKSPACES,
     OUTAGE,
     AT_RISK,
     OUTDATED,
     UNWATCHED,
+    ROLLOUT,
+    HALTED,
+    PREPULL,
     ROLLOUTS,
     PULL_FAILURES,
+    PROBES,
     READY,
     PLANS,
     APPLIES,

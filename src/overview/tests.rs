@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::seen::{Memory, Pod, Service};
+use crate::seen::{Memory, Pod, Service, Turn};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
 use crate::workspace::WorkspaceSpec;
@@ -71,6 +71,8 @@ impl Fleet {
             claim: None,
             service: Service::Ours,
             memory: &self.memory,
+            proof: None,
+            turn: Turn::default(),
         })
     }
 }

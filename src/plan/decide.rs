@@ -5,14 +5,13 @@ use jiff::Timestamp;
 use super::diagnosis::{self, Deadline};
 use super::{
     Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, STABLE, Step, Stuck, TERMINATING_OVERDUE,
-    later, retry_at,
+    is_over, later, retry_at,
 };
 use crate::fleet::InForce;
 use crate::names;
 use crate::pod;
 use crate::pull;
-use crate::revision::short_hash;
-use crate::seen::{AgentState, Ask, Controller, Phase, Pod, Seen, Service, Workspace};
+use crate::seen::{AgentState, Ask, Controller, Left, Phase, Pod, Seen, Service, Workspace};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
 use crate::workspace::{Reason, WorkspaceSpec};
 
@@ -21,7 +20,7 @@ pub(super) struct Case<'a> {
     pub(super) seen: &'a Seen<'a>,
     pub(super) workspace: &'a Workspace,
     pub(super) spec: &'a WorkspaceSpec,
-    in_force: &'a InForce,
+    pub(super) in_force: &'a InForce,
     pub(super) now: Timestamp,
 }
 
@@ -55,32 +54,29 @@ pub(super) fn decide(
         now,
     };
     let decision = case.claim_change().unwrap_or_else(|| case.pod_or_none());
-    case.with_delete_refusal(case.with_claim_refusal(decision))
+    case.until_expiry(case.with_delete_refusal(case.with_claim_refusal(decision)))
 }
 
 impl Case<'_> {
     fn pod_or_none(&self) -> Decision {
+        let off = self.off();
         let Some(pod) = self.seen.pod else {
-            return if self.spec.suspend {
-                suspended()
-            } else {
-                self.new_rollout()
-            };
+            return off.map_or_else(|| self.new_rollout(), Off::decision);
         };
-        match (self.ownership(pod), pod.deleting) {
-            (Ownership::Ours, None) if self.spec.suspend => self.suspend(pod),
-            (Ownership::Ours, None) => self.existing(pod),
-            (Ownership::Ours, Some(grace)) => self.going(pod, grace),
-            (Ownership::Hidden, _) => Decision::wait(self.hidden()),
-            (_, _) if self.spec.suspend => suspended(),
-            (Ownership::Predecessors, Some(grace)) => self.going(pod, grace),
-            (Ownership::Predecessors, None) => Decision::wait(Finding::new(
+        match (self.ownership(pod), pod.deleting, off) {
+            (Ownership::Ours, None, Some(off)) => stop(pod, off),
+            (Ownership::Ours, None, None) => self.existing(pod),
+            (Ownership::Ours, Some(grace), _) => self.going(pod, grace),
+            (Ownership::Hidden, _, _) => Decision::wait(self.hidden()),
+            (_, _, Some(off)) => off.decision(),
+            (Ownership::Predecessors, Some(grace), None) => self.going(pod, grace),
+            (Ownership::Predecessors, None, None) => Decision::wait(Finding::new(
                 Kind::Progress,
                 Reason::WaitingForOldPod,
                 "the Pod of an earlier Workspace of this name is still there; it goes as garbage, \
                  and if it does not, delete it",
             )),
-            (Ownership::Foreign, _) => Decision::wait(Finding::new(
+            (Ownership::Foreign, _, None) => Decision::wait(Finding::new(
                 Kind::Stalled,
                 Reason::PodNotOwned,
                 format!(
@@ -113,15 +109,20 @@ impl Case<'_> {
         )
     }
 
-    fn suspend(&self, pod: &Pod) -> Decision {
-        Decision::act(
-            delete(pod, Rollout::Suspended, 0),
-            Finding::new(
-                Kind::Progress,
-                Reason::Suspending,
-                "the Pod is being stopped",
-            ),
-        )
+    /// Why there is to be no Pod, if there is to be none.
+    fn off(&self) -> Option<Off> {
+        if self.spec.suspend {
+            return Some(Off::Suspended);
+        }
+        is_over(self.spec.expires_at.as_ref(), self.now).then_some(Off::Expired)
+    }
+
+    /// What runs now is looked at when its time is over.
+    fn until_expiry(&self, decision: Decision) -> Decision {
+        match &self.spec.expires_at {
+            Some(at) if self.off().is_none() => decision.until(at.0),
+            _ => decision,
+        }
     }
 
     /// A Pod that is going away keeps its name until it is gone.
@@ -139,7 +140,7 @@ impl Case<'_> {
                 ),
             ));
         }
-        let (reason, message) = if self.spec.suspend {
+        let (reason, message) = if self.off().is_some() {
             (Reason::Suspending, "the Pod is being stopped")
         } else {
             (Reason::WaitingForOldPod, "the old Pod is still going away")
@@ -165,7 +166,7 @@ impl Case<'_> {
         } else {
             Rollout::NoPod
         };
-        let pod = pod::pod(
+        let mut pod = pod::pod(
             self.seen.key,
             self.workspace,
             self.spec,
@@ -173,6 +174,9 @@ impl Case<'_> {
             settings,
             failures,
         );
+        if let Some(left) = &self.seen.memory.left {
+            pod::take_the_place(&mut pod, left, self.now);
+        }
         Decision::act(
             Step::CreatePod {
                 rollout,
@@ -184,7 +188,7 @@ impl Case<'_> {
     }
 
     /// The Pod that the settings of this moment would make, or why there is none.
-    fn ask(&self) -> Result<(&Settings, Ask), Finding> {
+    pub(super) fn ask(&self) -> Result<(&Settings, Ask), Finding> {
         let Some(settings) = &self.in_force.settings else {
             let error = self
                 .in_force
@@ -249,44 +253,10 @@ impl Case<'_> {
         } else if pod.phase == Phase::Dead {
             self.bury(pod)
         } else {
-            self.heal(pod).unwrap_or_else(|| self.diagnosed(pod))
+            let decision = self.heal(pod).or_else(|| self.moved(pod));
+            let decision = decision.or_else(|| self.put_back(pod));
+            decision.unwrap_or_else(|| self.diagnosed(pod))
         }
-    }
-
-    /// The user asked for another Pod. The old one stops only when the API server would take the
-    /// new one.
-    fn replace(&self, pod: &Pod) -> Decision {
-        let (settings, ask) = match self.ask() {
-            Ok(found) => found,
-            Err(finding) => return Decision::wait(finding),
-        };
-        if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
-            return decision;
-        }
-        let finding = Finding::new(
-            Kind::Progress,
-            Reason::Replacing,
-            "the Pod is being replaced because what was asked for changed",
-        );
-        if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
-            let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
-            pod.metadata.name = Some(self.trial());
-            return Decision::act(
-                Step::TryPod {
-                    ask,
-                    pod: Box::new(pod),
-                },
-                finding,
-            );
-        }
-        Decision::act(delete(pod, Rollout::SpecChanged, 0), finding)
-    }
-
-    /// The name of a Pod on trial: that of the Workspace is taken by the Pod that runs, and a name
-    /// that is made of it may be somebody's. It is the same each time, for refusals repeat it.
-    fn trial(&self) -> String {
-        let uid = short_hash(&self.workspace.version.uid);
-        format!("{}-{uid}", self.seen.key.name)
     }
 
     /// A Pod that failed or succeeded stays for its logs until its back-off is over.
@@ -337,13 +307,15 @@ impl Case<'_> {
         }
     }
 
-    /// The one place where an edit of the settings reaches a Pod that exists: only a Pod that
+    /// The one place where an edit of the settings alone reaches a Pod that exists: only a Pod that
     /// cannot start because of what the settings gave it, and that has nothing to lose.
     fn heal(&self, pod: &Pod) -> Option<Decision> {
         let (_, ask) = self.ask().ok()?;
         // One that nobody knows of may be the old one. That of the settings may have been taken off
-        // by a policy, and a new Pod for it would come without it again, and again.
-        let image = pod.told.image.as_ref() != Some(&ask.image);
+        // by a policy, and a new Pod for it would come without it again, and again. And one that was
+        // put back had its time on what the settings give.
+        let image =
+            pod.told.image.as_ref() != Some(&ask.image) && !pod.told.was_put_back_from(&ask.image);
         let settings = pod
             .told
             .settings
@@ -355,18 +327,12 @@ impl Case<'_> {
         }
         let why = match self.stuck(pod) {
             Ok(why) => why,
-            Err(look_again) => {
-                let decision = self.diagnosed(pod);
-                return Some(look_again.map_or(decision.clone(), |at| decision.until(at)));
-            }
+            Err(look_again) => return look_again.map(|at| self.diagnosed(pod).until(at)),
         };
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }
-        let healed = self.seen.memory.healed.as_deref();
-        if let Some(undone) = healed.filter(|it| it.what == ask)
-            && let Some(retry) = retry_at(undone, self.now)
-        {
+        if let Some(retry) = self.undone(&ask) {
             return Some(self.diagnosed(pod).until(retry));
         }
         let finding = self.diagnosed(pod).finding;
@@ -396,7 +362,8 @@ impl Case<'_> {
         {
             return Ok(Stuck::Image);
         }
-        if pod.agent.has_run() || !pod.sandbox_ready {
+        let has_run = pod.agent.has_run() && !waits_for_new_image(pod);
+        if has_run || !pod.sandbox_ready {
             return Err(None);
         }
         let deadline = self.deadline(pod).at;
@@ -407,14 +374,20 @@ impl Case<'_> {
         }
     }
 
-    fn diagnosed(&self, pod: &Pod) -> Decision {
+    /// Somebody undid this very change, and it is too early to do it again.
+    pub(super) fn undone(&self, ask: &Ask) -> Option<Timestamp> {
+        let healed = self.seen.memory.healed.as_deref();
+        retry_at(healed.filter(|it| it.what == *ask)?, self.now)
+    }
+
+    pub(super) fn diagnosed(&self, pod: &Pod) -> Decision {
         let claim_pending = self.seen.claim.is_some_and(|claim| claim.pending);
         let told = &self.workspace.status;
         let finding = diagnosis::diagnose(pod, self.spec, claim_pending, told);
         self.deadline(pod).apply(finding, self.now)
     }
 
-    fn deadline(&self, pod: &Pod) -> Deadline {
+    pub(super) fn deadline(&self, pod: &Pod) -> Deadline {
         let of_settings = self.in_force.settings.as_ref();
         let seconds = self.spec.provision_timeout_seconds.unwrap_or_else(|| {
             of_settings.map_or(DEFAULT_PROVISION_TIMEOUT_SECONDS, |it| {
@@ -425,7 +398,7 @@ impl Case<'_> {
     }
 
     /// The server refused this very Pod, and it is too early to ask again.
-    fn rejected(&self, ask: &Ask) -> Option<Decision> {
+    pub(super) fn rejected(&self, ask: &Ask) -> Option<Decision> {
         let refusal = self.seen.memory.pod_refusal.as_deref()?;
         let retry = retry_at(refusal, self.now)?;
         (refusal.what == *ask).then(|| {
@@ -435,22 +408,61 @@ impl Case<'_> {
     }
 }
 
-fn suspended() -> Decision {
-    Decision::wait(Finding::new(
-        Kind::Suspended,
-        Reason::Suspended,
-        "there is no Pod while spec.suspend is true; the storage stays",
-    ))
+/// Whether its container ended for another image, and has not started with it: nothing can restart it.
+fn waits_for_new_image(pod: &Pod) -> bool {
+    let waits = matches!(pod.agent.state, AgentState::Waiting { .. });
+    waits && pod.told.is_leaving(&pod.agent)
+}
+
+/// Why there is to be no Pod.
+#[derive(Clone, Copy)]
+enum Off {
+    Suspended,
+    Expired,
+}
+
+impl Off {
+    fn decision(self) -> Decision {
+        let (reason, message) = match self {
+            Self::Suspended => (
+                Reason::Suspended,
+                "there is no Pod while spec.suspend is true; the storage stays",
+            ),
+            Self::Expired => (
+                Reason::Expired,
+                "there is no Pod since spec.expiresAt has passed; the storage stays",
+            ),
+        };
+        Decision::wait(Finding::new(Kind::Suspended, reason, message))
+    }
+}
+
+fn stop(pod: &Pod, off: Off) -> Decision {
+    let why = match off {
+        Off::Suspended => Rollout::Suspended,
+        Off::Expired => Rollout::Expired,
+    };
+    let message = "the Pod is being stopped";
+    Decision::act(
+        delete(pod, why, 0),
+        Finding::new(Kind::Progress, Reason::Suspending, message),
+    )
 }
 
 pub(super) fn pending(message: &str) -> Finding {
     Finding::new(Kind::Progress, Reason::Pending, message)
 }
 
-fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
+pub(super) fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
+    let stays = matches!(why, Rollout::SpecChanged | Rollout::Moved);
+    let moved = why == Rollout::Moved && pod.ready;
     Step::DeletePod {
         version: pod.version.clone(),
         why,
+        left: Box::new(Left {
+            node: pod.node.clone().filter(|_| stays),
+            moved_from: pod.told.image.clone().filter(|_| moved),
+        }),
         failures,
     }
 }

@@ -17,7 +17,8 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Counted from when it last had reason to start.
     pub(super) fn of(pod: &Pod, seconds: u32) -> Self {
-        let since = [Some(pod.created), pod.ready_changed, pod.told.healed];
+        let moved = pod.told.moved.as_ref().map(|it| it.at);
+        let since = [Some(pod.created), pod.ready_changed, pod.told.healed, moved];
         let since = since.into_iter().flatten().max().unwrap_or(pod.created);
         Self {
             at: later(since, SignedDuration::from_secs(i64::from(seconds))),
@@ -48,6 +49,11 @@ pub(super) fn diagnose(
 ) -> Finding {
     if pod.ready {
         return Finding::new(Kind::Ready, Reason::Ready, "the agent answers on port 8000");
+    }
+    if pod.agent.state == AgentState::Running && pod.told.is_leaving(&pod.agent) {
+        let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
+        let message = format!("the agent is being stopped, and started again with {image}");
+        return Finding::new(Kind::Progress, Reason::Replacing, message);
     }
     if pod.node.is_none() {
         return unscheduled(pod, claim_pending);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Rollout, Step, status};
-use crate::seen::{Ask, Memory, Refusal};
+use crate::seen::{Ask, Left, Memory, Refusal};
 
 /// What the API server answered to a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +46,30 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
             }
             memory.failures = 0;
             memory.pod_refusal = None;
-            memory.accepted = None;
+            (memory.foreseen, memory.accepted) = (None, None);
+            memory.left = None;
         }
-        Step::TryPod { ask, .. } => {
+        Step::TryPod { ask, ahead, .. } => {
             memory.pod_refusal = None;
-            memory.accepted = Some(Box::new(ask.clone()));
+            let accepted = Some(Box::new(ask.clone()));
+            if *ahead {
+                memory.foreseen = accepted;
+            } else {
+                memory.accepted = accepted;
+            }
         }
-        Step::DeletePod { failures, why, .. } => {
+        Step::DeletePod {
+            failures,
+            why,
+            left,
+            ..
+        } => {
+            memory.left = (**left != Left::default()).then(|| left.clone());
             memory.replaces = *why == Rollout::SettingsChanged;
             memory.failures = *failures;
             memory.delete_refusal = None;
         }
-        Step::SetImage { ask, .. } => {
+        Step::SetImage { ask, .. } | Step::MovePod { ask, .. } => {
             healed(memory, ask, now);
             memory.pod_refusal = None;
         }
@@ -74,12 +86,15 @@ fn healed(memory: &mut Memory, ask: &Ask, now: Timestamp) {
 
 fn refused(memory: &mut Memory, step: &Step, message: String, now: Timestamp) {
     match step {
-        Step::CreatePod { ask, .. } | Step::TryPod { ask, .. } | Step::SetImage { ask, .. } => {
+        Step::CreatePod { ask, .. }
+        | Step::TryPod { ask, .. }
+        | Step::SetImage { ask, .. }
+        | Step::MovePod { ask, .. } => {
             let earlier = memory.pod_refusal.as_deref();
             let refusal = Refusal::after(earlier, ask.clone(), message, now);
             memory.pod_refusal = Some(refusal.into());
             // A Pod that was accepted on trial and then refused is to be tried again.
-            memory.accepted = None;
+            (memory.foreseen, memory.accepted) = (None, None);
         }
         Step::CreateClaim { size, .. } | Step::PatchClaim { size, .. } => {
             let earlier = memory.claim_refusal.as_deref();

@@ -9,6 +9,8 @@ mod claim;
 mod decide;
 mod diagnosis;
 mod memory;
+mod moving;
+mod outdated;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,13 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1 as core;
 
 use crate::fleet::InForce;
-use crate::seen::{Ask, Pod, Refusal, Seen, Version};
+use crate::proof::Want;
+use crate::seen::{Ask, Left, Moved, Pod, Refusal, Seen, Version};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
 
 pub use memory::{Answer, remember};
+pub use outdated::{How, When, how, is_over, is_refused, when};
 
 /// What to do about one Workspace now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +38,9 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// What [`crate::seen::Memory::showing`] becomes.
     pub showing: Option<(Reason, Timestamp)>,
+    /// What has to be proved before this Workspace goes on, in every pass for as long as it waits
+    /// for it; absent = nothing.
+    pub wants: Option<Want>,
 }
 
 /// One write to the API.
@@ -54,6 +61,9 @@ pub enum Step {
         ask: Ask,
         /// The Pod, under a name of its own.
         pod: Box<core::Pod>,
+        /// Whether it is asked ahead of a proof: what the server would take before a long pull, it
+        /// may not take after it.
+        ahead: bool,
     },
     /// Give the container of a stuck Pod another image.
     SetImage {
@@ -66,12 +76,23 @@ pub enum Step {
         /// What it was stuck on.
         why: Stuck,
     },
+    /// Give the container of a Pod that runs another image, which stops it.
+    MovePod {
+        /// The Pod.
+        version: Version,
+        /// Its identity from now on.
+        ask: Ask,
+        /// What it is moved from, for the Pod's annotations.
+        moved: Box<Moved>,
+    },
     /// Delete the Pod, with its grace.
     DeletePod {
         /// The Pod.
         version: Version,
         /// Why.
         why: Rollout,
+        /// What [`crate::seen::Memory::left`] becomes.
+        left: Box<Left>,
         /// What [`crate::seen::Memory::failures`] becomes.
         failures: u32,
     },
@@ -113,6 +134,12 @@ pub enum Rollout {
     SettingsChanged,
     /// The user asked for no Pod.
     Suspended,
+    /// The time is over for which the user asked for a Pod.
+    Expired,
+    /// The Pod runs, and it is its turn to be moved to the settings in force.
+    Moved,
+    /// It was moved, was not Ready in its time, and is put back on the image that it ran.
+    PutBack,
 }
 
 impl fmt::Display for Rollout {
@@ -254,6 +281,7 @@ struct Decision {
     step: Option<Step>,
     finding: Finding,
     wake: Option<Timestamp>,
+    wants: Option<Want>,
 }
 
 impl Decision {
@@ -262,6 +290,7 @@ impl Decision {
             step: Some(step),
             finding,
             wake: None,
+            wants: None,
         }
     }
 
@@ -270,7 +299,13 @@ impl Decision {
             step: None,
             finding,
             wake: None,
+            wants: None,
         }
+    }
+
+    fn wanting(mut self, want: Want) -> Self {
+        self.wants = Some(want);
+        self
     }
 
     fn until(mut self, wake: Timestamp) -> Self {

@@ -21,41 +21,39 @@ pub(super) fn conclude(
     now: Timestamp,
 ) -> Plan {
     let since = since(seen, &decision.finding, now);
-    let showing = Some((decision.finding.reason, since));
+    let plan = Plan {
+        showing: Some((decision.finding.reason, since)),
+        wants: decision.wants,
+        ..Plan::default()
+    };
     if decision.step.is_some() {
-        return Plan {
-            step: decision.step,
-            wake: None,
-            showing,
-        };
+        let step = decision.step;
+        return Plan { step, ..plan };
     }
     let status = status(seen, workspace, &decision.finding, now);
     let ignored = seen.memory.ignored.as_ref();
     if status == workspace.status || ignored.is_some_and(|it| *it == words(&status)) {
-        return Plan {
-            step: None,
-            wake: decision.wake,
-            showing,
-        };
+        let wake = decision.wake;
+        return Plan { wake, ..plan };
     }
-    let due = due(&workspace.status, &status, decision.finding.kind, since);
+    let is_down = !own_pod(seen, workspace).is_some_and(serves);
+    let due = due(
+        is_down,
+        &workspace.status,
+        &status,
+        decision.finding.kind,
+        since,
+    );
     if now < due {
-        return Plan {
-            step: None,
-            wake: earliest(decision.wake, Some(due)),
-            showing,
-        };
+        let wake = earliest(decision.wake, Some(due));
+        return Plan { wake, ..plan };
     }
     let version = workspace.version.clone();
-    let step = Step::PatchStatus {
+    let step = Some(Step::PatchStatus {
         version,
         status: Box::new(status),
-    };
-    Plan {
-        step: Some(step),
-        wake: None,
-        showing,
-    }
+    });
+    Plan { step, ..plan }
 }
 
 /// Since when this reason has been seen without a break.
@@ -68,13 +66,14 @@ fn since(seen: &Seen<'_>, finding: &Finding, now: Timestamp) -> Timestamp {
 }
 
 fn due(
+    is_down: bool,
     told: &WorkspaceStatus,
     status: &WorkspaceStatus,
     kind: Kind,
     since: Timestamp,
 ) -> Timestamp {
-    // A false Ready is corrected at once.
-    if told.is_true(READY) && !status.is_true(READY) {
+    // A false Ready is corrected at once. Of a Pod that serves on until it is replaced it is not.
+    if told.is_true(READY) && !status.is_true(READY) && is_down {
         return since;
     }
     match kind {
@@ -90,10 +89,7 @@ fn status(
     finding: &Finding,
     now: Timestamp,
 ) -> WorkspaceStatus {
-    let uid = &workspace.version.uid;
-    let pod = seen
-        .pod
-        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()));
+    let pod = own_pod(seen, workspace);
     WorkspaceStatus {
         observed_generation: Some(workspace.generation),
         state: Some(finding.reason),
@@ -108,6 +104,12 @@ fn status(
         },
         conditions: conditions(workspace, pod, finding, now),
     }
+}
+
+fn own_pod<'a>(seen: &Seen<'a>, workspace: &Workspace) -> Option<&'a Pod> {
+    let uid = &workspace.version.uid;
+    seen.pod
+        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()))
 }
 
 fn conditions(
@@ -141,9 +143,14 @@ fn conditions(
         Kind::Ready => vec![this(READY, true)],
         Kind::Suspended => vec![this(SUSPENDED, true)],
         Kind::Progress | Kind::Problem => vec![this(READY, false), this(RECONCILING, true)],
-        // What was asked for last cannot be had, and the Pod of before serves on.
+        // What is wanted cannot be had, and the Pod of before serves on.
         Kind::Stalled if pod.is_some_and(serves) => {
-            let message = "the agent answers on port 8000, as it was asked for before";
+            let told = pod.and_then(|it| it.told.revision.as_ref());
+            let message = if told.is_none_or(|it| *it == workspace.revision) {
+                "the agent answers on port 8000"
+            } else {
+                "the agent answers on port 8000, as it was asked for before"
+            };
             vec![
                 condition(READY, true, Reason::Ready, message),
                 this(STALLED, true),

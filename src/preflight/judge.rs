@@ -8,6 +8,8 @@ use super::compare::{content, runs};
 use super::needs::{Need, User};
 use super::report::{Content, Finding, Report, Row, Verdict};
 use crate::credentials::gives_nodes_credentials;
+use crate::fleet::Source;
+use crate::overview::{self, Overview, Prepull};
 use crate::probe::Answer;
 use crate::pull::About;
 use crate::registry::{Found, Kind, Refusal};
@@ -200,13 +202,39 @@ pub(super) fn report(
     let mut warnings = without;
     warnings.extend(operators(cluster, settings, in_force.as_deref()));
     warnings.extend(platforms(cluster, &rows));
+    let namespace = request.scope.namespace.as_deref();
     Report {
         verdict: rows.iter().map(of_row).max().unwrap_or(Verdict::Yes),
         registry: settings.registry().to_string(),
         in_force,
         images: rows,
+        prepared: prepared(cluster, settings, namespace),
         warnings,
     }
+}
+
+/// How far the operator has prepared a switch to this very prefix, if it does.
+fn prepared(cluster: &Cluster, settings: &Settings, namespace: Option<&str>) -> Option<String> {
+    let Source::Present(record) = &cluster.fleet else {
+        return None;
+    };
+    let text = |namespace| record.get(&overview::key(namespace));
+    let recorded = Overview::from_text(text(namespace).or_else(|| text(None))?)?;
+    let Prepull {
+        registry,
+        images,
+        pulled,
+        failed,
+    } = recorded.prepull?;
+    let failed = failed
+        .iter()
+        .map(|(why, count)| format!("; {count} failed: {why}"));
+    (registry == settings.registry().as_str()).then(|| {
+        format!(
+            "Pulled before the switch, counted on each node: {pulled} of {images} images{}.",
+            failed.collect::<String>()
+        )
+    })
 }
 
 /// The operator has to survive the outage that it cures.

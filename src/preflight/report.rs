@@ -133,6 +133,9 @@ pub struct Report {
     pub in_force: Option<String>,
     /// Every image that is needed.
     pub images: Vec<Row>,
+    /// How far a switch to this prefix is prepared, where the settings say that one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<String>,
     /// What else to know before a switch, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

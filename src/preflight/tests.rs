@@ -460,3 +460,24 @@ fn the_operator_has_to_survive_the_outage_that_it_cures() {
         "{told}"
     );
 }
+
+#[test]
+fn how_far_the_switch_is_prepared_is_told_of_that_prefix_alone() {
+    let told = |registry: &str, key: &str| {
+        let text = format!(
+            "prepull:\n  registry: {B}\n  images: 12\n  pulled: 11\n  failed:\n    b.example.com \
+             does not have it: 1\n"
+        );
+        let mut seen = cluster(None, None);
+        seen.fleet = Source::Present([(key.to_owned(), text)].into());
+        let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", registry)]);
+        let rows = vec![row(Finding::Present, None)];
+        let report = judge::report(&seen, &settings, Vec::new(), rows, &request(false));
+        report.prepared
+    };
+    let words = "Pulled before the switch, counted on each node: 11 of 12 images; 1 failed: \
+                 b.example.com does not have it.";
+    assert_eq!(told(B, "status").as_deref(), Some(words));
+    assert_eq!(told(A, "status"), None);
+    assert_eq!(told(B, "status.elsewhere"), None);
+}

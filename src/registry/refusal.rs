@@ -39,6 +39,7 @@ pub struct Refusal {
 /// Longer words of a registry's own are cut, in characters.
 const LONGEST_WORDS: usize = 160;
 const SILENT: &str = "does not answer in time";
+const NO_ADDRESS: &str = "does not resolve to an address";
 
 impl Refusal {
     fn new(kind: Kind, words: impl Into<String>) -> Self {
@@ -60,6 +61,21 @@ impl Refusal {
 
     pub(super) fn unreachable(words: impl Into<String>) -> Self {
         Self::new(Kind::Unreachable, words)
+    }
+
+    pub(super) fn no_address() -> Self {
+        Self::unreachable(NO_ADDRESS)
+    }
+
+    /// Whether the registry cannot be asked from here, for its name has no address here.
+    #[must_use]
+    pub fn is_of_name(&self) -> bool {
+        self.words == NO_ADDRESS
+    }
+
+    /// Whether there was nothing at all in time.
+    pub(super) fn is_silence(&self) -> bool {
+        self.words == SILENT
     }
 
     /// There was nobody to ask as.
@@ -211,7 +227,7 @@ fn cause(error: &reqwest::Error) -> String {
         }
         // The resolver's error has no type that can be told from others.
         if source.to_string().contains("dns error") {
-            return "does not resolve to an address".into();
+            return NO_ADDRESS.into();
         }
     }
     format!("gives no answer: {}", last(error))
@@ -238,6 +254,11 @@ fn connection(kind: io::ErrorKind) -> Option<&'static str> {
         io::ErrorKind::TimedOut => SILENT,
         _ => return None,
     })
+}
+
+/// Whether it is about TLS, and so the other side is there.
+pub(super) fn is_of_tls(error: &reqwest::Error) -> bool {
+    sources(error).any(|it| it.is::<rustls::Error>())
 }
 
 /// Whether the other side does not speak TLS.

@@ -9,8 +9,9 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Response, Url};
+use tokio::time::timeout;
 
-use super::refusal::speaks_no_tls;
+use super::refusal::{is_of_tls, speaks_no_tls};
 use super::{Options, Reference, Refusal, auth};
 use crate::credentials::Login;
 
@@ -20,6 +21,8 @@ const MOST_REDIRECTS: usize = 5;
 const LARGEST_ERROR: usize = 64 << 10;
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a name may take to become an address.
+const RESOLVE: Duration = Duration::from_secs(2);
 
 const DIGEST: &str = "docker-content-digest";
 
@@ -147,6 +150,24 @@ impl Transport {
         received(reference, answer, ask).await
     }
 
+    /// Any answer will do, and any word of TLS.
+    pub(super) async fn knock(&self, reference: &Reference) -> Result<(), Refusal> {
+        let authority = reference.authority();
+        let url = format!("https://{authority}/v2/");
+        let url: Url = url
+            .parse()
+            .map_err(|_| Refusal::unreachable("has an address that is none"))?;
+        let error = match self.tokens.get(url).send().await {
+            Err(error) if !is_of_tls(&error) => error,
+            _ => return Ok(()),
+        };
+        let refusal = Refusal::of_error(&error);
+        if refusal.is_silence() && !has_address(authority).await {
+            return Err(Refusal::no_address());
+        }
+        Err(refusal)
+    }
+
     /// Sends a request for a token.
     pub(super) async fn ask_token(
         &self,
@@ -252,6 +273,18 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
         return attempt.error("from https to plain http");
     }
     attempt.follow()
+}
+
+/// Whether the name of a registry has an address here; a resolver that is silent knows of none.
+async fn has_address(authority: &str) -> bool {
+    let usual = format!("{authority}:443");
+    let place = if host(authority) == authority {
+        usual.as_str()
+    } else {
+        authority
+    };
+    let found = timeout(RESOLVE, tokio::net::lookup_host(place)).await;
+    found.is_ok_and(|it| it.is_ok())
 }
 
 /// A host and port without the port.

@@ -138,3 +138,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_image_that_settings_could_have_given_is_known_from_any_other() {
+    let digest = format!(
+        "a.example.com/agents/workspace-template-codex@{}",
+        "sha256:".to_owned() + &"0".repeat(64)
+    );
+    for good in [
+        "a.example.com/agents/workspace-template-codex:v1",
+        "localhost/workspace-template-codex:_1.a-b",
+        &digest,
+    ] {
+        assert!(is_image(good, "codex"), "{good}");
+    }
+    for bad in [
+        "",
+        "workspace-template-codex:v1",
+        "agents/workspace-template-codex:v1",
+        "a.example.com/agents/workspace-template-codex",
+        "a.example.com/agents/workspace-template-codex:",
+        "a.example.com/agents/workspace-template-codex:-a",
+        "a.example.com/agents/workspace-template-codex:a b",
+        "a.example.com/agents/workspace-template-codex@sha256:0",
+        "a.example.com/agents/workspace-template-hermes:v1",
+        "a.example.com/agents/workspace-template-codex2:v1",
+        "A.example.com/Agents/workspace-template-codex:v1",
+    ] {
+        assert!(!is_image(bad, "codex"), "{bad}");
+    }
+}

@@ -18,20 +18,30 @@ pub const ROLLOUT_KEY: &str = "ROLLOUT";
 pub const ROLLOUT_MAX_UNAVAILABLE_KEY: &str = "ROLLOUT_MAX_UNAVAILABLE";
 /// Whether a fleet's move is paused.
 pub const ROLLOUT_PAUSED_KEY: &str = "ROLLOUT_PAUSED";
+/// Whether what a fleet's move breaks is put back on the image that it ran.
+pub const ROLLOUT_ROLL_BACK_KEY: &str = "ROLLOUT_ROLL_BACK";
 
 /// Every how many seconds registries are asked whether tags have moved.
 pub const WATCH_DIGESTS_SECONDS_KEY: &str = "WATCH_DIGESTS_SECONDS";
 
+/// The registry prefix that is to come into force next.
+pub const NEXT_REGISTRY_KEY: &str = "NEXT_MOLECULE_IMAGE_REGISTRY";
+/// Whether the images under that one are pulled before.
+pub const PREPULL_KEY: &str = "PREPULL";
+
 /// Every key but the pins.
-pub(super) const FIXED: [&str; 9] = [
+pub(super) const FIXED: [&str; 12] = [
     EXTRA_RUNTIMES_KEY,
     IMAGE_PULL_SECRETS_KEY,
     REGISTRY_KEY,
+    NEXT_REGISTRY_KEY,
     PLATFORM_URL_KEY,
+    PREPULL_KEY,
     PROVISION_TIMEOUT_SECONDS_KEY,
     ROLLOUT_KEY,
     ROLLOUT_MAX_UNAVAILABLE_KEY,
     ROLLOUT_PAUSED_KEY,
+    ROLLOUT_ROLL_BACK_KEY,
     WATCH_DIGESTS_SECONDS_KEY,
 ];
 
@@ -47,7 +57,7 @@ pub struct Documented {
 }
 
 /// Every setting, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 10] = [
+pub const DOCUMENTED: [Documented; 13] = [
     Documented {
         key: REGISTRY_KEY,
         meaning: "The registry prefix: host[:port] and a lower-case path. Every image is \
@@ -86,19 +96,42 @@ pub const DOCUMENTED: [Documented; 10] = [
     },
     Documented {
         key: ROLLOUT_KEY,
-        meaning: "How a fleet moves. `OnRestart`: an edit touches nothing that runs. `Paced` is \
-                  known and not served yet: a warning says so.",
+        meaning: "How a fleet moves to other settings. `OnRestart`: an edit touches nothing that \
+                  runs. `Paced`: those that run are moved too, a few at a time, and none before its \
+                  new image is proved to be on its node.",
         default: "`OnRestart`",
     },
     Documented {
         key: ROLLOUT_MAX_UNAVAILABLE_KEY,
-        meaning: "Of a paced rollout; not served yet.",
-        default: "none",
+        meaning: "How many Workspaces may be not Ready while a fleet moves, those counted that are \
+                  not Ready for other reasons: a number from 1 to 999999, or a part of all that are \
+                  not suspended, as in `5%`, which is one at least.",
+        default: "`1`",
     },
     Documented {
         key: ROLLOUT_PAUSED_KEY,
-        meaning: "Of a paced rollout; not served yet.",
+        meaning: "`true` holds a moving fleet where it is; nothing else waits for it.",
+        default: "`false`",
+    },
+    Documented {
+        key: ROLLOUT_ROLL_BACK_KEY,
+        meaning: "`true` puts a Workspace that was moved, and is not Ready again within its \
+                  provision timeout, back on the image that it ran. The move of the others halts \
+                  either way.",
+        default: "`false`",
+    },
+    Documented {
+        key: NEXT_REGISTRY_KEY,
+        meaning: "The registry prefix that a switch is prepared for. By itself it does nothing; one \
+                  that cannot be right is warned of, and invalidates nothing.",
         default: "none",
+    },
+    Documented {
+        key: PREPULL_KEY,
+        meaning: "`true` has each node pull, one by one, the images that its Workspaces will need \
+                  under `NEXT_MOLECULE_IMAGE_REGISTRY`, and keep them for as long as this is set. \
+                  Nothing that runs is touched.",
+        default: "`false`",
     },
     Documented {
         key: WATCH_DIGESTS_SECONDS_KEY,

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, Invalid, SettingsError, quote};
 use super::keys::{
-    EXTRA_RUNTIMES_KEY, FIXED, IMAGE_PULL_SECRETS_KEY, PIN_KEY_PREFIX, REGISTRY_KEY, ROLLOUT_KEY,
-    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, closest,
+    EXTRA_RUNTIMES_KEY, FIXED, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PIN_KEY_PREFIX,
+    PREPULL_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY,
+    ROLLOUT_ROLL_BACK_KEY, closest,
 };
 use super::prefix::Prefix;
 use super::values::{self, Digest};
-use super::{Environment, RUNTIMES, known};
-
-const ON_RESTART: &str = "OnRestart";
-const PACED: &str = "Paced";
+use super::{Environment, ON_RESTART, PACED, Policy, RUNTIMES, Rollout, known};
 
 /// Of a list in the settings: what needs more is a mistake, and would fill messages and objects.
 const MOST_ITEMS: usize = 100;
@@ -174,28 +172,60 @@ impl<'a> Reader<'a> {
         names
     }
 
-    /// The keys that say how a fleet moves: known, so that they are not taken for misspelt ones,
-    /// but this version only ever does what `OnRestart` says.
-    pub(super) fn rollout(&mut self) {
-        let rollout = self.scalar(ROLLOUT_KEY, |value| match value {
-            ON_RESTART | PACED => Ok(value.to_owned()),
+    /// How a fleet moves. What belongs to a paced rollout is checked without one as well: it would
+    /// be found wrong on the day that it is needed.
+    pub(super) fn rollout(&mut self) -> Rollout {
+        let policy = self.scalar(ROLLOUT_KEY, |value| match value {
+            ON_RESTART => Ok(Policy::OnRestart),
+            PACED => Ok(Policy::Paced),
             _ => Err(Fault::new(
                 "is no way to roll out",
-                format!("write {}, or remove the key", quote(ON_RESTART)),
+                format!(
+                    "write {} or {}, or remove the key",
+                    quote(ON_RESTART),
+                    quote(PACED)
+                ),
             )),
         });
-        if rollout.is_some_and(|rollout| rollout == PACED) {
-            let paced = quote(PACED);
-            self.warnings.push(format!(
-                "{ROLLOUT_KEY} is {paced}, which has no effect: this version moves nothing that runs."
-            ));
+        let most = self.scalar(ROLLOUT_MAX_UNAVAILABLE_KEY, values::max_unavailable);
+        let paused = self.scalar(ROLLOUT_PAUSED_KEY, values::boolean);
+        let roll_back = self.scalar(ROLLOUT_ROLL_BACK_KEY, values::boolean);
+        Rollout {
+            policy: policy.unwrap_or_default(),
+            max_unavailable: most.unwrap_or_default(),
+            paused: paused.unwrap_or_default(),
+            roll_back: roll_back.unwrap_or_default(),
         }
-        for key in [ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY] {
-            if let Some(value) = self.get(key) {
-                let value = quote(value);
-                self.warnings.push(format!(
-                    "{key} is {value}, which has no effect: this version moves nothing that runs."
-                ));
+    }
+
+    /// The registry of a switch that is prepared. Nothing that is in force depends on it, so one that
+    /// cannot be right is only warned of.
+    pub(super) fn next_registry(&mut self, extra: &BTreeSet<String>) -> Option<Prefix> {
+        let value = self.get(NEXT_REGISTRY_KEY)?;
+        let place = format!("{NEXT_REGISTRY_KEY} is");
+        let next = prefix(value, extra);
+        let next = next.map_err(|it| SettingsError::new(NEXT_REGISTRY_KEY, &place, value, &it));
+        next.map_err(|it| self.warnings.push(format!("No effect: {it}")))
+            .ok()
+    }
+
+    /// Whether its images are pulled before.
+    pub(super) fn prepull(&mut self) -> bool {
+        let value = self.get(PREPULL_KEY).unwrap_or("false");
+        match values::boolean(value) {
+            Ok(is) => {
+                if is && self.get(NEXT_REGISTRY_KEY).is_none() {
+                    self.warnings.push(format!(
+                        "{PREPULL_KEY} has no effect without {NEXT_REGISTRY_KEY}."
+                    ));
+                }
+                is
+            }
+            Err(fault) => {
+                let place = format!("{PREPULL_KEY} is");
+                let error = SettingsError::new(PREPULL_KEY, &place, value, &fault);
+                self.warnings.push(format!("No effect: {error}"));
+                false
             }
         }
     }

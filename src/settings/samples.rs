@@ -92,13 +92,28 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
     let url = "(https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[a-zA-Z0-9._~-]{0,9}){0,2})?";
     let timeout = proptest::option::of(1..=86_400_u32);
     let pause = proptest::option::of(10..=86_400_u32);
-    (good_prefix(), lists, pins, url, (timeout, pause)).prop_map(
-        |(registry, (runtimes, secrets), pins, url, (timeout, pause))| {
+    let rollout = (
+        select(vec!["", "OnRestart", "Paced"]),
+        "([1-9][0-9]{0,5}|[1-9][0-9]?%)?",
+        select(vec!["", "true", "false"]),
+        select(vec!["", "true", "false"]),
+    );
+    let next = (any_prefix(), select(vec!["", "true", "false", "yes"]));
+    let times = (timeout, pause);
+    (good_prefix(), lists, pins, url, times, rollout, next).prop_map(
+        |(registry, (runtimes, secrets), pins, url, times, (rollout, most, paused, back), next)| {
+            let (timeout, pause) = times;
             let mut data = data(&[
                 (REGISTRY_KEY, &registry),
                 (EXTRA_RUNTIMES_KEY, &runtimes.join(", ")),
                 (IMAGE_PULL_SECRETS_KEY, &secrets.join(",")),
                 (PLATFORM_URL_KEY, &url),
+                (ROLLOUT_KEY, rollout),
+                (ROLLOUT_MAX_UNAVAILABLE_KEY, &most),
+                (ROLLOUT_PAUSED_KEY, paused),
+                (ROLLOUT_ROLL_BACK_KEY, back),
+                (NEXT_REGISTRY_KEY, &next.0),
+                (PREPULL_KEY, next.1),
             ]);
             if let Some(timeout) = timeout {
                 data.insert(
@@ -128,7 +143,7 @@ pub(crate) fn any_data() -> impl Strategy<Value = BTreeMap<String, String>> {
         any::<String>(),
         any_prefix(),
         "[ -~\n]{0,40}",
-        "[0-9+-]{0,12}"
+        "[0-9+-]{0,12}%?"
     ];
     btree_map(key, value, 0..8)
 }

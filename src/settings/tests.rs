@@ -320,23 +320,64 @@ fn digests_are_watched_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_moves_a_fleet_is_known_and_has_no_effect() {
-    assert_eq!(warnings(&[(ROLLOUT_KEY, "OnRestart")]), [""; 0]);
-    for (key, value) in [
+fn a_fleet_moves_by_restarts_alone_unless_it_is_told_otherwise() {
+    assert_eq!(settings(&[(ROLLOUT_KEY, "OnRestart")]), Settings::default());
+    let rollout = settings(&[]).rollout();
+    assert_eq!(rollout.policy, Policy::OnRestart);
+    assert_eq!(rollout.max_unavailable, MaxUnavailable::Count(1));
+    assert!(!rollout.paused);
+    let paced = settings(&[
         (ROLLOUT_KEY, "Paced"),
-        (ROLLOUT_MAX_UNAVAILABLE_KEY, "10%"),
+        (ROLLOUT_MAX_UNAVAILABLE_KEY, "5%"),
+        (ROLLOUT_ROLL_BACK_KEY, "true"),
         (ROLLOUT_PAUSED_KEY, "true"),
-    ] {
-        let expected = format!(
-            "{key} is \"{value}\", which has no effect: this version moves nothing that runs."
-        );
-        assert_eq!(warnings(&[(key, value)]), [expected]);
-        assert_eq!(settings(&[(key, value)]), Settings::default());
-    }
+    ]);
+    let expected = Rollout {
+        policy: Policy::Paced,
+        max_unavailable: MaxUnavailable::Percent(5),
+        paused: true,
+        roll_back: true,
+    };
+    assert_eq!(paced.rollout(), expected);
+    assert_eq!(
+        settings(&[(ROLLOUT_PAUSED_KEY, "false")]),
+        Settings::default()
+    );
+}
+
+#[test]
+fn what_cannot_say_how_a_fleet_moves_is_refused() {
     for bad in ["onrestart", "Paced ", "Immediately"] {
         let message = error(ROLLOUT_KEY, bad);
         assert!(message.starts_with("ROLLOUT is \""), "{message}");
     }
+    for bad in [
+        "0", "01", "-1", "+1", "1.5", "1000000", "0%", "101%", "05%", "5 %", "%", "ten",
+    ] {
+        let message = error(ROLLOUT_MAX_UNAVAILABLE_KEY, bad);
+        assert!(
+            message.contains("as in \"5%\"") || bad == "5 %",
+            "{message}"
+        );
+    }
+    for bad in ["True", "yes", "1", "true "] {
+        for key in [ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY] {
+            let message = error(key, bad);
+            assert!(
+                message.ends_with("write \"true\" or \"false\"."),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_fleet_is_rounded_down_and_is_one_at_least() {
+    let five = MaxUnavailable::Percent(5);
+    let parts = [0, 9, 39, 40, 5000].map(|all| five.of(all));
+    assert_eq!(parts, [1, 1, 1, 2, 250]);
+    assert_eq!(MaxUnavailable::Percent(100).of(7), 7);
+    assert_eq!(MaxUnavailable::Count(3).of(1), 3);
 }
 
 #[test]
@@ -398,4 +439,45 @@ fn a_list_that_is_too_long_is_refused_and_many_unknown_keys_are_told_in_short() 
         .warnings;
     assert_eq!(warnings.len(), 11);
     assert_eq!(warnings[10], "There are 7990 more warnings.");
+}
+
+#[test]
+fn a_switch_is_prepared_where_both_keys_say_so() {
+    let next = (NEXT_REGISTRY_KEY, "mirror.example.com/agents");
+    let both = settings(&[next, (PREPULL_KEY, "true")]);
+    let prepared = both.to_prepare().expect("a switch is prepared");
+    assert_eq!(prepared.registry().as_str(), "mirror.example.com/agents");
+    assert_eq!(
+        both.registry().as_str(),
+        DEFAULT_REGISTRY,
+        "which is in force"
+    );
+    assert_eq!(settings(&[next]).to_prepare(), None);
+    assert_eq!(settings(&[next, (PREPULL_KEY, "false")]).to_prepare(), None);
+    // After the switch there is nothing to prepare.
+    let after = settings(&[
+        next,
+        (PREPULL_KEY, "true"),
+        (REGISTRY_KEY, "mirror.example.com/agents"),
+    ]);
+    assert_eq!(after.to_prepare(), None);
+}
+
+#[test]
+fn what_is_wrong_with_a_switch_that_is_prepared_invalidates_nothing() {
+    let alone = warnings(&[(PREPULL_KEY, "true")]);
+    let expected = "PREPULL has no effect without NEXT_MOLECULE_IMAGE_REGISTRY.";
+    assert_eq!(alone, [expected]);
+    for (key, value, words) in [
+        (
+            NEXT_REGISTRY_KEY,
+            "https://mirror.example.com/agents",
+            "No effect: NEXT_MOLECULE_IMAGE_REGISTRY is \"https://",
+        ),
+        (PREPULL_KEY, "yes", "No effect: PREPULL is \"yes\""),
+    ] {
+        assert_eq!(settings(&[(key, value)]), Settings::default());
+        let told = warnings(&[(key, value)]);
+        assert!(told.len() == 1 && told[0].starts_with(words), "{told:?}");
+    }
 }

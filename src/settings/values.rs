@@ -16,6 +16,8 @@ const LONGEST_SUBDOMAIN: usize = 253;
 const LONGEST_TIME: u32 = 86_400;
 /// Registries are asked no more often than every so many seconds.
 const SHORTEST_PAUSE: u32 = 10;
+/// The most Workspaces that may be told to be down at once: more than there are.
+const MOST_UNAVAILABLE: u32 = 999_999;
 
 const DIGEST_ALGORITHM: &str = "sha256:";
 const DIGEST_HEX: usize = 64;
@@ -159,6 +161,80 @@ pub(super) fn url(value: &str) -> Result<String, Fault> {
         return Err(Fault::new("has no usable host and port", EXAMPLE));
     }
     Ok(value.to_owned())
+}
+
+/// How many may be down at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxUnavailable {
+    /// So many.
+    Count(u32),
+    /// So many in a hundred, from 1 to 100.
+    Percent(u8),
+}
+
+impl MaxUnavailable {
+    /// How many of so many: one at least, or nothing would ever move.
+    #[must_use]
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Self::Count(count) => count.try_into().unwrap_or(usize::MAX),
+            Self::Percent(percent) => (all.saturating_mul(percent.into()) / 100).max(1),
+        }
+    }
+}
+
+impl Default for MaxUnavailable {
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
+impl fmt::Display for MaxUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// How many may be down at once: written in one way only, so that a guard can be as strict.
+pub(super) fn max_unavailable(value: &str) -> Result<MaxUnavailable, Fault> {
+    plain(value)?;
+    let number = |text: &str| {
+        let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+        is_plain.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    let parsed = match value.strip_suffix('%') {
+        Some(percent) => number(percent)
+            .filter(|it| *it <= 100)
+            .and_then(|it| u8::try_from(it).ok())
+            .map(MaxUnavailable::Percent),
+        None => number(value)
+            .filter(|it| *it <= MOST_UNAVAILABLE)
+            .map(MaxUnavailable::Count),
+    };
+    parsed.ok_or_else(|| {
+        Fault::new(
+            "is neither a number of Workspaces nor a part of them",
+            format!(
+                "write a whole number from 1 to {MOST_UNAVAILABLE}, or from 1 to 100 and a per \
+                 cent sign, as in \"5%\""
+            ),
+        )
+    })
+}
+
+/// Yes or no.
+pub(super) fn boolean(value: &str) -> Result<bool, Fault> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Fault::new(
+            "is neither true nor false",
+            "write \"true\" or \"false\"",
+        )),
+    }
 }
 
 /// The provision timeout, in seconds.

@@ -9,7 +9,7 @@ mod spec;
 mod status;
 
 pub use schema::{crd_yaml, reasons};
-pub use spec::{Storage, WhenDeleted, Workspace, WorkspaceSpec};
+pub use spec::{Policy, Rollout, Storage, WhenDeleted, Window, Workspace, WorkspaceSpec};
 pub use status::{READY, RECONCILING, Reason, STALLED, SUSPENDED, WorkspaceStatus};
 
 /// The runtime of a Workspace that names none.

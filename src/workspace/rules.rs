@@ -89,6 +89,13 @@ const DATA_KEY_SAYS: &str =
 const QUANTITY: &str = "isQuantity(string(self))";
 const QUANTITY_SAYS: &str = "must be a quantity, such as 500m or 2 for cpu and 4Gi for memory";
 
+// What is later cannot be held here, and would make the whole spec undecodable.
+const KNOWN_TIME: &str = "self.getFullYear() < 9999";
+const KNOWN_TIME_SAYS: &str = "must be before the year 9999: set an earlier time, or leave it out";
+
+const TIME_OF_DAY: &str = "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')";
+const TIME_OF_DAY_SAYS: &str = "must be a time of the day in UTC, 00:00 to 23:59, such as 22:00";
+
 const NO_HOST_PROCESS: &str =
     "hostProcess is not allowed: an agent has no access to its node; remove it";
 
@@ -283,5 +290,14 @@ pub(super) const RULES: &[Rule] = &[
         "spec.provisionTimeoutSeconds",
         "self >= 1 && self <= 86400",
         "must be 1 to 86400 seconds, which is a day",
+    ),
+    value("spec.expiresAt", KNOWN_TIME, KNOWN_TIME_SAYS),
+    value("spec.rollout.notBefore", KNOWN_TIME, KNOWN_TIME_SAYS),
+    value("spec.rollout.window.start", TIME_OF_DAY, TIME_OF_DAY_SAYS),
+    value("spec.rollout.window.end", TIME_OF_DAY, TIME_OF_DAY_SAYS),
+    value(
+        "spec.rollout.window",
+        "self.start != self.end",
+        "start and end must differ: leave the window out for the whole day",
     ),
 ];

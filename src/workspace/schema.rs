@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde_json::json;
 
 use super::rules::{Of, RULES, Rule};
-use super::{Reason, WhenDeleted, Workspace};
+use super::{Policy, Reason, WhenDeleted, Workspace};
 
 /// Fields of core/v1 that mean nothing here: their counterpart in the Pod cannot be written.
 const PRUNED: [(&str, &str); 2] = [
@@ -50,7 +50,7 @@ const ATOMIC_MAPS: [&str; 8] = [
 /// The most that a list, a map or a string may hold: far above need, and low enough that the
 /// server can tell beforehand what the rules cost. (The tight ones are the resources': servers
 /// before Kubernetes 1.34 take a quantity for a string of any length, whatever bound it has.)
-const BOUNDS: [(&str, i64); 29] = [
+const BOUNDS: [(&str, i64); 31] = [
     ("spec.runtime", 253),
     ("spec.tag", 253),
     ("spec.digest", 253),
@@ -80,6 +80,8 @@ const BOUNDS: [(&str, i64); 29] = [
     ("spec.runtimeClassName", 512),
     ("spec.config", 512),
     ("spec.storage.storageClassName", 512),
+    ("spec.rollout.window.start", 64),
+    ("spec.rollout.window.end", 64),
 ];
 
 /// What `kubectl get` prints: name, type, path, description, and the priority, which is 1 for what
@@ -322,13 +324,14 @@ fn describe(root: &mut JSONSchemaProps) {
         }
     });
     for (name, field) in at(root, "spec").properties.iter_mut().flatten() {
-        if name != "storage" {
+        if !["storage", "rollout"].contains(&name.as_str()) {
             below(field, &mut shorten);
         }
     }
     below(at(root, "status.conditions"), &mut shorten);
     list_variants::<Reason>(at(root, "status.state"));
     list_variants::<WhenDeleted>(at(root, "spec.storage.whenDeleted"));
+    list_variants::<Policy>(at(root, "spec.rollout.policy"));
 }
 
 fn shorten(schema: &mut JSONSchemaProps) {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, SecurityContext, Toleration, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,14 @@ pub struct WorkspaceSpec {
     /// set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provision_timeout_seconds: Option<u32>,
+    /// From this time on there is no Pod, as with `suspend`; the storage stays. A later time, or
+    /// none, starts it again. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Whether and when a running Pod may be moved to other settings, where the operator's settings
+    /// move what runs (`ROLLOUT: Paced`). It needs no new Pod. Default: whenever its turn comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// What the API server stores for `spec: {}`.
@@ -140,6 +149,47 @@ impl Default for WorkspaceSpec {
 
 fn default_runtime() -> String {
     DEFAULT_RUNTIME.to_owned()
+}
+
+/// Whether and when a running Pod may be moved to other settings. It is one more restriction: where
+/// the operator's settings move nothing that runs, nothing is moved, whatever stands here. A Pod that
+/// starts anew for another reason always takes the settings of that moment.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// `OnRestart`: this Pod is never moved while it runs. `Paced`: it is moved when its turn comes.
+    /// Default: Paced.
+    #[serde(default, skip_serializing_if = "is_paced")]
+    pub policy: Policy,
+    /// It is not moved before this time: let me finish my work first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// It is moved between these times of the day only. Default: at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+fn is_paced(policy: &Policy) -> bool {
+    *policy == Policy::Paced
+}
+
+/// Whether a running Pod is moved to other settings.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Policy {
+    /// It is moved when its turn comes, where the operator's settings move what runs.
+    #[default]
+    Paced,
+    /// It is never moved while it runs.
+    OnRestart,
+}
+
+/// A part of each day, in UTC. A move that has begun in it may end after it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+pub struct Window {
+    /// When it begins, as `22:00` in UTC.
+    pub start: String,
+    /// When it ends, as `06:00` in UTC, exclusive; before the start means on the next day.
+    pub end: String,
 }
 
 /// Kept storage: one PersistentVolumeClaim `workspace-<name>`.

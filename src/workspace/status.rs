@@ -75,6 +75,8 @@ pub enum Reason {
     Ready,
     /// There is no Pod because the user asked for none; the storage stays.
     Suspended,
+    /// There is no Pod because `spec.expiresAt` has passed; the storage stays.
+    Expired,
     /// The Pod is being stopped because the user asked for none.
     Suspending,
     /// The Pod is about to be created.
@@ -83,8 +85,13 @@ pub enum Reason {
     Starting,
     /// The image is being pulled.
     Pulling,
-    /// The Pod is being replaced because what the user asked for changed.
+    /// The Pod or its container is being replaced: the user asked for another, or the settings
+    /// changed, move what runs, and it is its turn.
     Replacing,
+    /// The Pod runs on, and is not stopped for the image that it should have: that is not proved to
+    /// be on its node. The message has the registry and its answer; it is asked again with growing
+    /// pauses, and at once after an edit of the settings.
+    RolloutBlocked,
     /// An older Pod of the same name is still going away.
     WaitingForOldPod,
     /// An older claim of the same name is still going away.
@@ -116,8 +123,9 @@ pub enum Reason {
     InvalidSettings,
     /// The stored object does not decode, as after a downgrade: apply it again.
     InvalidSpec,
-    /// The API server refused the Pod, in the words of the message: a quota, Pod Security, a
-    /// policy. An older Pod runs on; it is tried again with growing pauses.
+    /// The API server refused the Pod, or the probe that comes before it, in the words of the
+    /// message: a quota, Pod Security, a policy. An older Pod runs on; it is tried again with growing
+    /// pauses.
     PodRejected,
     /// A Pod of the same name belongs to someone else: delete it, or rename the Workspace.
     PodNotOwned,

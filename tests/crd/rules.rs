@@ -53,7 +53,53 @@ pub fn rows() -> Vec<Row> {
     rows.extend(labels());
     rows.extend(names());
     rows.extend(times_and_storage());
+    rows.extend(rollout());
     rows
+}
+
+/// Whether and when it is moved, and until when it runs.
+fn rollout() -> Vec<Row> {
+    let window = |start: &str, end: &str| json!({"start": start, "end": end});
+    let (last, beyond) = ("9998-12-31T23:59:59Z", "9999-01-01T00:00:00Z");
+    let says = "must be a time of the day in UTC";
+    let of_window = &["rollout", "window"];
+    vec![
+        row(
+            "spec.expiresAt",
+            "must be before the year 9999",
+            &["expiresAt"],
+            [json!("2026-11-28T10:00:00+02:00"), json!(last)],
+            [json!(beyond)],
+        ),
+        row(
+            "spec.rollout.notBefore",
+            "must be before the year 9999",
+            &["rollout", "notBefore"],
+            [json!(last)],
+            [json!(beyond)],
+        ),
+        row(
+            "spec.rollout.window.start",
+            says,
+            of_window,
+            [window("00:00", "23:59")],
+            [window("24:00", "06:00"), window("9:00", "06:00")],
+        ),
+        row(
+            "spec.rollout.window.end",
+            says,
+            of_window,
+            [window("22:00", "06:00")],
+            [window("22:00", "06:60"), window("22:00", "")],
+        ),
+        row(
+            "spec.rollout.window",
+            "start and end must differ",
+            of_window,
+            [window("22:00", "21:59")],
+            [window("22:00", "22:00")],
+        ),
+    ]
 }
 
 fn image() -> Vec<Row> {

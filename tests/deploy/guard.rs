@@ -214,7 +214,7 @@ async fn it_says_all_that_is_wrong_and_what_to_write() {
          registry first, as in \"ghcr.io/molecule-ai\".",
         "EXTRA_RUNTIMES lists \"Bad one\", which is no runtime's name: write",
         "PIN_zed is no digest: write",
-        "ROLLOUT is no way to roll out: write \"OnRestart\", or remove the key.",
+        "ROLLOUT is no way to roll out: write \"OnRestart\" or \"Paced\", or remove the key.",
         "PROVISION_TIMEOUT_SECONDS is no number of seconds: write",
         "WATCH_DIGESTS_SECONDS is no number of seconds: write a whole number from 10 to 86400, as in \
          \"300\", or remove the key to ask nothing.",

@@ -14,16 +14,25 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/argocd/health.
 const README: &str = include_str!("../../README.md");
 
 /// Workspaces by name, and what the README says that they are.
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 12] = [
     ("new", "has not been looked at yet"),
     ("ready", "is Ready"),
     ("suspended", "is suspended"),
+    ("expired", "has expired"),
     ("changed", "was changed since the operator looked at it"),
     (
         "stuck",
         "cannot pull its image, within its provision timeout",
     ),
     ("overdue", "is not Ready after its provision timeout"),
+    (
+        "proving",
+        "runs on while its next image is proved on its node",
+    ),
+    (
+        "blocked",
+        "runs on, for its node cannot pull its next image",
+    ),
     ("unknown", "names a runtime that nobody knows"),
     ("taken", "finds a Pod of its name that is not its own"),
     ("deleted", "is being deleted, and held by a finalizer"),
@@ -54,6 +63,17 @@ fn health(world: &World) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What they say while an image is pulled for nobody yet.
+async fn proving(world: &World) -> String {
+    let silent = world.prefix("silent");
+    world.turn(&silent, State::Hangs).await;
+    world.registry(&silent);
+    world.in_force(&silent).await;
+    world.workspace("proving", "{tag: v2}");
+    world.state("proving", "Replacing").await;
+    health(world)["proving"].clone()
+}
+
 #[tokio::test]
 async fn gitops_tools_see_the_health_that_is_documented() {
     let mut world = World::without_operator().await;
@@ -63,12 +83,15 @@ async fn gitops_tools_see_the_health_that_is_documented() {
     let mut seen = BTreeMap::from([("new".to_owned(), health(&world)["new"].clone())]);
 
     world.start();
-    for name in ["new", "ready", "changed", "deleted"] {
+    let ready = ["new", "ready", "changed", "deleted", "proving", "blocked"];
+    for name in ready {
         world.workspace(name, "{}");
     }
-    world.all_ready(4).await;
+    world.all_ready(ready.len()).await;
     world.workspace("suspended", "{suspend: true}");
     world.state("suspended", "Suspended").await;
+    world.workspace("expired", r#"{expiresAt: "2026-01-01T00:00:00Z"}"#);
+    world.state("expired", "Expired").await;
     world.workspace("unknown", "{runtime: own-agent}");
     world.state("unknown", "UnknownRuntime").await;
     let pod = json!({
@@ -78,8 +101,11 @@ async fn gitops_tools_see_the_health_that_is_documented() {
     world.apply(&pod.to_string());
     world.workspace("taken", "{}");
     world.state("taken", "PodNotOwned").await;
+    seen.insert("proving".to_owned(), proving(&world).await);
     world.registry(&down);
     world.in_force(&down).await;
+    world.workspace("blocked", "{tag: v2}");
+    world.state("blocked", "RolloutBlocked").await;
     world.workspace("stuck", "{}");
     world.state("stuck", "ImagePullFailed").await;
     world.workspace("overdue", "{provisionTimeoutSeconds: 5}");

@@ -135,13 +135,32 @@ async fn only_the_first_time_that_a_pod_is_ready_counts_as_a_start() {
 #[tokio::test]
 async fn every_metric_is_documented_as_it_is() {
     let mut world = World::without_operator().await;
-    let down = world.prefix("down");
+    let (up, down) = (world.prefix("up"), world.prefix("down"));
     world.turn(&down, State::Unauthorized).await;
-    world.registry(&down);
+    world.registry(&up);
     world.start_with(&SERVING, &[]);
     let at = address(&world.logged("serving metrics").await);
+    world.workspace("runs", "{}");
+    world.ready("runs").await;
+    // Labels are seen only of what has been counted.
+    world.settings(&[
+        ("MOLECULE_IMAGE_REGISTRY", &down),
+        ("NEXT_MOLECULE_IMAGE_REGISTRY", &world.prefix("next")),
+        ("PREPULL", "true"),
+        ("ROLLOUT", "Paced"),
+    ]);
     world.workspace("stuck", "{}");
     world.state("stuck", "ImagePullFailed").await;
+    let is_counted = |_: &World| {
+        let families = Scrape::of(at).families();
+        let mut labelled = DOCUMENTED.iter().filter(|it| !it.labels.is_empty());
+        labelled.all(|it| {
+            families
+                .get(it.name)
+                .is_some_and(|(_, _, labels)| !labels.is_empty())
+        })
+    };
+    world.holds("each metric", is_counted).await;
     let families = Scrape::of(at).families();
     let names: Vec<_> = families.keys().cloned().collect();
     let mut documented: Vec<_> = DOCUMENTED.iter().map(|it| it.name).collect();

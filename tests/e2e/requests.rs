@@ -112,6 +112,12 @@ impl World {
 
     /// The operator writes nothing for this long.
     pub async fn silence(&mut self, seconds: u64) {
+        self.no_probe_is_left().await;
+        self.silence_beside_probes(seconds).await;
+    }
+
+    /// The same, while there are probes that stay.
+    pub async fn silence_beside_probes(&mut self, seconds: u64) {
         self.overview_settles().await;
         self.forget();
         tokio::time::sleep(Duration::from_secs(seconds)).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::fixture::{PATIENCE, World};
-use crate::objects::assert_sound;
+use crate::objects::{assert_sound, text};
 
 impl World {
     /// Waits until an object is so, and returns it.
@@ -88,15 +88,33 @@ impl World {
 
     /// Waits until this holds.
     pub async fn holds(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        self.holds_within(PATIENCE, what, is).await;
+    }
+
+    /// The same, where it takes its time.
+    pub async fn holds_within(&self, time: Duration, what: &str, is: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !is(self) {
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < time,
                 "{what} did not come\n{}",
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The operator's probes that there are.
+    pub fn probes(&self) -> Vec<Value> {
+        let mut pods = self.list("pods");
+        pods.retain(|it| text(it, "/metadata/name").starts_with("workspace-probe-"));
+        pods
+    }
+
+    /// Waits until no probe is left: they outlive by some seconds those who needed them.
+    pub async fn no_probe_is_left(&self) {
+        self.holds("the end of every probe", |it| it.probes().is_empty())
+            .await;
     }
 
     /// Waits until this registry prefix is in force.

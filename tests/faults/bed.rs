@@ -13,6 +13,7 @@ use proxy::{Proxy, Request};
 use serde_json::{Value, json};
 use workspace_operator::names;
 use workspace_operator::overview::{self, Overview};
+use workspace_operator::proof;
 use workspace_operator::workspace::Workspace;
 
 use crate::fixture::{PATIENCE, World};
@@ -20,6 +21,8 @@ use crate::pods::{Pods, Sighting};
 
 /// A Pod that looks like one of ours, and is no Workspace's.
 const BYSTANDER: &str = "bystander";
+/// A Pod that looks like a probe of the operator's, and was not made by it.
+const OTHERS_PROBE: &str = "bystanding-probe";
 const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 
 pub struct Bed {
@@ -27,7 +30,7 @@ pub struct Bed {
     pub proxy: Proxy,
     pub pods: Pods,
     pub client: Client,
-    bystander: Pod,
+    bystanders: [Pod; 2],
     begun: Mark,
     elects: bool,
 }
@@ -72,24 +75,17 @@ impl Bed {
             .audit()
             .mark()
             .expect("the audit log is there");
-        let looks_like_ours = serde_json::from_value(json!({
-            "metadata": {"name": BYSTANDER, "labels": {
-                names::LABEL_NAME: names::NAME,
-                names::LABEL_INSTANCE: BYSTANDER,
-                names::LABEL_MANAGED_BY: names::MANAGER,
-            }},
-            "spec": {"containers": [{"name": "agent", "image": "other.example.com/other"}]},
-        }));
-        let bystander = Api::<Pod>::namespaced(client.clone(), &world.namespace)
-            .create(&PostParams::default(), &looks_like_ours.expect("a Pod"))
-            .await
-            .expect("the bystander is created");
+        let pod_api = Api::<Pod>::namespaced(client.clone(), &world.namespace);
+        let bystanders = [
+            bystander(&pod_api, BYSTANDER, names::NAME).await,
+            bystander(&pod_api, OTHERS_PROBE, proof::NAME).await,
+        ];
         Self {
             world,
             proxy,
             pods,
             client,
-            bystander,
+            bystanders,
             begun,
             elects: true,
         }
@@ -308,10 +304,11 @@ impl Bed {
         all.iter().map(uid).collect()
     }
 
-    /// How many Pods the API server created for the operator.
+    /// How many Pods the API server created for the operator's Workspaces.
     pub fn created(&self) -> usize {
         let writes = self.writes_of_pods();
-        writes.filter(|it| it.verb == "create").len()
+        let created = writes.filter(|it| it.verb == "create");
+        created.filter(|it| !is_probes(&it.name)).len()
     }
 
     fn writes_of_pods(&self) -> Events {
@@ -325,30 +322,60 @@ impl Bed {
             .filter(|it| !it.dry_run)
     }
 
-    /// No write of the operator's named a Pod that is not a Workspace's, and each create is a Pod
-    /// that was seen.
+    /// No write of the operator's named a Pod that is neither a Workspace's nor a probe that it has
+    /// created itself, and each create is a Pod that was seen.
     async fn assert_others_untouched(&self, ever: &BTreeMap<String, Sighting>) {
-        let mut created = 0;
-        for write in self.writes_of_pods().iter() {
+        let creates = self.writes_of_pods().filter(|it| it.verb == "create");
+        let created: Vec<_> = creates.iter().map(|it| it.name.as_str()).collect();
+        let is_own_probe = |it: &Sighting| it.is_probe && created.contains(&it.name.as_str());
+        let others = self.writes_of_pods().filter(|it| it.verb != "create");
+        for write in others.iter() {
             let body = write.request_object.as_ref().unwrap_or(&Value::Null);
-            let uid = match write.verb.as_str() {
-                "create" => {
-                    created += 1;
-                    continue;
-                }
-                "delete" => &body["preconditions"]["uid"],
-                _ => &body["metadata"]["uid"],
+            let is_delete = write.verb == "delete";
+            let uid = if is_delete {
+                &body["preconditions"]["uid"]
+            } else {
+                &body["metadata"]["uid"]
             };
             let pod = uid.as_str().and_then(|uid| ever.get(uid));
-            assert!(pod.is_some_and(|it| it.workspace.is_some()), "{write:?}");
+            let is_ours = |it: &Sighting| it.workspace.is_some() || is_delete && is_own_probe(it);
+            assert!(pod.is_some_and(is_ours), "{write:?}");
         }
+        let (probes, pods): (Vec<&str>, _) = created.iter().partition(|it| is_probes(it));
         let ours = ever.values().filter(|it| it.workspace.is_some()).count();
-        assert!(created <= ours, "{created} creates, {ours} Pods seen");
-        let now = self.pod_api().get(BYSTANDER).await;
-        let now = now.expect("the bystander is there");
-        assert_eq!(now.metadata.uid, self.bystander.metadata.uid);
-        assert_eq!(now.metadata.generation, self.bystander.metadata.generation);
-        assert_eq!(now.metadata.labels, self.bystander.metadata.labels);
-        assert_eq!(now.metadata.deletion_timestamp, None);
+        assert!(pods.len() <= ours, "{pods:?} created, {ours} Pods seen");
+        let seen = ever.values().filter(|it| is_own_probe(it)).count();
+        assert!(
+            probes.len() <= seen,
+            "{probes:?} created, {seen} probes seen"
+        );
+        for before in &self.bystanders {
+            let now = self.pod_api().get(&before.name_any()).await;
+            let now = now.expect("the bystander is there");
+            assert_eq!(now.metadata.uid, before.metadata.uid);
+            assert_eq!(now.metadata.generation, before.metadata.generation);
+            assert_eq!(now.metadata.labels, before.metadata.labels);
+            assert_eq!(now.metadata.deletion_timestamp, None);
+        }
     }
+}
+
+/// A Pod with all labels that the operator gives its own.
+async fn bystander(pods: &Api<Pod>, name: &str, label: &str) -> Pod {
+    let pod = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {
+            names::LABEL_NAME: label,
+            names::LABEL_INSTANCE: name,
+            names::LABEL_MANAGED_BY: names::MANAGER,
+        }},
+        "spec": {"containers": [{"name": "agent", "image": "other.example.com/other"}]},
+    }));
+    let pod = pod.expect("a Pod");
+    let created = pods.create(&PostParams::default(), &pod).await;
+    created.expect("the bystander is created")
+}
+
+/// Whether the operator gives this name to its probes alone.
+fn is_probes(name: &str) -> bool {
+    name.starts_with(&format!("{}-", proof::NAME))
 }

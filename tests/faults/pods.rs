@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, ResourceExt};
 use tokio::sync::oneshot;
+use workspace_operator::proof::MANAGER_LABELS;
 
 use crate::fixture::PATIENCE;
 
@@ -21,6 +22,8 @@ pub struct Sighting {
     pub name: String,
     /// The UID of the Workspace that controls it.
     pub workspace: Option<String>,
+    /// Whether it has the name and the labels of a probe of the operator's.
+    pub is_probe: bool,
     pub gone: bool,
 }
 
@@ -155,6 +158,7 @@ impl Book {
         let sighting = Sighting {
             name: pod.name_any(),
             workspace: controller.map(|it| it.uid.clone()).next(),
+            is_probe: is_probe(pod),
             gone: false,
         };
         let other = self
@@ -167,4 +171,10 @@ impl Book {
         }
         self.pods.insert(uid, sighting);
     }
+}
+
+fn is_probe(pod: &Pod) -> bool {
+    let labels = pod.labels();
+    let has = |(name, value): (&str, &str)| labels.get(name).is_some_and(|it| it == value);
+    MANAGER_LABELS.into_iter().all(has) && pod.name_any().starts_with("workspace-probe-")
 }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use cluster::State;
+use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
+use proxy::{Ask, Fate, Request};
 use serde_json::json;
 use workspace_operator::names::{MANAGER, STATUS_MANAGER};
 
@@ -200,10 +202,19 @@ async fn rights_on_the_settings_that_come_and_go_change_nothing_that_runs() {
     assert_eq!(now, before, "what runs is not touched");
 }
 
-/// Whether the last that was asked about a ConfigMap was refused.
+/// Whether both watches of the ConfigMaps were refused when they were last begun: that of one goes on
+/// for a moment after the rights are gone, if it is begun before the API server knows.
 fn is_refused(bed: &Bed) -> bool {
     let requests = bed.proxy.requests();
-    let about = requests.iter().filter(|it| it.ask.about("configmaps"));
-    let last = about.filter_map(|it| it.fate).next_back();
-    last == Some(proxy::Fate::Passed(403))
+    let is_refused = |name: &str| {
+        let begins = |it: &&Request| {
+            let Ask { method, query, .. } = &it.ask;
+            it.ask.about("configmaps") && method == Method::GET && query.contains(name)
+        };
+        let last = requests.iter().rfind(begins);
+        last.is_some_and(|it| it.fate == Some(Fate::Passed(403)))
+    };
+    ["workspace-settings", "workspace-fleet"]
+        .into_iter()
+        .all(is_refused)
 }

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use workspace_operator::registry::{Client, Kind, Options};
 
 use crate::front::{Fate, Front, status};
-use crate::registries::{client, look_up, options, reference};
+use crate::registries::{certificates, client, look_up, options, reference};
 
 fn impatient() -> Client {
     let options = Options {
@@ -167,4 +167,52 @@ async fn a_token_server_that_is_none_says_nothing_of_other_images() {
     assert_eq!(refusal.kind, Kind::Unreachable);
     assert_eq!(refusal.words, "names a token server that is no URL");
     assert!(!refusal.is_of_registry());
+}
+
+/// What a registry shows to whoever only asks whether it is there.
+#[tokio::test]
+async fn any_answer_shows_that_a_registry_is_there_and_silence_does_not() {
+    let knock = async |host: &str| impatient().knock(&reference(host, "a/x:v1")).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key, authority) = certificates(folder.path());
+    let options = Options {
+        authorities: Some(authority),
+        ..options()
+    };
+    let trusting = Client::new(&options).expect("a client");
+    for code in [200, 401, 404, 503] {
+        let tls = (certificate.as_path(), key.as_path());
+        let front = Front::with_tls("127.0.0.1", "", tls, move |_| status(code, &[], "")).await;
+        assert_eq!(
+            knock(&front.host).await,
+            Ok(()),
+            "it is not trusted, and there"
+        );
+        assert!(front.seen().is_empty());
+        let image = reference(&front.host, "a/x:v1");
+        assert_eq!(trusting.knock(&image).await, Ok(()), "{code}");
+        assert_eq!(front.seen().len(), 1);
+    }
+    let plain = Front::alone(|_| status(200, &[], "")).await;
+    assert_eq!(knock(&plain.host).await, Ok(()), "one that speaks no TLS");
+
+    let hole = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let hole_host = hole.local_addr().expect("an address").to_string();
+    let begun = Instant::now();
+    let refusal = knock(&hole_host).await.expect_err("it is silent");
+    assert_eq!(refusal.words, "does not answer in time");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(hole);
+    let refusal = knock(&hole_host).await.expect_err("nobody is there");
+    assert_eq!(refusal.words, "refuses connections");
+    assert!(!refusal.is_of_name());
+
+    let refusal = knock("no-such.invalid")
+        .await
+        .expect_err("there is no such name");
+    assert!(refusal.is_of_name(), "{}", refusal.words);
 }

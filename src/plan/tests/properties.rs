@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::world::{World, settings};
 use crate::plan::Step;
+use crate::seen::{Proof, Turn};
 use crate::workspace::AGENT;
 
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ enum Happens {
     Edit(u8),
     Suspend(bool),
     Settings(u8),
+    Turn(Turn),
+    Proof(Proof),
     Refuse(bool),
     Restart,
     Time(i64),
@@ -33,14 +36,23 @@ fn happens() -> impl Strategy<Value = Happens> {
         Just(Happens::PodGone),
         (0..3_u8).prop_map(Happens::Edit),
         any::<bool>().prop_map(Happens::Suspend),
-        (0..4_u8).prop_map(Happens::Settings),
+        (0..6_u8).prop_map(Happens::Settings),
+        prop::sample::select(vec![Turn::Waits, Turn::Proves, Turn::Moves]).prop_map(Happens::Turn),
+        prop::sample::select(proofs()).prop_map(Happens::Proof),
         any::<bool>().prop_map(Happens::Refuse),
         Just(Happens::Restart),
         (1..40_i64).prop_map(Happens::Time),
     ]
 }
 
-const SETTINGS: [&[(&str, &str)]; 4] = [
+fn proofs() -> Vec<Proof> {
+    let why = "b.example.com answered 401 Unauthorized".to_owned();
+    let failed = Proof::Failed { why };
+    vec![Proof::Unknown, Proof::UnderWay, Proof::Proved, failed]
+}
+
+/// The first four move nothing that runs.
+const SETTINGS: [&[(&str, &str)]; 6] = [
     &[("MOLECULE_IMAGE_REGISTRY", "a.example.com/agents")],
     &[("MOLECULE_IMAGE_REGISTRY", "b.example.com/agents")],
     &[
@@ -48,6 +60,15 @@ const SETTINGS: [&[(&str, &str)]; 4] = [
         ("IMAGE_PULL_SECRETS", "x"),
     ],
     &[("MOLECULE_IMAGE_REGISTRY", "Not a prefix")],
+    &[
+        ("MOLECULE_IMAGE_REGISTRY", "b.example.com/agents"),
+        ("ROLLOUT", "Paced"),
+    ],
+    &[
+        ("MOLECULE_IMAGE_REGISTRY", "a.example.com/agents"),
+        ("ROLLOUT", "Paced"),
+        ("IMAGE_PULL_SECRETS", "x"),
+    ],
 ];
 
 impl World {
@@ -67,6 +88,8 @@ impl World {
             (Happens::Settings(which), _) => {
                 self.settings = settings(SETTINGS[usize::from(*which)])
             }
+            (Happens::Turn(turn), _) => self.turn = *turn,
+            (Happens::Proof(proof), _) => self.proof = proof.clone(),
             (Happens::Refuse(refuse), _) => self.refuses = refuse.then(|| "no".into()),
             (Happens::Restart, _) => self.restart(),
             (Happens::Time(seconds), _) => self.pass_time(*seconds),
@@ -78,13 +101,13 @@ impl World {
     fn check(&mut self) -> Result<(), TestCaseError> {
         for step in self.steps.drain(..) {
             match step {
-                Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask } => {
+                Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask, .. } => {
                     let spec = pod.spec.expect("a Pod has a spec");
                     let agent = spec.containers.into_iter().find(|it| it.name == AGENT);
                     prop_assert_eq!(agent.and_then(|it| it.image), Some(ask.image.clone()));
                     prop_assert!(is_ours(&ask.image), "{}", ask.image);
                 }
-                Step::SetImage { version, ask, .. } => {
+                Step::SetImage { version, ask, .. } | Step::MovePod { version, ask, .. } => {
                     prop_assert!(!version.uid.is_empty() && !version.resource_version.is_empty());
                     prop_assert!(is_ours(&ask.image), "{}", ask.image);
                 }
@@ -123,6 +146,7 @@ proptest! {
             world.check()?;
         }
         world.refuses = None;
+        world.proof = Proof::Proved;
         world.settings = settings(SETTINGS[0]);
         world.edit("suspend", json!(false));
         world.settle();
@@ -149,6 +173,8 @@ proptest! {
             world.happen(what);
             world.settle();
         }
+        // An edit ends every turn, and wakes those that had one.
+        world.turn = Turn::Waits;
         let before = world.plan();
         world.settings = settings(SETTINGS[edit]);
         if !world.awaits_settings() {
@@ -169,6 +195,7 @@ proptest! {
             world.settle();
         }
         world.refuses = None;
+        world.proof = Proof::Proved;
         world.settings = settings(SETTINGS[0]);
         world.edit("suspend", json!(false));
         world.pass_time(301);

@@ -13,9 +13,10 @@ fn a_change_of_the_spec_is_tried_before_the_old_pod_stops() {
     let old = world.pod_uid();
     world.edit("tag", json!("v2"));
     world.settle();
+    // Once before a node is asked for its image, and once more right before the old Pod stops.
     assert_eq!(
         world.took(),
-        ["TryPod", "DeletePod", "CreatePod", "PatchStatus"]
+        ["TryPod", "TryPod", "DeletePod", "CreatePod", "PatchStatus"]
     );
     assert!(
         world.condition("Ready").starts_with("False"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::{InForce, Source, in_force};
 use crate::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
-use crate::seen::{Claim, Key, Memory, Pod, Seen, Service, Workspace};
+use crate::seen::{Claim, Key, Known, Memory, Pod, Proof, Seen, Service, Turn, Workspace};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
 
@@ -23,6 +23,9 @@ pub struct World {
     pub service: Service,
     pub memory: Memory,
     pub settings: InForce,
+    /// What is known of every image on every node.
+    pub proof: Proof,
+    pub turn: Turn,
     pub now: Timestamp,
     /// What the API server answers to the next creates, dry runs and patches of Pods and claims.
     pub refuses: Option<String>,
@@ -34,6 +37,8 @@ pub struct World {
     pub steps: Vec<Step>,
     /// When it is to be looked at again though nothing changes.
     wake: Option<Timestamp>,
+    /// How often a container was given another image: what runs after that is another one.
+    moves: u32,
     counter: u32,
 }
 
@@ -48,12 +53,15 @@ impl World {
             service: Service::Ours,
             memory: Memory::default(),
             settings: settings(&[("MOLECULE_IMAGE_REGISTRY", A)]),
+            proof: Proof::Proved,
+            turn: Turn::Waits,
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             refuses: None,
             undoes: false,
             refuses_deletes: false,
             wake: None,
             steps: Vec::new(),
+            moves: 0,
             counter: 0,
         };
         world.workspace = Some(json!({
@@ -107,15 +115,31 @@ impl World {
 
     /// What `plan` says now, without doing it.
     pub fn plan(&self) -> Plan {
-        self.with_seen(|seen| plan(seen, &self.settings, self.now))
+        let with = |known: Option<&Known>| {
+            self.with_seen(known, |seen| plan(seen, &self.settings, self.now))
+        };
+        let blind = with(None);
+        let Some(want) = &blind.wants else {
+            return blind;
+        };
+        let stops = matches!(
+            blind.step,
+            Some(Step::DeletePod { .. } | Step::MovePod { .. })
+        );
+        assert!(!stops, "what is still to be proved is stopped: {blind:?}");
+        let known = Known {
+            question: want.question.clone(),
+            proof: self.proof.clone(),
+        };
+        with(Some(&known))
     }
 
     /// Whether an edit of the settings wakes the Workspace.
     pub fn awaits_settings(&self) -> bool {
-        self.with_seen(awaits_settings)
+        self.with_seen(None, awaits_settings)
     }
 
-    fn with_seen<T>(&self, look: impl Fn(&Seen<'_>) -> T) -> T {
+    fn with_seen<T>(&self, known: Option<&Known>, look: impl Fn(&Seen<'_>) -> T) -> T {
         let workspace: Option<Workspace> = self.workspace.as_ref().map(decode::<wire::Workspace>);
         let pod: Option<Pod> = self.pod.as_ref().map(decode::<wire::Pod>);
         let claim: Option<Claim> = self.claim.as_ref().map(decode::<wire::Claim>);
@@ -126,6 +150,8 @@ impl World {
             claim: claim.as_ref(),
             service: self.service,
             memory: &self.memory,
+            proof: known,
+            turn: self.turn,
         })
     }
 
@@ -195,6 +221,21 @@ impl World {
                 pod["spec"]["containers"][0]["image"] = json!(ask.image);
                 pod["metadata"]["annotations"]["molecule.ai/image"] = json!(ask.image);
                 pod["metadata"]["annotations"]["molecule.ai/healedAt"] = json!(at.to_string());
+                self.touch_pod();
+            }
+            Step::MovePod { ask, moved, .. } => {
+                self.moves += 1;
+                let pod = self.pod.as_mut().expect("a Pod");
+                pod["spec"]["containers"][0]["image"] = json!(ask.image);
+                let annotations = &mut pod["metadata"]["annotations"];
+                annotations["molecule.ai/image"] = json!(ask.image);
+                annotations["molecule.ai/movedFrom"] = json!(moved.from);
+                annotations["molecule.ai/movedAt"] = json!(moved.at.to_string());
+                annotations["molecule.ai/movedOver"] = json!(moved.over);
+                annotations["molecule.ai/movedBack"] = json!(moved.back);
+                // A patch takes away what is null.
+                let annotations = annotations.as_object_mut().expect("annotations");
+                annotations.retain(|_, value| !value.is_null());
                 self.touch_pod();
             }
             Step::DeletePod { .. } if self.refuses_deletes => {
@@ -293,7 +334,16 @@ impl World {
     pub fn run(&mut self) {
         self.agent(json!({
             "ready": true, "state": {"running": {}},
+            "containerID": format!("containerd://run-{}", self.moves),
             "imageID": "x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        }));
+    }
+
+    /// The kubelet has replaced the container, and the new one answers.
+    pub fn run_anew(&mut self, restarts: i32) {
+        self.agent(json!({
+            "ready": true, "state": {"running": {}}, "restartCount": restarts,
+            "containerID": format!("containerd://{restarts}"),
         }));
     }
 
@@ -382,6 +432,7 @@ pub fn name(step: &Step) -> &'static str {
         Step::CreatePod { .. } => "CreatePod",
         Step::TryPod { .. } => "TryPod",
         Step::SetImage { .. } => "SetImage",
+        Step::MovePod { .. } => "MovePod",
         Step::DeletePod { .. } => "DeletePod",
         Step::CreateClaim { .. } => "CreateClaim",
         Step::PatchClaim { .. } => "PatchClaim",

@@ -122,8 +122,13 @@ impl Bed {
 
     /// Edits the settings. Returns the moment of the answer.
     pub async fn edit(&self, registry: &str) -> Result<Instant> {
+        self.set(bodies::settings(registry)).await
+    }
+
+    /// The same, by a merge patch.
+    pub async fn set(&self, patch: String) -> Result<Instant> {
         let uri = format!("/api/v1/namespaces/{SYSTEM}/configmaps/workspace-settings");
-        wire::merge_patch(&self.client, &uri, bodies::settings(registry)).await?;
+        wire::merge_patch(&self.client, &uri, patch).await?;
         Ok(Instant::now())
     }
 

@@ -114,6 +114,16 @@ pub fn heal(uid: &str, image: &str) -> String {
     .to_string()
 }
 
+/// Settings that move what runs, so many at once.
+pub fn paced(registry: &str, most: &str) -> String {
+    let data = json!({
+        "MOLECULE_IMAGE_REGISTRY": registry,
+        "ROLLOUT": "Paced",
+        "ROLLOUT_MAX_UNAVAILABLE": most,
+    });
+    json!({"data": data}).to_string()
+}
+
 pub fn settings(registry: &str) -> String {
     json!({"data": {"MOLECULE_IMAGE_REGISTRY": registry}}).to_string()
 }

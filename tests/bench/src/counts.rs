@@ -181,23 +181,24 @@ fn requests(bed: &Bed, mark: Mark) -> Result<Events> {
 }
 
 /// The operator's requests, by kind.
-struct Writes {
+pub struct Writes {
     /// Without the overviews and the Events.
     all: usize,
     /// At most one a second, while something changes.
-    overviews: usize,
-    events: usize,
-    pods_created: usize,
-    pods_patched: usize,
-    statuses: usize,
+    pub overviews: usize,
+    pub events: usize,
+    pub pods_created: usize,
+    pub pods_patched: usize,
+    pub pods_deleted: usize,
+    pub statuses: usize,
     services: usize,
-    fleet: usize,
+    pub fleet: usize,
     /// Neither writes nor lists nor watches.
     reads: usize,
 }
 
 impl Writes {
-    fn since(bed: &Bed, mark: Mark) -> Result<Self> {
+    pub fn since(bed: &Bed, mark: Mark) -> Result<Self> {
         let requests = requests(bed, mark)?;
         let count = |verb: &str, resource: &str, subresource: &str| {
             let is = |it: &&cluster::Event| {
@@ -218,6 +219,7 @@ impl Writes {
             events,
             pods_created: count("create", "pods", ""),
             pods_patched: count("patch", "pods", ""),
+            pods_deleted: count("delete", "pods", ""),
             statuses: count("patch", "workspaces", "status"),
             services: count("create", "services", ""),
             fleet: count("patch", "configmaps", "") - overviews,
@@ -226,7 +228,7 @@ impl Writes {
     }
 
     /// What is none of those that create, tell, serve and record; refused ones are among it.
-    fn others(&self) -> usize {
+    pub fn others(&self) -> usize {
         self.all - self.pods_created - self.statuses - self.services - self.fleet
     }
 }

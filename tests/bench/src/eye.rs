@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::wire::{Object, PODS, WORKSPACES, Watch};
 
+const READY: &str = "Ready";
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What has been seen.
@@ -20,6 +21,8 @@ pub struct Sight {
     pub pods: HashMap<String, Pod>,
     /// By `namespace/name`.
     pub workspaces: HashMap<String, Workspace>,
+    /// How many Workspaces did not say Ready at most.
+    most_down: usize,
     broken: Option<String>,
 }
 
@@ -139,6 +142,8 @@ impl Sight {
             if seen.state != state {
                 (seen.state, seen.since) = (state, now);
             }
+            let down = self.workspaces.values().filter(|it| it.state != READY);
+            self.most_down = self.most_down.max(down.count());
             return;
         }
         let new = || Pod {
@@ -157,6 +162,16 @@ impl Sight {
             seen.told = now;
         }
         seen.looked_at = object.is_looked_at();
+    }
+
+    /// From now on it counts how many Workspaces do not say Ready.
+    pub fn count_down_anew(&mut self) {
+        self.most_down = 0;
+    }
+
+    /// How many did not at most since then, at any one event of the watch.
+    pub fn most_down(&self) -> usize {
+        self.most_down
     }
 
     /// When the last of so many Pods was created, once they are there.

@@ -8,6 +8,7 @@ mod edits;
 mod eye;
 mod heal;
 mod machine;
+mod moved;
 mod probe;
 mod report;
 mod rest;
@@ -93,6 +94,8 @@ pub struct Plan {
 enum Part {
     /// Requests, counted in the audit log
     Counts,
+    /// A fleet that moves at a pace: how many are down at once, and requests
+    Move,
     /// Time and CPU from the operator's start to all Ready
     Start,
     /// Time and CPU from the edit to all healed
@@ -135,7 +138,7 @@ impl Plan {
 
     fn has(&self, part: Part) -> bool {
         let asked = self.only.is_empty() || self.only.contains(&part);
-        asked && (!self.quick || part == Part::Counts)
+        asked && (!self.quick || [Part::Counts, Part::Move].contains(&part))
     }
 
     /// Before what depends on the time.
@@ -189,6 +192,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     let mut report = Report::new(plan)?;
     if plan.has(Part::Counts) {
         counts::measure(first, &mut report).await?;
+    }
+    if plan.has(Part::Move) {
+        moved::measure(last, &mut report).await?;
     }
     if plan.has(Part::Start) {
         for plan in plans.iter().filter(|it| it.count() < LARGE) {

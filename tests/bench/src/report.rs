@@ -73,6 +73,17 @@ impl Report {
         });
     }
 
+    /// A count that must not be exceeded.
+    pub fn no_more(&mut self, what: &str, measured: usize, target: usize) {
+        self.add(Figure {
+            what: what.into(),
+            measured: measured.to_string(),
+            target: format!("≤ {target}"),
+            reached: Some(measured <= target),
+            exact: true,
+        });
+    }
+
     pub fn at_most(&mut self, what: &str, measured: f64, target: f64, unit: &str) {
         self.add(Figure {
             what: what.into(),

@@ -17,7 +17,8 @@ use crate::stages::{self, State};
 const STARTS_UNDER_WAY: Duration = Duration::from_millis(400);
 
 impl Cluster {
-    /// Makes every registry whose images begin with the prefix and a `/` answer so.
+    /// Makes every registry whose images begin with the prefix and a `/` answer so; where the prefix ends
+    /// in a colon, this one image of it.
     ///
     /// What runs is not touched. A Pod that waits for such an image finds out at its
     /// next look, which is at most 3 seconds away, as does one whose image changes at once. Once this returns, no Pod starts on

@@ -36,6 +36,8 @@ pub enum State {
     Up,
     /// 401: the organisation is suspended, or the credentials are gone.
     Unauthorized,
+    /// The same, and the nodes have all its images: who always asks is refused, and others start.
+    UnauthorizedButCached,
     /// 403.
     Forbidden,
     /// 404: no such image.
@@ -55,14 +57,21 @@ impl State {
     fn outage(self, prefix: &str) -> Value {
         let answer = match self {
             Self::Up | Self::Hangs => "",
-            Self::Unauthorized => "401 Unauthorized",
+            Self::Unauthorized | Self::UnauthorizedButCached => "401 Unauthorized",
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::TooManyRequests => "429 Too Many Requests",
             Self::Unavailable => "503 Service Unavailable",
         };
         let hangs = self == Self::Hangs;
-        json!({"prefix": format!("{prefix}/"), "answer": answer, "hangs": hangs})
+        let cached = self == Self::UnauthorizedButCached;
+        // What ends in a colon is one image, of whatever tag.
+        let prefix = if prefix.ends_with(':') {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}/")
+        };
+        json!({"prefix": prefix, "answer": answer, "hangs": hangs, "cached": cached})
     }
 }
 

@@ -10,7 +10,8 @@ $OUTAGES as $outages
     | . as $container
     | ($have[.name] // {}) as $status
     | ($status.state.waiting.reason // "") as $waiting
-    | ([$outages[] | select(.prefix as $p | $container.image | startswith($p))][-1]) as $outage
+    | ([$outages[] | select((.prefix as $p | $container.image | startswith($p))
+        and ((.cached | not) or $container.imagePullPolicy == "Always"))][-1]) as $outage
     | (if .name == $first then $behaviour else "" end) as $behaviour
     | if $status.image != .image then "250ms"
       elif $status.state.running then

@@ -4,7 +4,7 @@
 {{- $image := $container.image -}}
 {{- $outage := dict -}}
 {{- range fromJson `$OUTAGES` -}}
-  {{- if hasPrefix .prefix $image -}}{{- $outage = . -}}{{- end -}}
+  {{- if and (hasPrefix .prefix $image) (or (not .cached) (eq $container.imagePullPolicy "Always")) -}}{{- $outage = . -}}{{- end -}}
 {{- end -}}
 {{- $runs := empty $outage -}}
 {{- $status := dict "name" $container.name "image" $image "imageID" "" "ready" $runs "started" $runs "restartCount" 0 "lastState" dict -}}

@@ -35,7 +35,7 @@
   {{- $outage := dict -}}
   {{- range $outages -}}
     {{- /* They are in order, so the longest prefix comes last. */ -}}
-    {{- if hasPrefix .prefix $c.image -}}{{- $outage = . -}}{{- end -}}
+    {{- if and (hasPrefix .prefix $c.image) (or (not .cached) (eq $c.imagePullPolicy "Always")) -}}{{- $outage = . -}}{{- end -}}
   {{- end -}}
   {{- if $acknowledge -}}
   {{- else if and $state.terminated $same -}}

@@ -5,15 +5,18 @@ pub use workspace_operator::settings::*;
 pub mod keys {
     use super::*;
 
-    pub const FIXED: [&str; 9] = [
+    pub const FIXED: [&str; 12] = [
         EXTRA_RUNTIMES_KEY,
         IMAGE_PULL_SECRETS_KEY,
         REGISTRY_KEY,
+        NEXT_REGISTRY_KEY,
         PLATFORM_URL_KEY,
+        PREPULL_KEY,
         PROVISION_TIMEOUT_SECONDS_KEY,
         ROLLOUT_KEY,
         ROLLOUT_MAX_UNAVAILABLE_KEY,
         ROLLOUT_PAUSED_KEY,
+        ROLLOUT_ROLL_BACK_KEY,
         WATCH_DIGESTS_SECONDS_KEY,
     ];
 

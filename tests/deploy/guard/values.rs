@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use workspace_operator::settings::{
-    EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, PLATFORM_URL_KEY, PROVISION_TIMEOUT_SECONDS_KEY,
-    REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, RUNTIMES,
-    WATCH_DIGESTS_SECONDS_KEY,
+    EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PLATFORM_URL_KEY, PREPULL_KEY,
+    PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY,
+    ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, RUNTIMES, WATCH_DIGESTS_SECONDS_KEY,
 };
 
 use super::parser::samples::{DIGEST, data};
@@ -256,6 +256,11 @@ const ROLLOUTS: [&str; 7] = [
     "Immediately",
 ];
 
+const UNAVAILABLE: [&str; 17] = [
+    "", "1", "25", "999999", "1000000", "0", "01", "+1", "-1", "1%", "10%", "100%", "101%", "0%",
+    "5 %", "5%\n", "junk\n",
+];
+
 /// Every one of them, by itself or with what it depends on.
 pub fn table() -> Vec<Data> {
     let mut all = vec![
@@ -276,8 +281,12 @@ pub fn table() -> Vec<Data> {
     each(WATCH_DIGESTS_SECONDS_KEY, &TIMEOUTS);
     each(WATCH_DIGESTS_SECONDS_KEY, &["9", "10", "010", "99"]);
     each(ROLLOUT_KEY, &ROLLOUTS);
-    each(ROLLOUT_MAX_UNAVAILABLE_KEY, &["", "10%", "junk\n"]);
-    each(ROLLOUT_PAUSED_KEY, &["", "true", "junk"]);
+    each(ROLLOUT_MAX_UNAVAILABLE_KEY, &UNAVAILABLE);
+    for key in [ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, PREPULL_KEY] {
+        each(key, &["", "true", "false", "True", "yes", "junk", "true\n"]);
+    }
+    // Of a switch that is only prepared the operator warns.
+    each(NEXT_REGISTRY_KEY, &REGISTRIES);
     each("PIN_codex", &PINS);
     // Every one of the nine is known to the guard.
     for runtime in RUNTIMES {

@@ -44,7 +44,7 @@ const TEXTS: [&str; 14] = [
     "False",
     UID,
 ];
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "MOLECULE_IMAGE_REGISTRY",
     "EXTRA_RUNTIMES",
     "IMAGE_PULL_SECRETS",
@@ -53,6 +53,9 @@ const KEYS: [&str; 13] = [
     "ROLLOUT",
     "ROLLOUT_MAX_UNAVAILABLE",
     "ROLLOUT_PAUSED",
+    "ROLLOUT_ROLL_BACK",
+    "NEXT_MOLECULE_IMAGE_REGISTRY",
+    "PREPULL",
     "WATCH_DIGESTS_SECONDS",
     "PIN_codex",
     "PIN_langgraph",

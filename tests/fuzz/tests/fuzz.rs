@@ -18,7 +18,7 @@ use workspace_operator::fleet::{InForce, Source, in_force};
 use workspace_operator::index::{Index, Slot};
 use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use workspace_operator::resolver;
-use workspace_operator::seen::{self, Key, Memory, Seen, Service};
+use workspace_operator::seen::{self, Key, Memory, Seen, Service, Turn};
 use workspace_operator::settings::{Environment, Settings};
 use workspace_operator::watch::decode;
 use workspace_operator::wire::{self, Wire};
@@ -96,18 +96,20 @@ impl Objects {
             claim: self.claim.as_ref(),
             service: self.service,
             memory,
+            proof: None,
+            turn: Turn::default(),
         }
     }
 }
 
 fn images(step: &Step) -> Vec<&str> {
     match step {
-        Step::CreatePod { ask, pod, .. } | Step::TryPod { ask, pod } => {
+        Step::CreatePod { ask, pod, .. } | Step::TryPod { ask, pod, .. } => {
             let containers = pod.spec.iter().flat_map(|it| &it.containers);
             let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
             images.chain([&*ask.image]).collect()
         }
-        Step::SetImage { ask, .. } => vec![&ask.image],
+        Step::SetImage { ask, .. } | Step::MovePod { ask, .. } => vec![&ask.image],
         _ => Vec::new(),
     }
 }
@@ -117,6 +119,7 @@ fn kind(step: &Step) -> &'static str {
         Step::CreatePod { .. } => "CreatePod",
         Step::TryPod { .. } => "TryPod",
         Step::SetImage { .. } => "SetImage",
+        Step::MovePod { .. } => "MovePod",
         Step::DeletePod { .. } => "DeletePod",
         Step::CreateClaim { .. } => "CreateClaim",
         Step::PatchClaim { .. } => "PatchClaim",

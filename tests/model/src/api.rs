@@ -16,7 +16,7 @@ use workspace_operator::revision::short_hash;
 use workspace_operator::seen::Controller;
 use workspace_operator::wire::{self, Wire};
 
-use crate::invariants::{Broken, Invariant, judge_container, judge_stop};
+use crate::invariants::{Broken, Invariant, judge_container, judge_proof, judge_stop};
 use crate::operator::{Basis, resource_version, workspace_uid};
 use crate::state::{Claim, Life, Owner, Pod, State, Workspace};
 
@@ -193,6 +193,7 @@ fn create_pod(state: &mut State, basis: &Basis, body: &[u8], dry_run: bool) -> R
         told: Arc::new(pod.told),
         image: pod.spec_image.into(),
         life: Life::Unscheduled,
+        starts: 0,
         lost: false,
         changed: None,
         hidden,
@@ -231,7 +232,11 @@ fn delete_pod(
     let uid = named(&preconditions.uid);
     let version = named(&preconditions.resource_version);
     let pod = target(state, basis, uid.as_deref(), version.as_deref())?;
-    note(state, judge_stop(&pod, basis.asks_for, basis.suspend, true));
+    if !basis.moves {
+        note(state, judge_stop(&pod, basis.asks_for, basis.suspend, true));
+    }
+    let unproved = judge_proof(state, &pod, basis);
+    note(state, unproved);
     let gone = pod.life == Life::Unscheduled;
     let going = pod.going.or(Some(state.now + GRACE));
     state.pod.write((!gone).then_some(Pod { going, ..pod }));
@@ -251,21 +256,29 @@ fn patch_pod(state: &mut State, basis: &Basis, patch: &Patch<Value>) -> Result<S
     let (uid, resource_version) = (named(patch, "uid"), named(patch, "resourceVersion"));
     let before = target(state, basis, uid, resource_version)?;
     let mut pod = before.clone();
-    note(
-        state,
-        judge_stop(&pod, basis.asks_for, basis.suspend, false),
-    );
+    if !basis.moves {
+        note(
+            state,
+            judge_stop(&pod, basis.asks_for, basis.suspend, false),
+        );
+    }
+    let unproved = judge_proof(state, &pod, basis);
+    note(state, unproved);
     let told = Arc::make_mut(&mut pod.told);
     let asks = asked.told;
     told.image = asks.image.or_else(|| told.image.take());
     told.settings = asks.settings.or_else(|| told.settings.take());
     told.revision = asks.revision.or_else(|| told.revision.take());
     told.healed = asks.healed.or(told.healed);
+    let moves = asks.moved.is_some();
+    told.moved = asks.moved.or_else(|| told.moved.take());
     if !asked.spec_image.is_empty() && *asked.spec_image != *pod.image {
         pod.image = asked.spec_image.into();
         pod.life = match pod.life {
             Life::Failing { again, .. } => Life::Failing { again, stale: true },
             Life::Running => Life::Leaving,
+            // What the node has of the old image does not help.
+            Life::Crashed if moves => Life::Bereft,
             other => other,
         };
     }

@@ -42,6 +42,9 @@ pub enum Scenario {
     Images,
     /// With storage that grows and is told to go with its Workspace.
     Storage,
+    /// The settings move what runs, and it is always its turn; but not the defaults, which are in
+    /// force where there are none.
+    Moves,
 }
 
 /// The rule by which an operator decides: in production [`plan::plan`].
@@ -71,6 +74,8 @@ pub struct Spec {
     pub revision: String,
     /// The image's runtime and tag, where the runtime has one.
     pub image: Option<&'static str>,
+    /// Whether it is not to be moved.
+    pub opted_out: bool,
     /// Which Pod it asks for: specs of the same number need no other Pod.
     pub pod: u8,
 }
@@ -87,6 +92,8 @@ pub struct Cluster {
     pub specs: Vec<Spec>,
     /// The name that all is about.
     pub key: Key,
+    /// Whether the settings move what runs.
+    pub moves: bool,
     in_force: BTreeMap<(Setting, Setting), InForce>,
     pub(crate) settled: Memo,
 }
@@ -110,7 +117,8 @@ impl Cluster {
             applying: APPLYING,
             specs: specs(scenario),
             key: Key::new("ns", "w"),
-            in_force: table(),
+            moves: scenario == Scenario::Moves,
+            in_force: table(scenario == Scenario::Moves),
             settled: Memo::default(),
         }
     }
@@ -142,6 +150,12 @@ impl Cluster {
         Some(format!("{}/workspace-template-{image}", prefix(setting)?))
     }
 
+    /// Whether these settings move what runs.
+    #[must_use]
+    pub fn is_paced(&self, setting: Setting) -> bool {
+        self.moves && setting != Setting::Absent
+    }
+
     /// Whether some spec has this image by some valid settings.
     #[must_use]
     pub fn is_image(&self, image: &str) -> bool {
@@ -163,10 +177,12 @@ fn prefix(setting: Setting) -> Option<&'static str> {
 }
 
 /// The ConfigMap.
-fn source(setting: Setting) -> Source {
+fn source(setting: Setting, moves: bool) -> Source {
     let data = |entries: &[(&str, &str)]| {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Source::Present(entries.iter().map(own).collect())
+        let paced = ("ROLLOUT", "Paced");
+        let paced = moves.then_some(&paced);
+        Source::Present(entries.iter().chain(paced).map(own).collect())
     };
     let registry = prefix(setting).unwrap_or("https://Not a prefix");
     match setting {
@@ -178,10 +194,10 @@ fn source(setting: Setting) -> Source {
 
 /// What is in force, by what is seen and what was in force: by the production rule, once with
 /// what the process holds and once with what an earlier one recorded. Both must agree.
-fn table() -> BTreeMap<(Setting, Setting), InForce> {
+fn table(moves: bool) -> BTreeMap<(Setting, Setting), InForce> {
     let environment = Environment::default();
     let decide = |seen: Setting, fleet: &Source, current: Option<&Settings>| {
-        fleet::in_force(&source(seen), fleet, current, &environment)
+        fleet::in_force(&source(seen, moves), fleet, current, &environment)
     };
     let mut table = BTreeMap::new();
     for current in SETTINGS {
@@ -205,6 +221,7 @@ fn table() -> BTreeMap<(Setting, Setting), InForce> {
 fn specs(scenario: Scenario) -> Vec<Spec> {
     let spec = |pod, json: Value, image| Spec {
         pod,
+        opted_out: json["rollout"]["policy"] == "OnRestart",
         revision: revision(&json, None),
         decoded: serde_json::from_value::<WorkspaceSpec>(json)
             .map(|spec| {
@@ -222,6 +239,15 @@ fn specs(scenario: Scenario) -> Vec<Spec> {
             spec(1, json!({"tag": "v2"}), Some("langgraph:v2")),
             spec(2, json!({"runtime": "nonesuch"}), None),
             spec(3, json!({"env": "not a list"}), None),
+        ],
+        Scenario::Moves => vec![
+            spec(0, json!({}), Some("langgraph:latest")),
+            spec(1, json!({"tag": "v2"}), Some("langgraph:v2")),
+            spec(
+                0,
+                json!({"rollout": {"policy": "OnRestart"}}),
+                Some("langgraph:latest"),
+            ),
         ],
         Scenario::Storage => {
             let latest = Some("langgraph:latest");

@@ -9,7 +9,9 @@ use workspace_operator::workspace::WorkspaceStatus;
 
 use crate::api::GRACE;
 use crate::cluster::{Cluster, SETTINGS};
-use crate::state::{Life, Owner, Pod, Registry, Setting, State, Status, Workspace, after};
+use crate::state::{
+    Life, Operator, Owner, Pod, Registry, Setting, State, Status, Workspace, after,
+};
 
 /// Something that happens outside of the operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +22,8 @@ pub enum Event {
     PodIsScheduled,
     /// The kubelet pulls, starts or restarts, as far as the registry lets it.
     KubeletTries,
+    /// A probe for what an operator wants proved comes to its end.
+    ProbeEnds,
     /// The kubelet ends a Pod that was told to go.
     PodIsGone,
     /// The garbage collector follows a deleted Workspace.
@@ -71,6 +75,7 @@ impl Cluster {
         [
             Event::PodIsScheduled,
             Event::KubeletTries,
+            Event::ProbeEnds,
             Event::PodIsGone,
             Event::GarbageIsCollected,
         ]
@@ -85,6 +90,7 @@ impl Cluster {
             Event::TimePasses,
             Event::PodIsScheduled,
             Event::KubeletTries,
+            Event::ProbeEnds,
             Event::PodIsGone,
             Event::GarbageIsCollected,
             Event::NodeReturns,
@@ -164,6 +170,7 @@ impl Cluster {
             | Event::NodeReturns
             | Event::LabelIsTaken
             | Event::LabelReturns => fault_of_node(&mut next, event),
+            Event::ProbeEnds => probe(&mut next),
             Event::GarbageIsCollected => collect(&mut next),
             Event::UserCreates
             | Event::UserEdits(_)
@@ -187,8 +194,29 @@ impl Cluster {
     }
 }
 
+/// The node pulls, or does not, what an operator wants proved. Who wants it hears of it.
+fn probe(state: &mut State) -> bool {
+    let wanted = |it: &Operator| Some(it.wants.as_ref()?.question.image.clone());
+    let images: Vec<_> = state.operators.iter().filter_map(wanted).collect();
+    let ends = |image: &String| {
+        let image: Arc<str> = image.as_str().into();
+        let serves = answer(state, &image) == Registry::Serves;
+        Some((image, serves))
+    };
+    let Some(end) = images.iter().map(ends).find(|end| *end != state.proof) else {
+        return false;
+    };
+    state.proof = end;
+    let proved = state.proof.as_ref().map(|it| it.0.to_string());
+    for operator in &mut state.operators {
+        operator.queued |= wanted(operator) == proved;
+    }
+    true
+}
+
 /// Whether the registry of this image serves, as far as the kubelet can tell.
-fn answer(state: &State, image: &str) -> Registry {
+#[must_use]
+pub fn answer(state: &State, image: &str) -> Registry {
     if image.starts_with("a.example.com/") {
         state.registry
     } else {
@@ -229,6 +257,7 @@ fn of_node(state: &mut State, event: Event) -> bool {
             let Some(life) = attempt(state, &pod) else {
                 return false;
             };
+            pod.starts += u8::from(life == Life::Running);
             pod.live(life, state.now);
         }
         Event::PodIsGone if pod.going.is_some() && !pod.lost => {
@@ -370,6 +399,7 @@ fn stranger(state: &mut State, event: Event) -> bool {
                 told: Arc::new(Told::default()),
                 image: "example.com/stranger:1".into(),
                 life: Life::Running,
+                starts: 1,
                 lost: false,
                 changed: Some(state.now - SignedDuration::from_secs(1)),
                 hidden: false,

@@ -155,6 +155,7 @@ impl Cluster {
         let operator = Operator {
             memory: std::sync::Arc::default(),
             in_force: Setting::A,
+            wants: None,
             ran_into: None,
             queued: true,
             wake: None,
@@ -168,6 +169,7 @@ impl Cluster {
             strays: Vec::new(),
             last_good: Setting::A,
             registry: Registry::Serves,
+            proof: None,
             refuses: false,
             born: 0,
             operators: [operator.clone(), operator],

@@ -9,6 +9,7 @@ use workspace_operator::plan::{Plan, Step};
 use workspace_operator::seen::{Controller, Phase, Seen};
 
 use crate::cluster::Cluster;
+use crate::operator::Basis;
 use crate::state::{Life, Owner, Pod, State, is_true};
 
 /// An invariant, by its number in the design.
@@ -18,6 +19,8 @@ pub enum Invariant {
     I1,
     /// An edit of the settings alone stops no Pod that has something to lose.
     I2,
+    /// What is Ready is stopped for another image only once that is known to be on its node.
+    I3,
     /// Only what is ours is written, and every write names the state that it was planned from.
     I4,
     /// Ready is only told when it is true, and taken back when it is not.
@@ -46,9 +49,13 @@ impl fmt::Display for Broken {
 }
 
 /// The names under which the checker knows the invariants.
-pub const NAMES: [(Invariant, &str); 7] = [
+pub const NAMES: [(Invariant, &str); 8] = [
     (Invariant::I1, "I1 at most one Pod per Workspace UID"),
     (Invariant::I2, "I2 settings stop nothing that runs or ran"),
+    (
+        Invariant::I3,
+        "I3 what is Ready stops for no image that is not proved",
+    ),
     (
         Invariant::I4,
         "I4 writes are guarded and touch only what is ours",
@@ -88,6 +95,7 @@ pub fn properties() -> Vec<Property<Cluster>> {
             holds(it, Invariant::I1) && one_pod_each(it)
         }),
         Property::always(name(Invariant::I2), |_, it| holds(it, Invariant::I2)),
+        Property::always(name(Invariant::I3), |_, it| holds(it, Invariant::I3)),
         Property::always(name(Invariant::I4), |_, it| holds(it, Invariant::I4)),
         Property::always(name(Invariant::I5), |_, it| holds(it, Invariant::I5)),
         Property::always(name(Invariant::I6), |_, it| holds(it, Invariant::I6)),
@@ -170,12 +178,12 @@ fn not_ours(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
 
 fn wrong_image(cluster: &Cluster, step: &Step) -> Option<Broken> {
     let images: Vec<&str> = match step {
-        Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask } => {
+        Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask, .. } => {
             let containers = pod.spec.iter().flat_map(|it| &it.containers);
             let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
             images.chain([&*ask.image]).collect()
         }
-        Step::SetImage { ask, .. } => vec![&ask.image],
+        Step::SetImage { ask, .. } | Step::MovePod { ask, .. } => vec![&ask.image],
         _ => return None,
     };
     let wrong = images.iter().find(|image| !cluster.is_image(image))?;
@@ -254,6 +262,7 @@ pub fn judge_stop(pod: &Pod, asked: u8, suspend: bool, deletes: bool) -> Option<
         Life::Running | Life::Leaving | Life::Crashed => true,
         // Its container ran, and a new image in place is the only way back.
         Life::Bereft => deletes,
+        Life::Pulling | Life::Failing { .. } if pod.starts > 0 => deletes,
         Life::Unscheduled | Life::Pulling | Life::Failing { .. } | Life::Dead => false,
     };
     let users_wish = deletes && (suspend || pod.asked != asked);
@@ -265,6 +274,22 @@ pub fn judge_stop(pod: &Pod, asked: u8, suspend: bool, deletes: bool) -> Option<
     broken(
         Invariant::I2,
         format!("a Pod ({life:?}) is {what}, and no user asked for another"),
+    )
+}
+
+/// I3 of a write that stops this Pod: against the cluster as it is, not as seen.
+#[must_use]
+pub fn judge_proof(state: &State, pod: &Pod, basis: &Basis) -> Option<Broken> {
+    let image = basis.image.as_deref()?;
+    let is_ready = pod.life == Life::Running && pod.going.is_none();
+    let is_new = *pod.image != *image;
+    let is_proved = matches!(&state.proof, Some((proved, true)) if **proved == *image);
+    if basis.suspend || !is_ready || !is_new || is_proved {
+        return None;
+    }
+    broken(
+        Invariant::I3,
+        format!("what is Ready is stopped for {image}, which is not proved to be on its node"),
     )
 }
 

@@ -11,7 +11,7 @@ use model::report::check;
 /// Checks every interleaving within bounds, and says what it found.
 #[derive(Parser)]
 struct Arguments {
-    /// What users ask for: images, or storage.
+    /// What it is about: images, storage, or moves.
     #[arg(long, default_value = "images", value_parser = scenario)]
     scenario: Scenario,
     /// Edits, suspensions and deletions by users, at most.
@@ -47,7 +47,8 @@ fn scenario(name: &str) -> Result<Scenario, String> {
     match name {
         "images" => Ok(Scenario::Images),
         "storage" => Ok(Scenario::Storage),
-        _ => Err("images or storage".into()),
+        "moves" => Ok(Scenario::Moves),
+        _ => Err("images, storage or moves".into()),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use workspace_operator::fleet::InForce;
 use workspace_operator::plan::{Plan, Rollout, Step, plan};
 use workspace_operator::revision::short_hash;
-use workspace_operator::seen::{AgentState, Controller, Pod, Seen, Workspace};
+use workspace_operator::seen::{AgentState, Controller, Known, Pod, Proof, Seen, Workspace};
 use workspace_operator::settings::Settings;
 use workspace_operator::{pod, resolver};
 
@@ -38,7 +38,7 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 19] = [
+pub const MUTANTS: [Mutant; 21] = [
     mutant(
         "gives each Pod a name of its own",
         Invariant::I1,
@@ -59,6 +59,14 @@ pub const MUTANTS: [Mutant; 19] = [
         Invariant::I2,
         runs_is_stuck,
     ),
+    mutant("takes every image for proved", Invariant::I3, proves_unseen),
+    Mutant {
+        name: "moves what is not proved",
+        breaks: Invariant::I3,
+        scenario: Scenario::Moves,
+        settings: 1,
+        rule: proves_unseen,
+    },
     Mutant {
         settings: 2,
         ..mutant(
@@ -202,6 +210,23 @@ fn runs_is_stuck(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
     })
 }
 
+/// Whatever it wants proved, it is.
+fn proves_unseen(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    let blind = plan(seen, in_force, now);
+    let Some(want) = &blind.wants else {
+        return blind;
+    };
+    let known = Known {
+        question: want.question.clone(),
+        proof: Proof::Proved,
+    };
+    let seen = Seen {
+        proof: Some(&known),
+        ..seen.clone()
+    };
+    plan(&seen, in_force, now)
+}
+
 /// What runs stays where it is: also when it was healed, and the settings go back to what they were.
 fn moves_back(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
     let plan = plan(seen, in_force, now);
@@ -217,6 +242,7 @@ fn moves_back(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
         version: pod.version.clone(),
         why: Rollout::SettingsChanged,
         failures: 0,
+        left: Box::default(),
     });
     Plan { step, ..plan }
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use workspace_operator::apply::{Existing, Outcome, Reply};
-use workspace_operator::plan::{Plan, Step, awaits_settings, remember};
+use workspace_operator::plan::{Plan, Rollout, Step, awaits_settings, remember};
 use workspace_operator::pod;
 use workspace_operator::seen::{
-    self, Agent, AgentState, Controller, Exit, Memory, Phase, Seen, Service, Version,
+    self, Agent, AgentState, Controller, Exit, Known, Memory, Phase, Proof, Seen, Service, Turn,
+    Version,
 };
 
 use crate::api;
@@ -38,6 +39,10 @@ pub struct Basis {
     pub suspend: bool,
     /// The Pod.
     pub pod: Option<Pod>,
+    /// The image that its Pod should have.
+    pub image: Option<String>,
+    /// Whether it is a move that the settings ask for.
+    pub moves: bool,
 }
 
 impl Cluster {
@@ -69,7 +74,13 @@ impl Cluster {
         let it = &mut next.operators[operator];
         Arc::make_mut(&mut it.memory).showing = plan.showing;
         it.wake = plan.wake;
+        let wants = plan.wants.clone().map(Arc::new);
+        let wants_anew = it.wants != wants;
+        it.wants = wants;
         it.queued = plan.step.is_some();
+        // As the loop does: whoever comes to want what is known already looks once more.
+        let is_known = known(&next, operator).is_some_and(|it| it.proof != Proof::Unknown);
+        next.operators[operator].queued |= wants_anew && is_known;
         let workspace = state.workspace.seen(operator).as_ref();
         let Some((step, workspace)) = plan.step.zip(workspace) else {
             return next;
@@ -79,6 +90,8 @@ impl Cluster {
             asks_for: self.specs[usize::from(workspace.spec)].pod,
             suspend: workspace.suspend,
             pod: state.pod.seen(operator).clone(),
+            image: self.image(workspace.spec, state.operators[operator].in_force),
+            moves: is_move(&step) && self.is_paced(state.operators[operator].in_force),
         };
         let request = (self.applying.request)(&self.key, &step);
         if next.broken.is_none() {
@@ -120,7 +133,8 @@ impl Cluster {
         state.settings.advance(operator);
         take_settings(state, operator);
         let changed = before != in_force(state);
-        if changed && self.look(state, operator, awaits_settings) {
+        // Where they move what runs, whoever has a turn is woken by it.
+        if changed && (self.moves || self.look(state, operator, awaits_settings)) {
             state.operators[operator].queued = true;
         }
     }
@@ -131,6 +145,7 @@ impl Cluster {
         state.operators[operator] = Operator {
             memory: Arc::new(Memory::default()),
             in_force: last_good,
+            wants: None,
             ran_into: None,
             queued: true,
             wake: None,
@@ -154,6 +169,7 @@ impl Cluster {
         });
         let claim = state.claim.seen(operator).as_ref();
         let claim = claim.map(|it| seen_claim(*it, version("claim", &state.claim, operator)));
+        let known = known(state, operator);
         then(&Seen {
             key: &self.key,
             workspace: workspace.as_ref(),
@@ -161,6 +177,8 @@ impl Cluster {
             claim: claim.as_ref(),
             service: Service::Ours,
             memory: &state.operators[operator].memory,
+            proof: known.as_ref(),
+            turn: if self.moves { Turn::Moves } else { Turn::Waits },
         })
     }
 
@@ -176,6 +194,32 @@ impl Cluster {
             revision: spec.revision.clone(),
             status: (*it.status.value).clone(),
         }
+    }
+}
+
+/// What is known of what this operator wants proved.
+fn known(state: &State, operator: usize) -> Option<Known> {
+    let want = state.operators[operator].wants.as_ref()?;
+    let of_image = state.proof.as_ref();
+    let of_image = of_image.filter(|it| *it.0 == *want.question.image);
+    Some(Known {
+        question: want.question.clone(),
+        proof: match of_image {
+            Some((_, true)) => Proof::Proved,
+            Some((_, false)) => Proof::Failed {
+                why: "a.example.com answered 401 Unauthorized".into(),
+            },
+            None => Proof::Unknown,
+        },
+    })
+}
+
+/// Whether what runs is stopped because the fleet moves.
+fn is_move(step: &Step) -> bool {
+    match step {
+        Step::MovePod { .. } => true,
+        Step::DeletePod { why, .. } => *why == Rollout::Moved,
+        _ => false,
     }
 }
 
@@ -226,6 +270,7 @@ fn seen_claim(it: Claim, version: Version) -> seen::Claim {
 
 fn seen_pod(it: &Pod, version: Version, now: Timestamp) -> seen::Pod {
     let serves = matches!(it.life, Life::Running | Life::Leaving);
+    let agent = seen_agent(it, serves, now);
     seen::Pod {
         version,
         controller: match it.owner {
@@ -244,10 +289,11 @@ fn seen_pod(it: &Pod, version: Version, now: Timestamp) -> seen::Pod {
         status_reason: (it.life == Life::Dead).then(|| "Evicted".to_owned()),
         unschedulable: (it.life == Life::Unscheduled).then(|| "0/1 nodes are available".into()),
         sandbox_ready: !matches!(it.life, Life::Unscheduled | Life::Dead),
-        ready: serves && it.going.is_none(),
+        ready: serves && it.going.is_none() && !it.told.is_leaving(&agent),
         ready_changed: it.changed,
         spec_image: it.image.to_string(),
-        agent: seen_agent(it, serves, now),
+        pull_secrets: Vec::new(),
+        agent,
     }
 }
 
@@ -256,7 +302,8 @@ fn seen_agent(it: &Pod, ready: bool, now: Timestamp) -> Agent {
         reason: reason.into(),
         message,
     };
-    let stopped = matches!(it.life, Life::Crashed | Life::Bereft);
+    let has_started = it.starts > 0 && matches!(it.life, Life::Pulling | Life::Failing { .. });
+    let stopped = has_started || matches!(it.life, Life::Crashed | Life::Bereft);
     Agent {
         state: match it.life {
             Life::Unscheduled | Life::Dead => AgentState::Unknown,
@@ -288,7 +335,8 @@ fn seen_agent(it: &Pod, ready: bool, now: Timestamp) -> Agent {
             }
         },
         ready,
-        restarts: i32::from(stopped),
+        restarts: i32::from(it.starts.saturating_sub(1)),
+        container: None,
         last_exit: stopped.then(|| {
             Box::new(Exit {
                 code: 1,

@@ -21,6 +21,11 @@ fn replaced(state: &State) -> bool {
     pod.is_some_and(|it| it.asked > 0 && it.life == Life::Running)
 }
 
+fn moved(state: &State) -> bool {
+    let pod = state.pod.now().as_ref();
+    pod.is_some_and(|it| it.told.moved.is_some() && it.life == Life::Running)
+}
+
 /// The settings went to the mirror and back, and a Pod that was healed meanwhile runs where it is.
 fn back(state: &State) -> bool {
     let pod = state.pod.now().as_ref();
@@ -43,6 +48,10 @@ pub fn properties() -> Vec<Property<Cluster>> {
         Property::sometimes("Suspended is told", |_, it| told(it, Reason::Suspended)),
         Property::sometimes("a stuck Pod is healed in place", |_, it| healed(it)),
         Property::sometimes("a Pod is replaced for another spec", |_, it| replaced(it)),
+        Property::sometimes("a Pod is moved in place", |_, it| moved(it)),
+        Property::sometimes("RolloutBlocked is told", |_, it| {
+            told(it, Reason::RolloutBlocked)
+        }),
         Property::sometimes("ImagePullFailed is told", |_, it| {
             told(it, Reason::ImagePullFailed)
         }),

@@ -9,10 +9,12 @@ use jiff::SignedDuration;
 use workspace_operator::workspace::Reason;
 
 use crate::cluster::Cluster;
-use crate::environment::{Event, alternate};
+use crate::environment::{Event, alternate, answer};
 use crate::explore::KINDS;
 use crate::memo::fingerprint;
-use crate::state::{Life, OPERATORS, Operator, Owner, Pod, Setting, Spent, State, Workspace};
+use crate::state::{
+    Life, OPERATORS, Operator, Owner, Pod, Registry, Setting, Spent, State, Workspace,
+};
 
 /// More steps than any run takes.
 pub const MOST_STEPS: u16 = 80;
@@ -86,6 +88,7 @@ impl Cluster {
             calm.operators[1].queued = false;
             calm.operators[1].wake = None;
             calm.operators[1].in_force = Setting::Invalid;
+            calm.operators[1].wants = None;
         }
         calm
     }
@@ -184,8 +187,19 @@ impl Cluster {
         let Some(pod) = ours else {
             return pod.is_some() && told == Some(Reason::PodNotOwned);
         };
-        let wanted = self.image(workspace.spec, state.operators[0].in_force);
-        let serves = pod.life == Life::Running
+        let in_force = state.operators[0].in_force;
+        let wanted = self.image(workspace.spec, in_force);
+        let is_new = Some(&*pod.image) != wanted.as_deref();
+        let serves_on = pod.life == Life::Running
+            && workspace.status.is("Ready")
+            && status.image.as_deref() == Some(&*pod.image);
+        if serves_on && told == Some(Reason::RolloutBlocked) {
+            let pulls = |image: &String| answer(state, image) == Registry::Serves;
+            return is_new && !wanted.as_ref().is_some_and(pulls);
+        }
+        let is_moved = !is_new || !self.is_paced(in_force) || spec.opted_out;
+        let serves = is_moved
+            && pod.life == Life::Running
             && told == Some(Reason::Ready)
             && workspace.status.is("Ready")
             && status.image.as_deref() == Some(&*pod.image);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use workspace_operator::proof::Want;
 use workspace_operator::seen::{Memory, Told};
 use workspace_operator::workspace::WorkspaceStatus;
 
@@ -32,6 +33,8 @@ pub struct State {
     pub last_good: Setting,
     /// What the registry of [`Setting::A`] answers; the others serve.
     pub registry: Registry,
+    /// The image that a probe was last sent for, and whether the node has it since.
+    pub proof: Option<(Arc<str>, bool)>,
     /// Whether the API server refuses new Pods and new images.
     pub refuses: bool,
     /// How many Workspaces there have been.
@@ -96,6 +99,8 @@ pub struct Pod {
     pub image: Arc<str>,
     /// What its node makes of it.
     pub life: Life,
+    /// How often its container has been started.
+    pub starts: u8,
     /// Its node is lost, so it does not go away.
     pub lost: bool,
     /// When it last became Ready or ceased to be.
@@ -194,6 +199,8 @@ pub struct Operator {
     pub memory: Arc<Memory>,
     /// The settings that it has in force.
     pub in_force: Setting,
+    /// What it wants proved.
+    pub wants: Option<Arc<Want>>,
     /// A Pod that a create ran into and that the watches do not show.
     pub ran_into: Option<Box<Pod>>,
     /// Whether it is to look at the Workspace.

@@ -46,7 +46,7 @@ const NARROW: [(&str, Scenario, Bounds); 2] = [
     ),
 ];
 
-const WIDE: [(&str, Scenario, Bounds); 8] = [
+const WIDE: [(&str, Scenario, Bounds); 10] = [
     (
         "one operator, an edit, an edit of the settings and a fault",
         Scenario::Images,
@@ -118,6 +118,26 @@ const WIDE: [(&str, Scenario, Bounds); 8] = [
         },
     ),
     (
+        "a fleet moves: an edit, an edit of the settings and an outage",
+        Scenario::Moves,
+        Bounds {
+            edits: 1,
+            settings: 1,
+            registry: 1,
+            ..NOTHING
+        },
+    ),
+    (
+        "a fleet moves: two edits of the settings, a fault, until every time-out is over",
+        Scenario::Moves,
+        Bounds {
+            settings: 2,
+            faults: 1,
+            times: &[0, 60, 3660],
+            ..NOTHING
+        },
+    ),
+    (
         "storage, two edits and a fault",
         Scenario::Storage,
         Bounds {
@@ -129,11 +149,13 @@ const WIDE: [(&str, Scenario, Bounds); 8] = [
 ];
 
 /// What the runs must come across: a check that never gets there proves nothing.
-const REACHED: [&str; 12] = [
+const REACHED: [&str; 14] = [
     "Ready is told",
     "Suspended is told",
     "a stuck Pod is healed in place",
     "a Pod is replaced for another spec",
+    "a Pod is moved in place",
+    "RolloutBlocked is told",
     "ImagePullFailed is told",
     "PodStuckTerminating is told",
     "PodNotOwned is told",

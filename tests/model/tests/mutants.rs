@@ -76,6 +76,8 @@ each! {
     puts_the_image_into_the_revision: "puts the image into the revision",
     ignores_that_a_container_has_run: "ignores that a container has run",
     takes_a_pod_that_runs_for_a_stuck_one: "takes a Pod that runs for a stuck one",
+    takes_every_image_for_proved: "takes every image for proved",
+    moves_what_is_not_proved: "moves what is not proved",
     moves_what_was_healed_back_with_the_settings: "moves what was healed back with the settings",
     deletes_pods_of_others: "deletes Pods of others",
     deletes_without_naming_a_version: "deletes without naming a version",

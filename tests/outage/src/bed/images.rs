@@ -21,6 +21,8 @@ pub const LARGE: (&str, u64) = ("large", 16 << 20);
 const SMALL: u64 = 1 << 16;
 /// The tag of an image that the mirrors lack.
 pub const UNMIRRORED: &str = "unmirrored";
+/// One more runtime of which they lack that.
+pub const SECOND_UNMIRRORED: &str = "openclaw";
 
 /// crane, for what has to be in a registry.
 #[derive(Clone, Debug)]
@@ -101,11 +103,14 @@ pub async fn fill(folder: &Path, crane: &Crane) -> Result<()> {
     .await?
 }
 
-/// Puts an image into the primary of which its mirrors do not hear.
+/// Puts images into the primary of which its mirrors do not hear.
 pub async fn add_unmirrored(folder: &Path, crane: &Crane) -> Result<()> {
     let (folder, crane) = (folder.to_owned(), crane.clone());
     let base = format!("{}/platform/agent:1", platform());
-    let add = move || add(&folder, &crane, &base, "langgraph", UNMIRRORED, SMALL);
+    let add = move || {
+        let mut both = ["langgraph", SECOND_UNMIRRORED].into_iter();
+        both.try_for_each(|it| add(&folder, &crane, &base, it, UNMIRRORED, SMALL))
+    };
     tokio::task::spawn_blocking(add).await?
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use cluster::{Cluster, Options, Process};
 
 pub use front::Answer;
-pub use images::{Crane, LARGE, NEXT, UNMIRRORED};
+pub use images::{Crane, LARGE, NEXT, SECOND_UNMIRRORED, UNMIRRORED};
 pub use registries::{MIRROR_NUMBER, PASSWORD, Registries, USER, platform};
 pub use runtime::{containers, kill, mounts_of_pods, process_of, tasks};
 

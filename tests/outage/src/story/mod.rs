@@ -7,6 +7,7 @@ mod failing;
 mod hang;
 mod install;
 mod list;
+mod moving;
 mod names;
 mod operator;
 mod outage;
@@ -70,7 +71,7 @@ type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>>
 
 /// In their order, with the names by which one is asked for. The first is always told, and so is the
 /// end. The eleventh, that storage stays, is told where it could be lost: in 5, in 7 and at the end.
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 16] = [
     ("1", |world| Box::pin(install::nine(world))),
     ("2", |world| Box::pin(outage::suspend(world))),
     ("3", |world| Box::pin(outage::kill_processes(world))),
@@ -87,6 +88,7 @@ const STEPS: [(&str, Step); 15] = [
     ("9", |world| Box::pin(private::ask_for_secrets(world))),
     ("10", |world| Box::pin(pin::pin(world))),
     ("12", |world| Box::pin(names::resolve(world))),
+    ("14", |world| Box::pin(moving::what_runs(world))),
     ("sixty", |world| Box::pin(sixty::sixty(world))),
 ];
 

@@ -1,0 +1,384 @@
+//! Which of the Workspaces that run may be moved to the settings in force now, and what there is to
+//! say of the move; pure.
+//!
+//! Nothing is kept but whose turn it is, which whoever begins to lead works out anew: what was moved,
+//! when, and from which image, is on the Pods.
+
+mod pace;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use self::pace::Pace;
+use crate::plan::{How, When, how, is_over, is_refused, when};
+use crate::pod;
+use crate::proof::Want;
+use crate::resolver::{self, Version};
+use crate::seen::{Controller, Key, Phase, Pod, Proof, Question, Seen, Turn, Wish, Workspace};
+use crate::settings::{Policy, Settings};
+
+/// Besides those that could be moved at once, so many are proved ahead.
+const AHEAD: usize = 16;
+/// So many reasons are told apart.
+const REASONS: usize = 16;
+/// All reasons beyond them.
+const OTHER: &str = "other";
+
+/// Whose turn it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// Those whose turn is not to wait.
+    pub turns: BTreeMap<Key, Turn>,
+    /// What there is to say; nothing where nothing is moved.
+    pub tally: Option<Tally>,
+    /// When to look again though nothing changed.
+    pub wake: Option<Timestamp>,
+}
+
+/// How far a fleet has come.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tally {
+    /// How many have what the settings in force give.
+    pub moved: usize,
+    /// How many of them are not Ready again yet.
+    pub moving: usize,
+    /// How many are still to be moved, those included that follow.
+    pub to_move: usize,
+    /// How many of them are not stopped for an image that their node cannot pull, by why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocked: BTreeMap<String, usize>,
+    /// How many of them wait for the time that their user named.
+    pub deferred: usize,
+    /// How many run something else, and are not moved, as their users asked.
+    pub opted_out: usize,
+    /// How many were put back on what they ran, for they were not Ready in their time.
+    #[serde(skip_serializing_if = "is_none")]
+    pub put_back: usize,
+    /// How many are not Ready, for whatever reason.
+    pub unavailable: usize,
+    /// How many may be.
+    pub max_unavailable: usize,
+    /// Whether it is held where it is.
+    pub paused: bool,
+    /// Why it does not go on, and how it would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+    /// When all that may be moved will be, at the pace of the last minutes (RFC 3339, UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_end: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "it is called by what serde derives"
+)]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+impl Tally {
+    /// Whether people want to hear of it: not where all have been moved.
+    #[must_use]
+    pub fn is_worth_a_word(&self) -> bool {
+        self.is_under_way() || self.halted.is_some()
+    }
+
+    /// Whether there is anything left to do for it.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.to_move + self.moving > 0
+    }
+}
+
+/// Looks at all Workspaces. Whose turn it was keeps its place, for its move may be on its way.
+#[must_use]
+pub fn moves<'a>(
+    all: impl Iterator<Item = Seen<'a>>,
+    settings: Option<&Settings>,
+    earlier: &BTreeMap<Key, Turn>,
+    proof: impl Fn(&Question) -> Proof,
+    now: Timestamp,
+) -> Moves {
+    let Some(settings) = settings.filter(|it| it.rollout().policy == Policy::Paced) else {
+        return Moves::default();
+    };
+    let mut look = Look {
+        settings,
+        hash: pod::settings_hash(settings),
+        now,
+        tally: Tally::default(),
+        workspaces: 0,
+        candidates: Vec::new(),
+        failed: Vec::new(),
+        put_back: Vec::new(),
+        pace: Pace::default(),
+        wake: None,
+    };
+    for seen in all {
+        look.add(seen);
+    }
+    look.conclude(earlier, proof)
+}
+
+/// A Workspace that may be moved by its user.
+struct Candidate<'a> {
+    seen: Seen<'a>,
+    pod: &'a Pod,
+    image: String,
+}
+
+struct Look<'a> {
+    settings: &'a Settings,
+    /// Of all that a Pod takes from them besides its image.
+    hash: String,
+    now: Timestamp,
+    tally: Tally,
+    /// Those that are to run.
+    workspaces: usize,
+    candidates: Vec<Candidate<'a>>,
+    /// Those that did not become Ready again in their time.
+    failed: Vec<&'a Key>,
+    /// Those of them that were put back on what they ran.
+    put_back: Vec<&'a Key>,
+    pace: Pace,
+    wake: Option<Timestamp>,
+}
+
+impl<'a> Look<'a> {
+    fn add(&mut self, seen: Seen<'a>) {
+        let Some(workspace) = seen.workspace.filter(|it| !it.deleting) else {
+            return;
+        };
+        if seen.memory.namespace_terminating {
+            return;
+        }
+        let wish = workspace.spec.as_ref().ok().map(|it| it.wish());
+        if wish.as_ref().is_some_and(|it| self.is_off(it)) {
+            return;
+        }
+        self.workspaces += 1;
+        let pod = seen.pod.filter(|it| is_live(it, workspace));
+        if !pod.is_some_and(|it| it.ready) {
+            self.tally.unavailable += 1;
+        }
+        // What is not as its user asked has a rollout of its own.
+        let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
+        if let (Some(pod), Some(wish)) = (pod.filter(as_asked), wish) {
+            self.place(seen, pod, &wish);
+        }
+    }
+
+    fn is_off(&self, wish: &Wish) -> bool {
+        wish.suspend || is_over(wish.expires_at.as_ref(), self.now)
+    }
+
+    fn place(&mut self, seen: Seen<'a>, pod: &'a Pod, wish: &Wish) {
+        let version = match (&wish.digest, &wish.tag) {
+            (Some(digest), _) => Version::Digest(digest),
+            (None, Some(tag)) => Version::Tag(tag),
+            (None, None) => Version::Default,
+        };
+        let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
+            return;
+        };
+        match how(pod, &image, &self.hash) {
+            None => return self.has_it(&seen, pod, wish),
+            Some(How::InPlace) if pod.told.was_put_back_from(&image) => {
+                self.tally.put_back += 1;
+                self.put_back.push(seen.key);
+                return;
+            }
+            Some(_) => {}
+        }
+        match when(wish.rollout.as_ref(), self.now) {
+            When::Never => self.tally.opted_out += 1,
+            When::From(at) => {
+                self.tally.to_move += 1;
+                self.tally.deferred += 1;
+                self.wake_at(at);
+            }
+            When::Now => {
+                self.tally.to_move += 1;
+                self.candidates.push(Candidate { seen, pod, image });
+            }
+        }
+    }
+
+    fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, wish: &Wish) {
+        self.tally.moved += 1;
+        if let Some(moved) = &pod.told.moved {
+            self.pace.note(moved.at, self.now);
+        }
+        let Some(moved) = pod.told.moved.as_ref().filter(|_| !pod.ready) else {
+            return;
+        };
+        let seconds = wish.provision_timeout_seconds;
+        let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
+        let since = moved.at.max(pod.ready_changed.unwrap_or(moved.at));
+        let deadline = since.checked_add(SignedDuration::from_secs(seconds.into()));
+        let deadline = deadline.unwrap_or(Timestamp::MAX);
+        if self.now < deadline {
+            self.tally.moving += 1;
+            self.wake_at(deadline);
+        } else if moved.from.is_some() {
+            self.failed.push(seen.key);
+        }
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = self.wake.into_iter().chain([at]).min();
+    }
+
+    fn conclude(
+        mut self,
+        earlier: &BTreeMap<Key, Turn>,
+        proof: impl Fn(&Question) -> Proof,
+    ) -> Moves {
+        let rollout = self.settings.rollout();
+        let most = rollout.max_unavailable.of(self.workspaces);
+        self.tally.max_unavailable = most;
+        self.tally.paused = rollout.paused;
+        self.tally.halted = self.halted();
+        let mut turns = BTreeMap::new();
+        if !rollout.paused && self.tally.halted.is_none() {
+            let is_moving = |key: &Key| earlier.get(key) == Some(&Turn::Moves);
+            let mut candidates = std::mem::take(&mut self.candidates);
+            candidates.sort_by_key(|it| (it.pod.ready, !is_moving(it.seen.key), it.seen.key));
+            let mut room = Room {
+                free: most.saturating_sub(self.tally.unavailable),
+                ahead: most.saturating_mul(2).saturating_add(AHEAD),
+            };
+            for candidate in &candidates {
+                let turn = self.turn(candidate, is_moving(candidate.seen.key), &proof, &mut room);
+                if turn != Turn::Waits {
+                    turns.insert(candidate.seen.key.clone(), turn);
+                }
+            }
+        }
+        self.tally.estimated_end = self.estimated_end();
+        Moves {
+            turns,
+            tally: Some(self.tally),
+            wake: self.wake,
+        }
+    }
+
+    fn halted(&mut self) -> Option<String> {
+        let roll_back = self.settings.rollout().roll_back;
+        let (those, what, to_do) = if !self.failed.is_empty() {
+            let to_do = if roll_back {
+                ""
+            } else {
+                ", or set ROLLOUT_ROLL_BACK to true, which puts them back on the image that they ran"
+            };
+            let what = "were moved and are not Ready again in their time";
+            (&mut self.failed, what, to_do)
+        } else {
+            let what = "were put back on the image that they ran, for they were not Ready in their \
+                        time on that of the settings";
+            (
+                &mut self.put_back,
+                what,
+                ", or restart them to try it again",
+            )
+        };
+        those.sort_unstable();
+        let first = those.first()?;
+        Some(format!(
+            "Workspaces that {what}: {}, the first of them {first}; mend, suspend or delete them, or \
+             have the settings give another image{to_do}",
+            those.len()
+        ))
+    }
+
+    fn estimated_end(&self) -> Option<String> {
+        let Tally {
+            moving,
+            to_move,
+            deferred,
+            ..
+        } = self.tally;
+        if self.tally.paused || self.tally.halted.is_some() {
+            return None;
+        }
+        let blocked: usize = self.tally.blocked.values().sum();
+        let left = (moving + to_move).saturating_sub(blocked + deferred);
+        self.pace.end(left, self.now)
+    }
+
+    fn turn(
+        &mut self,
+        candidate: &Candidate<'_>,
+        is_moving: bool,
+        proof: &impl Fn(&Question) -> Proof,
+        room: &mut Room,
+    ) -> Turn {
+        let Candidate { seen, pod, image } = candidate;
+        if pod.ready && !is_moving && room.is_full() {
+            return Turn::Waits;
+        }
+        // It tells so as long as it is looked at; its place is for others.
+        if is_refused(seen, image, self.now) {
+            return Turn::Proves;
+        }
+        let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
+        let spec = spec.map(|it| it.unpack());
+        let want = spec.and_then(|spec| Want::of(seen.key, &spec, self.settings, pod, image));
+        let Some(want) = want else {
+            return Turn::Waits;
+        };
+        match proof(&want.question) {
+            Proof::Failed { why } | Proof::Refused { why } => {
+                let known = self.tally.blocked.len() < REASONS;
+                let why = if known || self.tally.blocked.contains_key(&why) {
+                    why
+                } else {
+                    OTHER.to_owned()
+                };
+                *self.tally.blocked.entry(why).or_default() += 1;
+                Turn::Proves
+            }
+            // What is down already takes no place that it does not have.
+            Proof::Proved if !pod.ready => Turn::Moves,
+            Proof::Proved if room.take() => Turn::Moves,
+            // Its move may be on its way: its place stays taken.
+            _ if is_moving && pod.ready && room.take() => Turn::Moves,
+            _ if room.ahead > 0 => {
+                room.ahead -= 1;
+                Turn::Proves
+            }
+            _ => Turn::Waits,
+        }
+    }
+}
+
+/// How many more may be stopped, and proved ahead.
+struct Room {
+    free: usize,
+    ahead: usize,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.free + self.ahead == 0
+    }
+
+    fn take(&mut self) -> bool {
+        let is_free = self.free > 0;
+        self.free = self.free.saturating_sub(1);
+        is_free
+    }
+}
+
+/// The Pod of this very Workspace, which is to stay.
+fn is_live(pod: &Pod, workspace: &Workspace) -> bool {
+    matches!(&pod.controller, Controller::Workspace(uid) if *uid == workspace.version.uid)
+        && pod.deleting.is_none()
+        && pod.phase == Phase::Alive
+}
+
+#[cfg(test)]
+mod tests;

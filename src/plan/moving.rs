@@ -1,0 +1,211 @@
+//! The one place where a Pod that runs is stopped for another: none that is Ready before its image is
+//! proved to be on its node, and the API server would take what comes after it.
+
+use super::decide::{Case, delete};
+use super::outdated::{How, When, how, when};
+use super::{Decision, Finding, Kind, Rollout, Step};
+use crate::pod;
+use crate::proof::Want;
+use crate::resolver;
+use crate::revision::short_hash;
+use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn};
+use crate::settings::{self, Settings};
+use crate::workspace::Reason;
+
+impl Case<'_> {
+    /// The user asked for another Pod.
+    pub(super) fn replace(&self, pod: &Pod) -> Decision {
+        let (settings, ask) = match self.ask() {
+            Ok(found) => found,
+            Err(finding) => return Decision::wait(finding),
+        };
+        if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
+            return decision;
+        }
+        if let Some((want, proof)) = self.unproved(pod, &ask, settings) {
+            let finding = blocked(&want, &proof).unwrap_or_else(|| proving(&want));
+            // What the server would not take needs no proof.
+            if self.seen.memory.foreseen.as_deref() != Some(&ask) {
+                return Decision::act(self.trial(ask, settings, true), finding);
+            }
+            return Decision::wait(finding).wanting(want);
+        }
+        let finding = Finding::new(
+            Kind::Progress,
+            Reason::Replacing,
+            "the Pod is being replaced because what was asked for changed",
+        );
+        self.stop(pod, ask, settings, Rollout::SpecChanged, finding)
+    }
+
+    /// The Pod is as its user asked for it, and the move of the fleet has come to it.
+    pub(super) fn moved(&self, pod: &Pod) -> Option<Decision> {
+        let rollout = self.spec.rollout.as_ref();
+        if self.seen.turn == Turn::Waits || when(rollout, self.now) != When::Now {
+            return None;
+        }
+        let (settings, ask) = self.ask().ok()?;
+        if settings.rollout().policy != settings::Policy::Paced {
+            return None;
+        }
+        let how = how(pod, &ask.image, &ask.settings)?;
+        if how == How::InPlace && pod.told.was_put_back_from(&ask.image) {
+            return None;
+        }
+        // Told its old image again before its node has looked, the container would just stay.
+        if pod.told.is_leaving(&pod.agent) {
+            return None;
+        }
+        if let Some(decision) = self.rejected(&ask) {
+            return Some(decision);
+        }
+        let stays = self.diagnosed(pod);
+        if let Some(retry) = self.undone(&ask) {
+            return Some(stays.until(retry));
+        }
+        let Some(want) = self.want(pod, &ask, settings) else {
+            return Some(stays);
+        };
+        match self.seen.proof(&want.question) {
+            Proof::Proved if self.seen.turn == Turn::Moves => {
+                Some(self.go(pod, ask, settings, how, stays.finding))
+            }
+            proof if stays.finding.kind == Kind::Ready => {
+                let finding = blocked(&want, &proof).unwrap_or(stays.finding);
+                Some(Decision { finding, ..stays }.wanting(want))
+            }
+            _ => Some(stays.wanting(want)),
+        }
+    }
+
+    /// It was moved, and is not Ready again in its time: where the settings say so, it gets the image
+    /// on which it was. It is down, so there is nothing to prove.
+    pub(super) fn put_back(&self, pod: &Pod) -> Option<Decision> {
+        let (settings, ask) = self.ask().ok()?;
+        let rollout = settings.rollout();
+        let may = rollout.roll_back && rollout.policy == settings::Policy::Paced && !rollout.paused;
+        if !may || pod.ready || pod.told.image.as_ref() != Some(&ask.image) {
+            return None;
+        }
+        let from = pod.told.moved.as_ref()?.from.as_ref()?;
+        let is_another = *from != ask.image && resolver::is_image(from, &self.spec.runtime);
+        if !is_another || self.now < self.deadline(pod).at {
+            return None;
+        }
+        let back = Some(ask.image.clone());
+        let image = from.clone();
+        let ask = Ask { image, ..ask };
+        if let Some(decision) = self.rejected(&ask) {
+            return Some(decision);
+        }
+        let stays = self.diagnosed(pod);
+        if let Some(retry) = self.undone(&ask) {
+            return Some(stays.until(retry));
+        }
+        let moved = Moved {
+            from: None,
+            at: self.now,
+            over: Some(pod.agent.run()),
+            back,
+        };
+        Some(Decision::act(move_pod(pod, ask, moved), stays.finding))
+    }
+
+    fn go(&self, pod: &Pod, ask: Ask, settings: &Settings, how: How, finding: Finding) -> Decision {
+        if how == How::Anew {
+            return self.stop(pod, ask, settings, Rollout::Moved, finding);
+        }
+        let moved = Moved {
+            from: pod.told.image.clone().filter(|_| pod.ready),
+            at: self.now,
+            over: Some(pod.agent.run()),
+            back: None,
+        };
+        Decision::act(move_pod(pod, ask, moved), finding)
+    }
+
+    /// The old Pod stops only when the API server would take the new one. That is asked last: what
+    /// it would take before a long pull, it may not take after it.
+    fn stop(
+        &self,
+        pod: &Pod,
+        ask: Ask,
+        settings: &Settings,
+        why: Rollout,
+        finding: Finding,
+    ) -> Decision {
+        if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
+            // What is proved is wanted until the Pod stops, or it would be asked for anew.
+            let is_new = pod.told.image.as_ref() != Some(&ask.image) || why == Rollout::Moved;
+            let wants = self.want(pod, &ask, settings).filter(|_| is_new);
+            let decision = Decision::act(self.trial(ask, settings, false), finding);
+            return Decision { wants, ..decision };
+        }
+        Decision::act(delete(pod, why, 0), finding)
+    }
+
+    /// The name of the Workspace is taken by the Pod that runs, and a name that is made of it may be
+    /// somebody's. It is the same each time, for refusals repeat it.
+    fn trial(&self, ask: Ask, settings: &Settings, ahead: bool) -> Step {
+        let mut pod = pod::pod(self.seen.key, self.workspace, self.spec, &ask, settings, 0);
+        let uid = short_hash(&self.workspace.version.uid);
+        pod.metadata.name = Some(format!("{}-{uid}", self.seen.key.name));
+        let pod = Box::new(pod);
+        Step::TryPod { ask, pod, ahead }
+    }
+
+    /// What is still to be proved before a Pod that is Ready stops for another image.
+    fn unproved(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<(Want, Proof)> {
+        if !pod.ready || pod.told.image.as_ref() == Some(&ask.image) {
+            return None;
+        }
+        let want = self.want(pod, ask, settings)?;
+        let proof = self.seen.proof(&want.question);
+        (proof != Proof::Proved).then_some((want, proof))
+    }
+
+    fn want(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
+        Want::of(self.seen.key, self.spec, settings, pod, &ask.image)
+    }
+}
+
+fn move_pod(pod: &Pod, ask: Ask, moved: Moved) -> Step {
+    Step::MovePod {
+        version: pod.version.clone(),
+        ask,
+        moved: Box::new(moved),
+    }
+}
+
+/// It runs on, and is not stopped for what is not proved.
+fn blocked(want: &Want, proof: &Proof) -> Option<Finding> {
+    let Question { node, image, .. } = &want.question;
+    let (reason, message) = match proof {
+        Proof::Failed { why } => (
+            Reason::RolloutBlocked,
+            format!(
+                "the Pod runs on as it is, for it is not proved that the node {node} can pull \
+                 {image}: {why}"
+            ),
+        ),
+        Proof::Refused { why } => (
+            Reason::PodRejected,
+            format!(
+                "the Pod runs on as it is, for the API server refused the probe by which the node \
+                 {node} was to pull {image}: {why}"
+            ),
+        ),
+        Proof::Unknown | Proof::UnderWay | Proof::Proved => return None,
+    };
+    Some(Finding::new(Kind::Stalled, reason, message))
+}
+
+/// What was asked for last does not run yet, and nothing is down for it.
+fn proving(want: &Want) -> Finding {
+    let node = &want.question.node;
+    let message = format!(
+        "the Pod of before runs on, and is replaced once its new image is proved to be on the node \
+         {node}"
+    );
+    Finding::new(Kind::Progress, Reason::Replacing, message)
+}

@@ -1,0 +1,165 @@
+//! What the watch shows of the probes, and what is learnt from it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::stock::FULL_FOR;
+use super::{Failure, GONE, Learnt, Proofs, is_useless};
+use crate::proof::Answer;
+use crate::proof::held::Held;
+use crate::proof::judge::SHORT_OF_DISK;
+use crate::proof::pause::Pause;
+use crate::proof::probe::{self, Probe};
+use crate::resolver;
+use crate::seen::{Key, Question};
+
+impl Proofs {
+    /// A list of the probes begins.
+    pub fn list_begins(&mut self) {
+        self.listed = Some(BTreeSet::new());
+    }
+
+    /// The list of the probes is complete: what it has not brought is gone.
+    pub fn list_ends(&mut self, now: Timestamp) {
+        let listed = self.listed.take().unwrap_or_default();
+        let gone = self.probes.keys().filter(|it| !listed.contains(*it));
+        let gone: Vec<_> = gone.cloned().collect();
+        for key in gone {
+            self.gone(&key, now);
+        }
+    }
+
+    /// There is this probe, as it is now.
+    pub fn see(&mut self, key: Key, probe: Probe, now: Timestamp) {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key.clone());
+        }
+        let earlier = self.probes.get(&key).map(|it| &it.probe.version.uid);
+        if earlier.is_some_and(|uid| *uid != probe.version.uid) {
+            self.gone(&key, now);
+        }
+        match self.probes.get_mut(&key) {
+            Some(held) => held.see(probe),
+            None => drop(self.probes.insert(key.clone(), Held::new(probe))),
+        }
+        self.link(&key);
+        self.note(&key, now);
+    }
+
+    /// There is no such probe any more.
+    pub fn gone(&mut self, key: &Key, now: Timestamp) {
+        let Some(held) = self.probes.remove(key) else {
+            return;
+        };
+        self.ours.remove(&held.probe.version.uid);
+        let Some(question) = &held.question else {
+            return;
+        };
+        if let Some(track) = self.questions.get_mut(question) {
+            track.probes.remove(key);
+        }
+        if !held.is_over() {
+            self.fail(question, GONE.to_owned(), now);
+        }
+        self.questions
+            .retain(|it, track| it != question || !is_useless(track));
+    }
+
+    /// Joins a probe with the question that it answers: the one that it asks, if it is called after
+    /// that. Whoever makes such a Pod has asked the node for the same.
+    pub(super) fn link(&mut self, key: &Key) {
+        let Some(held) = self.probes.get_mut(key) else {
+            return;
+        };
+        let asked = &held.probe.question;
+        let ours = self.ours.get(&held.probe.version.uid);
+        let own = || (probe::name(asked) == *key.name).then_some(asked);
+        let question = ours.or_else(own).cloned();
+        if held.question == question {
+            return;
+        }
+        if let Some(earlier) = held.question.take()
+            && let Some(track) = self.questions.get_mut(&earlier)
+        {
+            track.probes.remove(key);
+        }
+        if let Some(question) = question {
+            let track = self.questions.entry(question.clone()).or_default();
+            track.probes.insert(key.clone());
+            track.creating = None;
+            held.question = Some(question);
+        }
+    }
+
+    /// Takes in what a node has said, once.
+    pub(super) fn note(&mut self, key: &Key, now: Timestamp) {
+        let Some(held) = self.probes.get_mut(key) else {
+            return;
+        };
+        // One of which it is not known what it answers is looked at again once that is known.
+        let Some(question) = held.question.clone() else {
+            return;
+        };
+        let Some(answer) = held.note(now) else {
+            return;
+        };
+        let (node, registry) = (&question.node, resolver::registry_host(&question.image));
+        match answer {
+            Answer::Pulled(_) => {
+                if let Some(track) = self.questions.get_mut(&question) {
+                    (track.failed, track.failures, track.pause) = (None, 0, None);
+                }
+                self.learn(&question, Ok(()), true);
+            }
+            Answer::Failed(cause) => {
+                self.fail(&question, format!("{registry} {}", cause.words), now);
+            }
+            Answer::Open(why) => {
+                if why == SHORT_OF_DISK {
+                    let pause = Pause::of(FULL_FOR, now);
+                    self.full.insert(node.clone(), pause);
+                }
+                self.fail(&question, format!("{why} (node {node})"), now);
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, question: &Question, why: String, now: Timestamp) {
+        let is_refusal = false;
+        self.has_failed(question, Failure { why, is_refusal }, now);
+    }
+
+    /// The API server refused a probe of this name.
+    pub(super) fn refuse(&mut self, question: &Question, message: &str, now: Timestamp) {
+        // Its name says nothing to people, and each node has another one.
+        let probe = format!("pods \"{}\" is forbidden: ", probe::name(question));
+        let why = message.replace(&probe, "");
+        let is_refusal = true;
+        self.has_failed(question, Failure { why, is_refusal }, now);
+    }
+
+    fn has_failed(&mut self, question: &Question, failure: Failure, now: Timestamp) {
+        let Some(track) = self.questions.get_mut(question) else {
+            return;
+        };
+        track.pause = Some(Pause::after(track.failures, now));
+        track.failures = track.failures.saturating_add(1);
+        let why = failure.words();
+        let earlier = track.failed.replace(failure);
+        let is_news = earlier.is_none_or(|it| it.words() != why);
+        self.learn(question, Err(why), is_news);
+    }
+
+    /// Only where somebody wants it: others may have sent what is seen.
+    fn learn(&mut self, question: &Question, result: Result<(), String>, is_news: bool) {
+        let track = self.questions.get(question);
+        if track.is_some_and(|it| it.is_wanted() || it.is_stocked()) {
+            self.learnt.push(Learnt {
+                question: question.clone(),
+                result,
+                is_news,
+            });
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What is pulled before anybody waits for it.
+
+use super::*;
+
+/// What a Workspace may want later.
+fn stock(world: &mut World, key: &Key, question: &Question) {
+    let want = Want {
+        question: question.clone(),
+        service_account: None,
+    };
+    world.proofs.stock(key, Some(want));
+}
+
+#[test]
+fn what_nobody_waits_for_is_pulled_one_by_one_and_kept() {
+    let mut world = World::new();
+    let all = ["codex", "hermes", "crewai"].map(|it| question("node-1", it));
+    for (number, it) in all.iter().enumerate() {
+        stock(&mut world, &workspace(&number.to_string()), it);
+        stock(&mut world, &workspace(&format!("{number}-too")), it);
+    }
+    for pulled in 0..3 {
+        world.settle();
+        assert_eq!(world.on_their_way().len(), 1);
+        let stocked = world.proofs.stocked();
+        assert_eq!((stocked.wanted, stocked.pulled), (3, pulled));
+        world.pull();
+    }
+    assert_eq!(world.proofs.stocked().pulled, 3);
+    world.pass_time(3600);
+    assert_eq!(
+        (world.pods.len(), world.created().len()),
+        (3, 3),
+        "and stay"
+    );
+    assert_eq!(world.wake, None, "without a look");
+    // They have long ceased to be proofs.
+    assert_ne!(world.proof(&all[0]), Proof::Proved);
+    world.want(&workspace("0"), &all[0]);
+    world.settle();
+    assert_eq!(world.created().len(), 4);
+    world.pull();
+    assert_eq!(world.proof(&all[0]), Proof::Proved);
+    world.drop(&workspace("0"));
+    // Off again.
+    world.proofs.clear_stock();
+    world.pass_time(60);
+    assert!(world.pods.is_empty());
+    assert!(world.proofs.is_idle());
+}
+
+#[test]
+fn whoever_waits_comes_before_the_stock() {
+    let mut world = World::new();
+    for node in 0..20 {
+        let node = format!("node-{node:02}");
+        stock(&mut world, &workspace(&node), &question(&node, "codex"));
+    }
+    let it = question("node-99", "codex");
+    world.want(&workspace("alice"), &it);
+    world.settle();
+    assert_eq!(world.created().len(), 16);
+    assert!(world.created().contains(&&it));
+}
+
+#[test]
+fn a_node_that_is_short_of_disk_gets_nothing_in_stock_for_half_an_hour() {
+    let mut world = World::new();
+    let all = ["codex", "hermes"].map(|it| question("node-1", it));
+    for it in &all {
+        stock(&mut world, &workspace(&it.image), it);
+    }
+    world.settle();
+    for key in world.on_their_way() {
+        let told = Told {
+            reason: "Evicted",
+            message: "The node had condition: [DiskPressure]. ",
+            is_dead: true,
+            ..Told::default()
+        };
+        let answer = judge(&told).expect("an answer");
+        world.answer(&key, answer);
+    }
+    world.settle();
+    let stocked = world.proofs.stocked();
+    let failed: Vec<_> = stocked.failed.into_iter().collect();
+    assert_eq!(failed, [("its node is short of disk".to_owned(), 1)]);
+    world.pass_time(1799);
+    assert_eq!(world.created().len(), 1);
+    world.pass_time(1);
+    assert_eq!(world.created().len(), 2);
+    // It is proved to whoever waits for it all the same.
+    world.want(&workspace("alice"), &all[0]);
+    world.want(&workspace("bob"), &all[1]);
+    world.settle();
+    assert_eq!(world.on_their_way().len(), 2);
+}

@@ -1,0 +1,101 @@
+//! What the move of a fleet leaves on a Pod, and what it tells a Workspace.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+
+use super::{Agent, Packed, Told};
+use crate::workspace::Rollout;
+
+/// Whether the move of the fleet has come to a Workspace. It alone moves nothing: what is to be
+/// stopped has to be proved as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Turn {
+    /// It has not.
+    #[default]
+    Waits,
+    /// Its image is to be proved, so that it can go on at once when its turn comes.
+    Proves,
+    /// It may be moved.
+    Moves,
+}
+
+/// A Pod that was moved to other settings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Moved {
+    /// The image on which it was Ready before; absent = it was not Ready.
+    pub from: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// The run of its container that was to be stopped ([`Agent::run`]); absent where another Pod was.
+    pub over: Option<String>,
+    /// The image from which it was put back, for it was not Ready on it in its time.
+    pub back: Option<String>,
+}
+
+/// What a new Pod takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Left {
+    /// The node that has its image: the new Pod had better be there too.
+    pub node: Option<String>,
+    /// The image on which it was Ready, where it is the move of the fleet that stops it.
+    pub moved_from: Option<String>,
+}
+
+impl Agent {
+    /// Which run of the container it is: another one has another identifier, or one restart more.
+    #[must_use]
+    pub fn run(&self) -> String {
+        let container = self.container.as_deref().unwrap_or_default();
+        format!("{}-{container}", self.restarts)
+    }
+}
+
+impl Told {
+    /// Whether the container is still the one that was to be stopped for another image. While it
+    /// uses its grace it answers, and its Pod counts as Ready.
+    #[must_use]
+    pub fn is_leaving(&self, agent: &Agent) -> bool {
+        let over = self.moved.as_ref().and_then(|it| it.over.as_deref());
+        over.is_some_and(|over| over == agent.run())
+    }
+
+    /// Whether it was put back from this image, which is not tried again on it.
+    #[must_use]
+    pub fn was_put_back_from(&self, image: &str) -> bool {
+        let back = self.moved.as_ref().and_then(|it| it.back.as_deref());
+        back == Some(image)
+    }
+}
+
+/// Of a spec what says whether and when its Pod is moved: it costs a fraction of the whole.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wish {
+    /// `spec.runtime`
+    pub runtime: String,
+    /// `spec.tag`
+    pub tag: Option<String>,
+    /// `spec.digest`
+    pub digest: Option<String>,
+    /// `spec.provisionTimeoutSeconds`
+    pub provision_timeout_seconds: Option<u32>,
+    /// `spec.suspend`
+    #[serde(default)]
+    pub suspend: bool,
+    /// `spec.expiresAt`
+    pub expires_at: Option<Time>,
+    /// `spec.rollout`
+    pub rollout: Option<Rollout>,
+}
+
+impl Packed {
+    /// Whether and when its Pod is moved.
+    ///
+    /// # Panics
+    /// Never: it was a spec when it was packed.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        self.read()
+    }
+}

@@ -1,0 +1,276 @@
+//! A fleet that runs is moved to other settings, at a pace, and nothing stops that cannot start again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cluster::State;
+use kube::Client;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::fixture::{World, condition, host, image, uid};
+
+pub const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("w-{number:02}")).collect()
+}
+
+impl World {
+    pub fn paced(&self, prefix: &str, most: &str) {
+        self.settings(&[
+            (REGISTRY, prefix),
+            ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MAX_UNAVAILABLE", most),
+        ]);
+    }
+
+    /// So many Workspaces that run what this prefix has.
+    pub async fn fleet_on(&self, prefix: &str, most: &str, count: usize) -> Vec<String> {
+        self.paced(prefix, most);
+        self.in_force(prefix).await;
+        let names = names(count);
+        for name in &names {
+            self.workspace(name, "{provisionTimeoutSeconds: 5}");
+        }
+        self.all_ready(count).await;
+        names
+    }
+
+    /// Which image the Pods have, by their names.
+    pub fn images(&self) -> BTreeMap<String, String> {
+        let pods = self.list("pods").into_iter();
+        let pods =
+            pods.filter(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace");
+        let name = |it: &Value| {
+            it["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        pods.map(|it| (name(&it), image(&it).to_owned())).collect()
+    }
+
+    pub fn on(&self, prefix: &str) -> usize {
+        let images = self.images();
+        images.values().filter(|it| it.starts_with(prefix)).count()
+    }
+
+    fn uids(&self, names: &[String]) -> Vec<String> {
+        let uid = |name: &String| uid(&self.get("pod", name)).to_owned();
+        names.iter().map(uid).collect()
+    }
+
+    pub async fn overview_says(&self, words: &str) {
+        self.until("configmap", "workspace-fleet", |it| {
+            let key = format!("status.{}", self.namespace);
+            it["data"][&key]
+                .as_str()
+                .is_some_and(|it| it.contains(words))
+        })
+        .await;
+    }
+}
+
+/// Looks from outside how many Workspaces are told not to be Ready at once.
+struct Watcher {
+    most: Arc<AtomicUsize>,
+    ends: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Watcher {
+    fn start(client: Client, namespace: &str) -> Self {
+        let (most, ends) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let uri = format!("/apis/molecule.ai/v1alpha1/namespaces/{namespace}/workspaces");
+        let (seen, over) = (Arc::clone(&most), Arc::clone(&ends));
+        let task = tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let request = http::Request::get(&uri)
+                    .body(Vec::new())
+                    .expect("it is one");
+                let list: Value = client.request(request).await.expect("it is listed");
+                let down = list["items"].as_array().into_iter().flatten();
+                let down = down.filter(|it| condition(it, "Ready")["status"] != "True");
+                seen.fetch_max(down.count(), Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Self { most, ends, task }
+    }
+
+    /// How many there were at most.
+    async fn end(self) -> usize {
+        self.ends.store(true, Ordering::Relaxed);
+        self.task.await.expect("it has looked");
+        self.most.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_fleet_is_moved_in_place_with_never_more_down_than_allowed() {
+    let mut world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "3", 12).await;
+    let uids = world.uids(&names);
+    world.forget();
+    let watcher = Watcher::start(world.client.clone(), &world.namespace);
+    world.paced(&b, "3");
+    world.holds("the move of all", |it| it.on(&b) == 12).await;
+    world.all_ready(12).await;
+    let most = watcher.end().await;
+    assert!((1..=3).contains(&most), "{most} were down");
+    assert_eq!(world.uids(&names), uids, "the Pods stay");
+    let writes = world.writes();
+    for name in &names {
+        let of = |start: &str| {
+            let line = format!("{start} {name} 200");
+            writes.iter().filter(|it| **it == line).count()
+        };
+        assert_eq!(of("patch pods"), 1, "{writes:#?}");
+        assert!(of("patch workspaces/status") <= 2, "{writes:#?}");
+    }
+    let nodes: std::collections::BTreeSet<_> = names
+        .iter()
+        .map(|it| world.get("pod", it)["spec"]["nodeName"].to_string())
+        .collect();
+    let probes = writes
+        .iter()
+        .filter(|it| it.starts_with("create pods workspace-probe-"));
+    assert_eq!(
+        probes.count(),
+        nodes.len(),
+        "one for each node: {writes:#?}"
+    );
+    world.overview_says("toMove: 0").await;
+}
+
+#[tokio::test]
+async fn nothing_is_stopped_for_a_mirror_that_refuses() {
+    let world = World::new().await;
+    let (a, b, c) = (world.prefix("a"), world.prefix("b"), world.prefix("c"));
+    let names = world.fleet_on(&a, "100%", 4).await;
+    world.turn(&b, State::Unauthorized).await;
+    world.paced(&b, "100%");
+    let words = format!("{} answered 401 Unauthorized", host(&b));
+    for name in &names {
+        let told = world.state(name, "RolloutBlocked").await;
+        assert_eq!(condition(&told, "Ready")["status"], "True");
+        let message = condition(&told, "Stalled")["message"].to_string();
+        assert!(message.contains(&words), "{message}");
+    }
+    world.overview_says(&words).await;
+    assert_eq!(world.on(&a), 4, "all run on");
+    world.paced(&c, "100%");
+    world.holds("the move of all", |it| it.on(&c) == 4).await;
+    world.all_ready(4).await;
+}
+
+#[tokio::test]
+async fn a_move_that_fails_halts_the_others_until_it_is_mended() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 20).await;
+    world.paced(&b, "1");
+    world
+        .until("pod", &names[0], |it| image(it).starts_with(&b))
+        .await;
+    let behaves = |how: &str| {
+        world.kubectl(&["annotate", "pod", &names[0], how, "--overwrite"]);
+    };
+    behaves("kwok/behaviour=not-ready");
+    world.overview_says("halted: ").await;
+    let moved = world.on(&b);
+    assert!(moved < 20, "it was too late to fail");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.on(&b), moved, "nobody else is moved");
+    behaves("kwok/behaviour-");
+    world.holds("the move of all", |it| it.on(&b) == 20).await;
+}
+
+#[tokio::test]
+async fn what_does_not_come_back_in_its_time_is_put_back_where_the_settings_say_so() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 6).await;
+    let old = world.uids(&names);
+    world.settings(&[
+        (REGISTRY, &b),
+        ("ROLLOUT", "Paced"),
+        ("ROLLOUT_ROLL_BACK", "true"),
+    ]);
+    let runs = |prefix: &str| {
+        let prefix = prefix.to_owned();
+        move |it: &Value| image(it).starts_with(&prefix)
+    };
+    world.until("pod", &names[0], runs(&b)).await;
+    let behaves = |how: &str| {
+        world.kubectl(&["annotate", "pod", &names[0], how, "--overwrite"]);
+    };
+    behaves("kwok/behaviour=not-ready");
+    world.until("pod", &names[0], runs(&a)).await;
+    world.overview_says("putBack: 1").await;
+    world.overview_says("halted: ").await;
+    behaves("kwok/behaviour-");
+    world.ready(&names[0]).await;
+    let moved = world.on(&b);
+    assert!(moved < 5, "it was too late to fail");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.on(&b), moved, "nobody else is moved");
+    assert!(image(&world.get("pod", &names[0])).starts_with(&a));
+    // Restarted, it takes what the settings give, as any Pod that starts anew.
+    let restart = [
+        "annotate",
+        "workspace",
+        &names[0],
+        "molecule.ai/restartedAt=1",
+    ];
+    world.kubectl(&restart);
+    world.holds("the move of all", |it| it.on(&b) == 6).await;
+    world.all_ready(6).await;
+    assert_eq!(world.uids(&names)[1..], old[1..], "the others in place");
+}
+
+#[tokio::test]
+async fn a_move_outlives_its_operator_and_one_that_opted_out_stays() {
+    let mut world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 8).await;
+    world.workspace(&names[3], "{rollout: {policy: OnRestart}}");
+    world.ready(&names[3]).await;
+    world.paced(&b, "1");
+    world.holds("a first move", |it| it.on(&b) > 0).await;
+    world.kill().await;
+    assert!(world.on(&b) < 7, "it was too late to die");
+    world.start();
+    world.holds("the move of all", |it| it.on(&b) == 7).await;
+    world.overview_says("optedOut: 1").await;
+    assert!(image(&world.get("pod", &names[3])).starts_with(&a));
+}
+
+#[tokio::test]
+async fn where_pull_secrets_differ_another_pod_takes_the_place_on_the_same_node() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 2).await;
+    let node = |name: &String| world.get("pod", name)["spec"]["nodeName"].clone();
+    let nodes: Vec<_> = names.iter().map(node).collect();
+    let uids = world.uids(&names);
+    world.settings(&[
+        (REGISTRY, &b),
+        ("ROLLOUT", "Paced"),
+        ("IMAGE_PULL_SECRETS", "mirror"),
+    ]);
+    world.holds("the move of all", |it| it.on(&b) == 2).await;
+    world.all_ready(2).await;
+    let nodes_now: Vec<_> = names.iter().map(node).collect();
+    assert_eq!(nodes_now, nodes);
+    assert_ne!(world.uids(&names), uids);
+    let secrets = world.get("pod", &names[0])["spec"]["imagePullSecrets"].clone();
+    assert_eq!(secrets[0]["name"], "mirror");
+}
