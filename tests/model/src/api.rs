@@ -249,7 +249,11 @@ fn patch_pod(state: &mut State, basis: &Basis, patch: &Patch<Value>) -> Result<S
     let Patch::Strategic(patch) = patch else {
         return Err(invalid());
     };
-    let asked = wire::Pod::deserialize(patch).map_err(|_| invalid())?.seen();
+    let mut fields = json!({});
+    // What a patch takes away is no part of an object.
+    json_patch::merge(&mut fields, patch);
+    let asked: wire::Pod = serde_json::from_value(fields).map_err(|_| invalid())?;
+    let asked = asked.seen();
     if state.refuses {
         return Err(refused());
     }

@@ -257,7 +257,12 @@ fn of_node(state: &mut State, event: Event) -> bool {
             let Some(life) = attempt(state, &pod) else {
                 return false;
             };
-            pod.starts += u8::from(life == Life::Running);
+            pod.starts = match life {
+                // Unless it was moved, all that is ever asked is whether it was restarted at all.
+                Life::Running if pod.told.moved.is_none() => (pod.starts + 1).min(2),
+                Life::Running => pod.starts + 1,
+                _ => pod.starts,
+            };
             pod.live(life, state.now);
         }
         Event::PodIsGone if pod.going.is_some() && !pod.lost => {

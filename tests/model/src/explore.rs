@@ -243,6 +243,7 @@ impl Model for Cluster {
             }
         };
         let mut next = self.limit_lag(next);
+        next.forget_proof();
         next.wake_up();
         if self.bounds.operators == OPERATORS {
             next.order();

@@ -1,4 +1,4 @@
-//! The longer run, by default one operator and one of everything, 4.5 million states:
+//! The longer run, by default one operator and one of everything, some million states:
 //! `cargo run --profile fast -p model -- --help`.
 
 use std::process::ExitCode;

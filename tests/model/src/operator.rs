@@ -336,7 +336,7 @@ fn seen_agent(it: &Pod, ready: bool, now: Timestamp) -> Agent {
         },
         ready,
         restarts: i32::from(it.starts.saturating_sub(1)),
-        container: None,
+        container: (it.starts > 0).then(|| format!("containerd://{}", it.starts).into()),
         last_exit: stopped.then(|| {
             Box::new(Exit {
                 code: 1,

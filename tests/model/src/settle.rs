@@ -104,6 +104,7 @@ impl Cluster {
                 state.operators[operator].queued = false;
             }
         }
+        state.forget_proof();
         state
     }
 

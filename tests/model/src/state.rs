@@ -370,6 +370,18 @@ impl State {
         }
     }
 
+    /// What nobody wants proved is not known for long: once no operator is about to do anything, it
+    /// might as well not be known any more.
+    pub fn forget_proof(&mut self) {
+        if self.operators.iter().any(|it| it.queued) {
+            return;
+        }
+        let image = |it: &Operator| it.wants.as_ref().map(|it| it.question.image.clone());
+        let mut wanted = self.operators.iter().filter_map(image);
+        let known = self.proof.take();
+        self.proof = known.filter(|(proved, _)| wanted.any(|it| *it == **proved));
+    }
+
     /// Two operators that swap their places change nothing: one order stands for both.
     pub fn order(&mut self) {
         let all = |operator: usize| {

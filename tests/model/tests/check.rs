@@ -46,7 +46,7 @@ const NARROW: [(&str, Scenario, Bounds); 2] = [
     ),
 ];
 
-const WIDE: [(&str, Scenario, Bounds); 10] = [
+const WIDE: [(&str, Scenario, Bounds); 11] = [
     (
         "one operator, an edit, an edit of the settings and a fault",
         Scenario::Images,
@@ -128,12 +128,20 @@ const WIDE: [(&str, Scenario, Bounds); 10] = [
         },
     ),
     (
-        "a fleet moves: two edits of the settings, a fault, until every time-out is over",
+        "a fleet moves: settings that go back and forth, until every time-out is over",
         Scenario::Moves,
         Bounds {
             settings: 2,
-            faults: 1,
             times: &[0, 60, 3660],
+            ..NOTHING
+        },
+    ),
+    (
+        "a fleet moves: an edit of the settings and a fault",
+        Scenario::Moves,
+        Bounds {
+            settings: 1,
+            faults: 1,
             ..NOTHING
         },
     ),
