@@ -76,7 +76,8 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
     let why = "jsonpath={.status.conditions[?(@.type==\"Stalled\")].message}";
     let said = world.kubectl(&["get", "ws", RARE, "-o", why]).await?;
     let mut words = ["answered 404 Not Found", "does not have it"].into_iter();
-    let is_clear = words.any(|it| said.contains(&format!("{}: mirror.example.com {it}", UNMIRRORED)));
+    let is_clear =
+        words.any(|it| said.ends_with(&format!("{UNMIRRORED}: mirror.example.com {it}")));
     ensure!(is_clear, "it does not say what is wrong: {said}");
     ensure!(before[&rare].ready, "it does not run: {before:?}");
     world.holds("The one whose image the mirror lacks runs on, and says why it is not moved.");
