@@ -72,8 +72,13 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
             seen.state(&rare) == "RolloutBlocked"
         })
         .await?;
-    world.kubectl(&["get", "ws", RARE, "-o", "wide"]).await?;
-    world.kubectl(&["get", "pod", RARE]).await?;
+    world.kubectl(&["get", "ws,pod", RARE]).await?;
+    let why = "jsonpath={.status.conditions[?(@.type==\"Stalled\")].message}";
+    let said = world.kubectl(&["get", "ws", RARE, "-o", why]).await?;
+    let mut words = ["answered 404 Not Found", "does not have it"].into_iter();
+    let is_clear =
+        words.any(|it| said.ends_with(&format!("{UNMIRRORED}: mirror.example.com {it}")));
+    ensure!(is_clear, "it does not say what is wrong: {said}");
     ensure!(before[&rare].ready, "it does not run: {before:?}");
     world.holds("The one whose image the mirror lacks runs on, and says why it is not moved.");
     world
