@@ -1,11 +1,14 @@
 //! A release: installed, upgraded, rolled back, uninstalled, installed again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cluster::{Cluster, Kubectl};
+use serde_json::Value;
 
-use crate::bed::{SYSTEM, create_settings, empty, folder, get, guarded, must, run, tool};
+use crate::bed::{SYSTEM, create_settings, empty, folder, get, guarded, must, run, tool, until};
+use crate::objects::args;
 
 const OLD: &str = "old.example.com/a";
 const MIRROR: &str = "mirror.example.com/a";
@@ -55,9 +58,10 @@ async fn bed() -> (Cluster, PathBuf) {
     (empty().await, tool("helm").await)
 }
 
-/// The chart as it was before the definition got its short name.
-fn older_chart() -> String {
-    let older = Path::new(env!("CARGO_TARGET_TMPDIR")).join("older-chart");
+/// The chart as it was before the definition got its short name and one of its fields, in a folder
+/// of the test's own.
+fn older_chart(name: &str) -> String {
+    let older = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::remove_dir_all(&older).ok();
     run(Command::new("cp")
         .arg("-R")
@@ -65,8 +69,14 @@ fn older_chart() -> String {
         .arg(&older));
     let file = older.join("files/workspace.yaml");
     let crd = std::fs::read_to_string(&file).expect("the definition");
-    let without = crd.replace("    shortNames:\n    - ws\n", "");
-    assert_ne!(crd, without);
+    let nameless = crd.replace("    shortNames:\n    - ws\n", "");
+    assert_ne!(crd, nameless);
+    let field = "              provisionTimeoutSeconds:\n";
+    let (before, after) = nameless.split_once(field).expect("the field");
+    let rest = after
+        .split_inclusive('\n')
+        .skip_while(|it| it.starts_with("                "));
+    let without = format!("{before}{}", rest.collect::<String>());
     std::fs::write(&file, without).expect("it is written");
     older.display().to_string()
 }
@@ -98,7 +108,7 @@ async fn a_switch_outlives_every_upgrade_and_the_uninstall_keeps_what_people_hav
         program,
         cluster: &cluster,
     };
-    let (chart, older) = (folder("chart"), older_chart());
+    let (chart, older) = (folder("chart"), older_chart("older-chart"));
     let set = format!("--set=settings.MOLECULE_IMAGE_REGISTRY={OLD}");
     let release = "workspace-operator";
 
@@ -233,4 +243,68 @@ async fn what_cannot_be_installed_is_refused_in_a_sentence() {
         );
         assert!(said.contains(words), "{said}");
     }
+}
+
+/// The operator's Pods that are not on their way out: UIDs, and what each was told to do.
+fn pods(kubectl: &Kubectl) -> BTreeMap<String, Vec<String>> {
+    let pods = get(kubectl, &["pods", "-n", SYSTEM]);
+    let pods = pods["items"].as_array().into_iter().flatten();
+    let live = pods.filter(|it| it["metadata"]["deletionTimestamp"].is_null());
+    let of = |pod: &Value| {
+        let args = args(&pod["spec"]["containers"][0]);
+        (pod["metadata"]["uid"].to_string(), args)
+    };
+    live.map(of).collect()
+}
+
+/// Whether the definition that is in force knows the field that an older one lacks.
+fn knows_the_field(kubectl: &Kubectl) -> bool {
+    let spec = r#"{"spec":{"provisionTimeoutSeconds":60}}"#;
+    let strict = ["--type=merge", "--dry-run=server", "-o", "json", "-p", spec];
+    let patched = kubectl.run(&[&["patch", "workspace", "alice"][..], &strict].concat());
+    let patched = patched.expect("kubectl runs");
+    assert!(patched.ok(), "{}", patched.stderr);
+    patched.stdout.contains("provisionTimeoutSeconds")
+}
+
+#[tokio::test]
+async fn an_upgrade_brings_a_second_replica_and_a_newer_definition_and_a_rollback_takes_them_back()
+{
+    let (cluster, program) = bed().await;
+    let kubectl = cluster.kubectl();
+    let helm = Helm {
+        program,
+        cluster: &cluster,
+    };
+    let release = "workspace-operator";
+    let ready = ["--wait", "--timeout=2m"];
+    let older = older_chart("older-chart-of-one");
+    let install = ["install", release, &older, "--create-namespace"];
+    helm.must(&[&install[..], &ready, &["--set=replicas=1"]].concat());
+    let alone = pods(&kubectl);
+    assert_eq!(alone.len(), 1);
+    kubectl.apply(WORKSPACE).expect("the Workspace is applied");
+    let alice = get(&kubectl, &["workspace", "alice"])["metadata"]["uid"].take();
+    assert!(!knows_the_field(&kubectl));
+
+    let upgrade = ["upgrade", release, &folder("chart"), "--set=replicas=2"];
+    helm.must(&[&upgrade[..], &ready].concat());
+    let both = pods(&kubectl);
+    assert_eq!(both.len(), 2);
+    for (pod, args) in &both {
+        assert!(args.contains(&"--leader-elect".into()), "{args:?}");
+        let before = alone.get(pod);
+        assert!(before.is_none_or(|it| it == args), "{before:?} {args:?}");
+    }
+    let stays = alone.keys().all(|it| both.contains_key(it));
+    assert!(stays, "one more replica is no restart of the first");
+    until("the newer definition", || knows_the_field(&kubectl)).await;
+
+    helm.must(&[&["rollback", release, "1"][..], &ready].concat());
+    until("one replica", || pods(&kubectl).len() == 1).await;
+    let left = pods(&kubectl).into_iter().next().expect("one");
+    assert_eq!(both.get(&left.0), Some(&left.1), "one of the two");
+    until("the older definition", || !knows_the_field(&kubectl)).await;
+    let kept = get(&kubectl, &["workspace", "alice"])["metadata"]["uid"].take();
+    assert_eq!(kept, alice);
 }

@@ -127,6 +127,45 @@ async fn a_switch_survives_that_everything_is_applied_again() {
     until("the end of the namespace", gone).await;
 }
 
+/// A drain of both nodes: what it evicts finds no other one.
+#[tokio::test]
+async fn of_two_replicas_one_stays_until_the_other_is_back() {
+    let cluster = empty().await;
+    let kubectl = cluster.kubectl();
+    must(&kubectl, &["apply", "-k", DEPLOY]);
+    let may_go = || {
+        let budget = get(&kubectl, &["pdb", "workspace-operator", "-n", SYSTEM]);
+        budget["status"]["disruptionsAllowed"].as_i64()
+    };
+    until("both replicas", || may_go() == Some(1)).await;
+    let pods = get(&kubectl, &["pods", "-n", SYSTEM]);
+    let names = (pods["items"].as_array().into_iter().flatten())
+        .map(|it| it["metadata"]["name"].as_str().expect("a name"));
+    let [first, second] = names.collect::<Vec<_>>()[..] else {
+        panic!("{pods}");
+    };
+    let evict = |name: &str| {
+        let uri = format!("/api/v1/namespaces/{SYSTEM}/pods/{name}/eviction");
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": name, "namespace": SYSTEM}});
+        let create = ["create", "--raw", &uri, "-f", "-"];
+        kubectl
+            .run_with_input(&create, &eviction.to_string())
+            .expect("kubectl runs")
+    };
+    must(&kubectl, &["cordon", "node-1", "node-2"]);
+    let since = cluster.audit().mark().expect("the audit log is there");
+    assert!(evict(first).ok());
+    let refused = evict(second);
+    assert!(refused.stderr.contains("disruption budget"), "{refused:?}");
+    let asked = cluster.audit().events_since(since).expect("the audit log");
+    let codes = asked.iter().filter(|it| it.subresource == "eviction");
+    assert_eq!(codes.map(|it| it.code).collect::<Vec<_>>(), [201, 429]);
+
+    must(&kubectl, &["uncordon", "node-1", "node-2"]);
+    until("the second's turn", || evict(second).ok()).await;
+}
+
 /// The commands of the README, the first in a block after these words.
 fn commands(after: &str) -> &'static str {
     let rest = include_str!("../../README.md").split_once(after);
@@ -247,14 +286,16 @@ async fn the_components_go_with_the_base() {
     // kustomize takes no absolute paths.
     let up = "../".repeat(own.components().count() - 1);
     let there = format!("{up}{}", DEPLOY.trim_start_matches('/'));
-    let text = format!(
+    let made = |text: &str| {
+        std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
+        kustomize(&own.display().to_string())
+    };
+    let with = made(&format!(
         "resources: [{there}/base]\n\
          components: [{there}/components/servicemonitor, {there}/components/alerts, \
-         {there}/components/pod-rights]\n{}",
-        runbook_elsewhere()
-    );
-    std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
-    let (with, without) = (kustomize(&own.display().to_string()), kustomize(DEPLOY));
+         {there}/components/pod-rights]\n"
+    ));
+    let without = kustomize(DEPLOY);
     let added: Vec<_> = with
         .keys()
         .filter(|id| !without.contains_key(*id))
@@ -277,6 +318,13 @@ async fn the_components_go_with_the_base() {
     assert_eq!(&monitor["selector"]["matchLabels"], labels);
     let port = &service["spec"]["ports"][0]["name"];
     assert_eq!(&monitor["endpoints"][0]["port"], port);
+    assert!(!all.contains("runbook_url"), "nobody said where it is");
+
+    let served = made(&format!(
+        "resources: [{there}/base, {there}/chart/files/alerts]\n{}",
+        runbook_elsewhere()
+    ));
+    let all = yaml(served.values());
     let url = r#""runbook_url":"https://wiki.example.com/workspace-operator#workspacestuck""#;
     assert!(all.contains(url));
     assert!(!all.contains(RUNBOOK));

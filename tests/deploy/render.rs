@@ -99,7 +99,7 @@ async fn the_options_of_the_chart_add_the_components_and_no_more() {
                 readPullSecrets=true";
     let with = template(&[with]).await;
     let mut components = kustomize(&folder("chart/files/pod-rights"));
-    components.extend(kustomize(&folder("chart/files/alerts")));
+    components.extend(without_runbook(kustomize(&folder("chart/files/alerts"))));
     for file in ["servicemonitor/servicemonitor", "pull-secrets/role"] {
         let file = std::fs::read_to_string(folder(&format!("components/{file}.yaml")));
         components.extend(objects(&file.expect("the file")));
@@ -133,8 +133,24 @@ async fn the_options_of_the_chart_add_the_components_and_no_more() {
     );
 }
 
+/// Alerts as they are where nobody has said where the runbook is served.
+fn without_runbook(mut alerts: Objects) -> Objects {
+    let groups = alerts
+        .values_mut()
+        .flat_map(|it| it["spec"]["groups"].as_array_mut());
+    let rules = groups.flatten().flat_map(|it| it["rules"].as_array_mut());
+    for rule in rules.flatten() {
+        let annotations = rule["annotations"].as_object_mut().expect("annotations");
+        assert!(annotations.remove("runbook_url").is_some(), "{rule}");
+    }
+    alerts
+}
+
 #[tokio::test]
-async fn the_alerts_name_the_runbook_that_is_given() {
+async fn the_alerts_name_the_runbook_that_is_given_and_none_while_none_is() {
+    let none = template(&["--set=alerts.enabled=true"]).await;
+    let none = none["PrometheusRule molecule-system/workspace-operator"].to_string();
+    assert!(!none.contains("runbook_url"), "{none}");
     let url = "https://wiki.example.com/operator";
     let set = format!("--set=alerts.enabled=true,alerts.runbook={url}");
     let rule = template(&[&set]).await;
@@ -156,6 +172,64 @@ async fn the_pods_go_to_linux_and_apart_from_each_other() {
     let term = &spec.pointer(preferred).expect("it")["podAffinityTerm"];
     assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
     assert_eq!(&term["labelSelector"]["matchLabels"], labels);
+}
+
+#[tokio::test]
+async fn what_is_added_to_the_pods_comes_beside_what_is_theirs() {
+    let deployment = "Deployment molecule-system/workspace-operator";
+    let mut plain = template(&[]).await.remove(deployment).expect("it");
+    let variable = json!({"name": "SSL_CERT_FILE", "value": "/authority/ca.crt"});
+    let volume = json!({"name": "authority", "configMap": {"name": "registry-authority"}});
+    let mount = json!({"name": "authority", "mountPath": "/authority", "readOnly": true});
+    let mut more = template(&[
+        "--set=podAnnotations.note=a,podLabels.team=b",
+        &format!("--set-json=extraEnv=[{variable}]"),
+        &format!("--set-json=extraVolumes=[{volume}]"),
+        &format!("--set-json=extraVolumeMounts=[{mount}]"),
+    ])
+    .await;
+    let more = more.remove(deployment).expect("it");
+    let pod = &mut plain["spec"]["template"];
+    pod["metadata"]["annotations"]["note"] = json!("a");
+    pod["metadata"]["labels"]["team"] = json!("b");
+    pod["spec"]["volumes"] = json!([volume]);
+    let container = &mut pod["spec"]["containers"][0];
+    container["volumeMounts"] = json!([mount]);
+    container["env"]
+        .as_array_mut()
+        .expect("a list")
+        .push(variable);
+    assert_eq!(more, plain);
+
+    let other = "--set=podAnnotations.kubectl\\.kubernetes\\.io/default-container=sidecar";
+    let other = template(&[other]).await;
+    let annotations = &other[deployment]["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(
+        annotations,
+        &json!({"kubectl.kubernetes.io/default-container": "sidecar"})
+    );
+}
+
+#[tokio::test]
+async fn rules_of_the_network_are_added_to_those_of_the_chart_or_there_are_none() {
+    let policy = "NetworkPolicy molecule-system/workspace-operator";
+    let mut plain = template(&[]).await;
+    let rule = |port: u16| json!({"ports": [{"port": port, "protocol": "TCP"}]});
+    let more = template(&[
+        &format!("--set-json=networkPolicy.extraIngress=[{}]", rule(9090)),
+        &format!("--set-json=networkPolicy.extraEgress=[{}]", rule(5000)),
+    ])
+    .await;
+    for (side, port) in [("ingress", 9090), ("egress", 5000)] {
+        let spec = &mut plain.get_mut(policy).expect("it")["spec"];
+        spec[side].as_array_mut().expect("rules").push(rule(port));
+    }
+    assert_eq!(more, plain);
+    plain.remove(policy);
+    assert_eq!(
+        template(&["--set=networkPolicy.enabled=false"]).await,
+        plain
+    );
 }
 
 #[tokio::test]
@@ -207,6 +281,24 @@ async fn wrong_values_are_refused_by_name() {
         ("image.repository=r.example.com/op:v1", "repository"),
         ("watchNamespace=Agents", "watchNamespace"),
         ("alerts.runbook=RUNBOOK.md", "runbook"),
+        ("networkPolicy=false", "networkPolicy"),
+        ("networkPolicy.egress=x", "egress"),
+        (
+            r"nodeSelector.kubernetes\.io/os=windows",
+            "nodeSelector must not have kubernetes.io/os: windows",
+        ),
+        (
+            r"podLabels.app\.kubernetes\.io/name=other",
+            "podLabels must not have app.kubernetes.io/name",
+        ),
+        ("extraEnv[0].key=A", "extraEnv/0"),
+        ("extraEnv[0].name=WORKSPACE_NAMESPACE", "set watchNamespace"),
+        (
+            "extraEnv[0].name=WORKSPACE_LEASE_NAME",
+            "extraEnv must not have WORKSPACE_LEASE_NAME",
+        ),
+        ("extraVolumes[0].emptyDir=x", "extraVolumes/0"),
+        ("extraVolumeMounts[0].name=a", "extraVolumeMounts/0"),
     ] {
         let output = Command::new(&helm)
             .args(["template", &chart, "--set", set])

@@ -311,16 +311,11 @@ impl Seen {
     }
 }
 
-/// The server has no streaming lists, so that `list` is needed where it ever is; and it asks who
-/// sets an owner whether they may.
+/// The server has no streaming lists, so that `list` is needed where it ever is.
 async fn bed() -> (Bed, Vec<Process>) {
     let crd = std::fs::read_to_string(folder("../crds/workspace.yaml"));
-    let args = [
-        "--feature-gates=WatchList=false",
-        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
-    ];
     let options = Options {
-        apiserver_args: args.map(str::to_owned).to_vec(),
+        apiserver_args: vec!["--feature-gates=WatchList=false".into()],
         crds: vec![crd.expect("the definition")],
         ..Options::default()
     };

@@ -89,3 +89,54 @@ async fn what_is_no_longer_in_the_files_is_pruned_and_its_pod_goes() {
     world.gone("pod", "bob").await;
     world.ready("alice").await;
 }
+
+#[tokio::test]
+async fn what_is_no_longer_in_a_set_of_files_is_pruned_by_the_set() {
+    let world = World::new().await;
+    let alice = file(&world, "alice.yaml", ALICE);
+    let bob = ALICE.replace("alice", "bob");
+    let both = file(&world, "both.yaml", &format!("{ALICE}---\n{bob}"));
+    let apply = |path: &Path| {
+        let of = ["-n", &world.namespace, "apply", "-f", text(path)];
+        let set = ["--prune", "--applyset=agents"];
+        let mut apply = world.admin().command(&[&of[..], &set].concat());
+        let output = apply.env("KUBECTL_APPLYSET", "true").output();
+        let output = output.expect("kubectl runs");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    apply(&both);
+    let kept = world.ready("alice").await;
+    world.ready("bob").await;
+    let pruned = apply(&alice);
+    assert!(
+        pruned.contains("workspace.molecule.ai/bob pruned"),
+        "{pruned}"
+    );
+    world.gone("pod", "bob").await;
+    assert_eq!(uid(&world.ready("alice").await), uid(&kept));
+}
+
+#[tokio::test]
+async fn what_was_made_by_hand_is_adopted_by_the_files_and_runs_on() {
+    let mut world = World::new().await;
+    let path = file(&world, "alice.yaml", ALICE);
+    world.kubectl(&["create", "-f", text(&path)]);
+    world.ready("alice").await;
+    let pod = world.versions(&["alice"]).pop();
+    world.forget();
+    world.kubectl(&["apply", "-f", text(&path)]);
+    world.kubectl(&["diff", "-f", text(&path)]);
+    world.silence(2).await;
+    assert_eq!(world.versions(&["alice"]).pop(), pod, "nothing touched it");
+    // From now on what is taken out of the file is taken out of the Workspace.
+    let less = ALICE.replace("    - name: LOG_LEVEL\n      value: info\n", "");
+    assert_ne!(less, ALICE);
+    let less = file(&world, "alice.yaml", &less);
+    world.kubectl(&["apply", "-f", text(&less)]);
+    let env = world.get("workspace", "alice")["spec"]["env"].take();
+    let names: Vec<_> = env.as_array().into_iter().flatten().collect();
+    assert_eq!(names.len(), 1, "{env}");
+    assert_eq!(names[0]["name"], "TOKEN");
+}

@@ -99,6 +99,19 @@ async fn a_replacement_and_a_stall_are_told_of_their_workspace_and_a_success_is_
 }
 
 #[tokio::test]
+async fn a_pod_that_failed_is_told_of_its_workspace_when_it_is_replaced() {
+    let world = World::new().await;
+    world.workspace("alice", "{}");
+    world.ready("alice").await;
+    world.kubectl(&["annotate", "pod", "alice", "kwok/behaviour=evict"]);
+    let words = ("PodFailed", "because it ended; failures in a row: 1");
+    let told = world.is_told(("Workspace", "alice"), words, 1).await;
+    assert_eq!(told.0, "Warning");
+    world.ready("alice").await;
+    assert_eq!(world.told("Workspace", "alice").len(), 1);
+}
+
+#[tokio::test]
 async fn a_registry_that_hangs_is_told_of_the_record_where_there_are_no_settings() {
     let mut world = World::without_operator().await;
     let down = world.prefix("down");

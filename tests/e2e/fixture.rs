@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use cluster::{Cluster, Kubectl, Mark, Options, Process, Signal, State};
@@ -163,6 +163,22 @@ impl World {
 
     fn read_kubeconfig(&self) -> String {
         std::fs::read_to_string(&self.kubeconfig).expect("the kubeconfig is there")
+    }
+
+    /// Gives the operator the one right that it has to have besides the shipped ones where the API
+    /// server asks owners, for a change of `whenDeleted`. It is in force from then on.
+    pub async fn may_own_claims(&self) {
+        let account = format!("{}:workspace-operator", self.namespace);
+        let of = "--resource=persistentvolumeclaims";
+        self.kubectl(&["create", "role", "owner", "--verb=delete", of]);
+        let to = format!("--serviceaccount={account}");
+        self.kubectl(&["create", "rolebinding", "owner", "--role=owner", &to]);
+        let user = format!("--as=system:serviceaccount:{account}");
+        let asked = ["auth", "can-i", "delete", "persistentvolumeclaims", &user];
+        let start = Instant::now();
+        while self.try_kubectl(&asked).is_err() {
+            assert!(start.elapsed() < PATIENCE, "the right does not come");
+        }
     }
 
     /// The running operator.

@@ -29,6 +29,7 @@ async fn every_write_names_the_state_it_was_planned_from() {
     world.state("alice", "ImagePullFailed").await;
     world.registry(&up);
     world.ready("alice").await;
+    world.may_own_claims().await;
     world.workspace(
         "alice",
         "{tag: v2, storage: {size: 2Gi, whenDeleted: Delete}}",

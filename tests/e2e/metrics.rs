@@ -110,6 +110,55 @@ async fn metrics_tell_what_happened() {
     assert_eq!(invalid.value("workspace_operator_queue_items"), 0.0);
 }
 
+#[tokio::test]
+async fn decisions_and_answers_are_timed_and_the_version_is_told() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    world.workspace("alice", "{}");
+    world.ready("alice").await;
+    for step in ["create_pod", "patch_status"] {
+        let count = format!("workspace_operator_apply_seconds_count{{step=\"{step}\"}}");
+        until(step, || Scrape::of(at).value(&count) == 1.0).await;
+    }
+    let scrape = Scrape::of(at);
+    assert!(scrape.value("workspace_operator_plan_seconds_count") >= 2.0);
+    assert!(scrape.value("workspace_operator_plan_seconds_sum") > 0.0);
+    let build = format!(
+        "workspace_operator_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(scrape.value(&build), 1.0);
+}
+
+#[tokio::test]
+async fn settings_are_told_apart_by_their_hash_and_a_record_that_is_gone_is_told() {
+    let mut world = World::without_operator().await;
+    world.start_with(&SERVING, &[]);
+    let at = address(&world.logged("serving metrics").await);
+    let hash = || {
+        let Scrape(text) = Scrape::of(at);
+        let mut lines = text.lines();
+        let info = lines.find(|it| it.starts_with("workspace_operator_settings_info{"));
+        let hash = info.and_then(|it| it.split("hash=\"").nth(1)?.split('"').next());
+        hash.unwrap_or_default().to_owned()
+    };
+    until("the settings are read", || !hash().is_empty()).await;
+    let first = hash();
+    world.settings(&[("PLATFORM_URL", "https://a.example.com")]);
+    until("another hash", || hash() != first).await;
+    world.settings(&[]);
+    until("the same again", || hash() == first).await;
+
+    let unrecorded = || Scrape::of(at).value("workspace_operator_settings_unrecorded");
+    assert_eq!(unrecorded(), 0.0);
+    world.kubectl(&["delete", "configmap", "workspace-fleet"]);
+    until("it is missed", || unrecorded() == 1.0).await;
+    world.kubectl(&["create", "configmap", "workspace-fleet"]);
+    until("it is written", || unrecorded() == 0.0).await;
+    assert!(!world.fleet("lastGood").is_empty());
+}
+
 /// A Pod that is Ready again is none that became Ready: hours would look like a slow start.
 #[tokio::test]
 async fn only_the_first_time_that_a_pod_is_ready_counts_as_a_start() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cluster::State;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use workspace_operator::overview::Overview;
 
@@ -35,6 +36,8 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
     let (a, b) = (world.prefix("a"), world.prefix("b"));
     world.registry(&a);
     world.in_force(&a).await;
+    let in_force_since = world.fleet("since");
+    in_force_since.parse::<Timestamp>().expect("a time");
     for name in ["alice", "bob", "carol"] {
         world.workspace(name, "{}");
         world.ready(name).await;
@@ -77,6 +80,7 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
     world.logged("looking after Workspaces").await;
     world.silence(3).await;
     let still = world.overview(|it| it.outages().count() == 1).await;
+    assert_eq!(world.fleet("since"), in_force_since);
     assert_eq!(still.pull_failures[0].since, since);
 
     world.registry(&b);
@@ -84,6 +88,28 @@ async fn the_overview_tells_of_an_outage_and_of_who_would_not_survive_it() {
     assert_eq!((&*over.pull_failures, over.at_risk), (&[][..], None));
     let running = [(host(&a), 1), (host(&b), 2)].map(|(host, it)| (host.to_owned(), it));
     assert_eq!(over.running, BTreeMap::from(running));
+    assert_eq!(
+        (world.fleet("registry"), world.fleet("previousRegistry")),
+        (b, a)
+    );
+    assert!(world.fleet("since") > in_force_since);
+}
+
+#[tokio::test]
+async fn the_overview_counts_what_waits_for_somebody_by_its_reason() {
+    let world = World::new().await;
+    world.workspace("alice", "{}");
+    for name in ["bob", "carol"] {
+        world.workspace(name, "{runtime: own-agent}");
+    }
+    let both = BTreeMap::from([("UnknownRuntime".to_owned(), 2)]);
+    let told = world
+        .overview(|it| it.ready == 1 && it.stalled == both)
+        .await;
+    assert_eq!((told.workspaces, told.progressing.len()), (3, 0));
+    world.settings(&[("EXTRA_RUNTIMES", "own-agent")]);
+    let told = world.overview(|it| it.ready == 3).await;
+    assert_eq!(told.stalled, BTreeMap::new());
 }
 
 #[tokio::test]

@@ -146,6 +146,7 @@ async fn the_restart_annotation_makes_one_new_pod() {
 #[tokio::test]
 async fn a_changed_spec_makes_a_new_pod_only_where_it_needs_one() {
     let mut world = World::new().await;
+    world.may_own_claims().await;
     world.workspace("alice", "{storage: {size: 1Gi}}");
     let old = uid(&world.ready("alice").await).to_owned();
     world.forget();

@@ -191,6 +191,14 @@ async fn kubectl_can_wait_for_a_workspace_that_no_one_has_looked_at_yet() {
     assert_eq!(columns[0], ["NAME", "RUNTIME", "STATUS", "IMAGE", "AGE"]);
     let image = "ghcr.io/molecule-ai/workspace-template-langgraph:latest";
     assert_eq!(columns[1][..4], ["alice", "langgraph", "Ready", image]);
+
+    world.workspace("bob", "{runtime: own-agent}");
+    let bob = world.state("bob", "UnknownRuntime").await;
+    let wide = world.kubectl(&["get", "ws", "-o", "wide"]);
+    let address = format!(" alice.workspaces.{}.svc ", world.namespace);
+    assert!(wide.contains(&address), "{wide}");
+    let message = text(condition(&bob, "Ready"), "/message");
+    assert!(wide.contains(message), "{message} in {wide}");
 }
 
 #[tokio::test]

@@ -201,11 +201,30 @@ async fn a_retained_claim_is_used_again_and_another_goes_with_its_workspace() {
 }
 
 #[tokio::test]
-async fn when_deleted_can_be_changed_without_a_restart() {
+async fn when_deleted_can_be_changed_without_a_restart_by_who_may_delete_the_claim() {
     let mut world = settled().await;
     world.workspace("alice", "{storage: {size: 1Gi}}");
     let pod = world.ready("alice").await;
     let workspace = uid(&world.get("workspace", "alice")).to_owned();
+
+    // Whoever may not delete a claim may not say what it goes with.
+    patch(
+        &world,
+        "alice",
+        &json!({"storage": {"whenDeleted": "Delete"}}),
+    );
+    let told = world.state("alice", "VolumeRejected").await;
+    let message = text(condition(&told, "Stalled"), "/message");
+    assert!(message.contains("cannot set an ownerRef"), "{message}");
+    assert_eq!(condition(&told, "Ready")["status"], "True", "{told:#}");
+    patch(
+        &world,
+        "alice",
+        &json!({"storage": {"whenDeleted": "Retain"}}),
+    );
+    assert_eq!(uid(&world.ready("alice").await), uid(&pod));
+    world.may_own_claims().await;
+
     for (when, owned) in [("Delete", vec![&*workspace]), ("Retain", vec![])] {
         world.forget();
         patch(&world, "alice", &json!({"storage": {"whenDeleted": when}}));
@@ -242,6 +261,7 @@ async fn a_claim_without_our_label_is_left_alone_until_it_is_given_or_goes() {
     world.apply(&foreign("goes", ""));
     world.apply(&foreign("others", "molecule.ai/workspace: someone"));
     let names = ["given", "goes", "others"];
+    world.may_own_claims().await;
     let claims = |world: &World| names.map(|it| world.get(CLAIM, &format!("workspace-{it}")));
     let before = claims(&world);
     for name in names {

@@ -8,6 +8,7 @@ use proxy::{Ask, Fault, Request};
 use serde_json::json;
 
 use crate::bed::{Bed, names};
+use crate::scrape::{Scrape, address};
 
 const COUNT: usize = 30;
 
@@ -217,4 +218,33 @@ async fn a_429_to_a_list_is_kept_too() {
         assert!(pause.is_none_or(|it| it >= short), "{pause:?} for {path}");
     }
     bed.settled(2).await;
+}
+
+/// An operator that may ask for fewer things at a time than there are, of an API server that does not
+/// answer.
+#[tokio::test]
+async fn what_waits_for_its_turn_is_counted_and_for_how_long() {
+    let mut bed = Bed::new().await;
+    bed.run_with(&[
+        ("WORKSPACE_CONCURRENCY", "16"),
+        ("WORKSPACE_METRICS_ADDRESS", "127.0.0.1:0"),
+    ]);
+    let at = address(&bed.world.logged("serving metrics").await);
+    let waiting = || {
+        let scrape = Scrape::of(at);
+        let value = |name: &str| scrape.value(&format!("workspace_operator_queue_{name}"));
+        (value("items"), value("oldest_seconds"))
+    };
+    bed.create(&["first".to_owned()], json!({})).await;
+    bed.world.ready("first").await;
+    let rule = bed.proxy.fault(Fault::Silence, Ask::is_work);
+    bed.create(&names(COUNT), json!({})).await;
+    bed.until("nothing waits", |_| {
+        let (items, oldest) = waiting();
+        items >= 2.0 && oldest > 1.0
+    })
+    .await;
+    rule.lift();
+    bed.settled(1 + COUNT).await;
+    assert_eq!(waiting(), (0.0, 0.0));
 }

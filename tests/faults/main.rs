@@ -25,6 +25,9 @@ mod objects;
 #[path = "../e2e/requests.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod requests;
+#[path = "../e2e/scrape.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod scrape;
 #[path = "../e2e/waits.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod waits;

@@ -54,6 +54,7 @@ impl Bed {
             quick_pods: true,
             nodes: 4,
             crds: vec![CRD.to_owned()],
+            asks_owners: false,
             ..Options::default()
         })
         .await?;

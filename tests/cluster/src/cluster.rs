@@ -44,6 +44,10 @@ pub struct Options {
     /// Where real kubelets and the Pods on them reach the API server. With it nothing is played:
     /// there is no kwok, and there are no nodes and no StorageClasses but those that come to it.
     pub real_nodes_at: Option<IpAddr>,
+    /// Whether who gives an object that is there an owner has to be allowed to delete it, by the
+    /// admission plugin OwnerReferencesPermissionEnforcement. It is off in most clusters, and on in
+    /// those that hold a controller to less than it could do.
+    pub asks_owners: bool,
 }
 
 impl Default for Options {
@@ -56,6 +60,7 @@ impl Default for Options {
             quick_pods: false,
             crds: Vec::new(),
             real_nodes_at: None,
+            asks_owners: true,
         }
     }
 }

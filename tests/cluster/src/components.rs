@@ -132,6 +132,10 @@ impl Launcher<'_> {
             // Endpoints may not be on the loopback.
             None => vec!["--endpoint-reconciler-type=none".to_owned()],
         });
+        if options.asks_owners {
+            let plugin = "OwnerReferencesPermissionEnforcement";
+            args.push(format!("--enable-admission-plugins={plugin}"));
+        }
         if options.audit {
             fs::write(
                 self.folder.join("audit-policy.yaml"),
