@@ -11,6 +11,7 @@ use cluster::Event;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use workspace_operator::proof::NAME;
 
 use super::{MIRROR, PRIMARY, ensure_within, key, yaml};
 use crate::bed::{Answer, MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED};
@@ -193,7 +194,8 @@ fn down_at_once(world: &World, moving: &Lives, since: usize) -> usize {
 fn proved(writes: &[Event], after: &Lives) -> Result<usize> {
     let wanted: BTreeSet<_> = after.values().map(|it| it.image.as_str()).collect();
     let mut probes = BTreeMap::<_, usize>::new();
-    for event in writes.iter().filter(|it| it.verb == "create") {
+    let is_probe = |it: &&Event| it.verb == "create" && it.name.starts_with(NAME);
+    for event in writes.iter().filter(is_probe) {
         let object = event
             .request_object
             .as_ref()
