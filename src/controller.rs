@@ -375,6 +375,7 @@ impl Controller {
         self.fleet = Fleet::default();
         self.window = Window::new(self.options.concurrency);
         self.index.forget();
+        self.metrics.recorded(true);
     }
 
     /// One pass over one Workspace: plan, then apply one step.

@@ -217,6 +217,9 @@ impl<'a> Look<'a> {
         };
         let seconds = wish.provision_timeout_seconds;
         let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
+        if moved.came_back(pod.ready_changed, seconds) {
+            return;
+        }
         let since = moved.at.max(pod.ready_changed.unwrap_or(moved.at));
         let deadline = since.checked_add(SignedDuration::from_secs(seconds.into()));
         let deadline = deadline.unwrap_or(Timestamp::MAX);

@@ -307,6 +307,18 @@ fn a_move_that_failed_stops_none_to_another_image() {
 }
 
 #[test]
+fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
+    let mut fleet = Fleet::of(4, "2");
+    fleet.moved(0);
+    fleet.now += 5000;
+    fleet.ready(0, false);
+    let ceased = Timestamp::from_second(fleet.now - 1000).expect("a time");
+    fleet.pod(0)["status"]["conditions"][0]["lastTransitionTime"] = json!(ceased.to_string());
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1], None), "it counts as down");
+}
+
+#[test]
 fn one_that_was_put_back_holds_the_others_until_there_is_another_image() {
     let mut fleet = Fleet::of(4, "2");
     let now = Timestamp::from_second(START).expect("a time").to_string();

@@ -388,13 +388,17 @@ impl Case<'_> {
     }
 
     pub(super) fn deadline(&self, pod: &Pod) -> Deadline {
+        Deadline::of(pod, self.provision_timeout())
+    }
+
+    /// In seconds.
+    pub(super) fn provision_timeout(&self) -> u32 {
         let of_settings = self.in_force.settings.as_ref();
-        let seconds = self.spec.provision_timeout_seconds.unwrap_or_else(|| {
+        self.spec.provision_timeout_seconds.unwrap_or_else(|| {
             of_settings.map_or(DEFAULT_PROVISION_TIMEOUT_SECONDS, |it| {
                 it.provision_timeout_seconds()
             })
-        });
-        Deadline::of(pod, seconds)
+        })
     }
 
     /// The server refused this very Pod, and it is too early to ask again.

@@ -1,4 +1,4 @@
-//! The one place where a Pod that runs is stopped for another: none that is Ready before its image is
+//! The one place where a Pod that runs is stopped for another: none that serves before its image is
 //! proved to be on its node, and the API server would take what comes after it.
 
 use super::decide::{Case, delete};
@@ -8,7 +8,7 @@ use crate::pod;
 use crate::proof::Want;
 use crate::resolver;
 use crate::revision::short_hash;
-use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn};
+use crate::seen::{AgentState, Ask, Moved, Pod, Proof, Question, Turn};
 use crate::settings::{self, Settings};
 use crate::workspace::Reason;
 
@@ -28,7 +28,12 @@ impl Case<'_> {
             if self.seen.memory.foreseen.as_deref() != Some(&ask) {
                 return Decision::act(self.trial(ask, settings, true), finding);
             }
-            return Decision::wait(finding).wanting(want);
+            let decision = Decision::wait(finding).wanting(want);
+            return if pod.ready {
+                decision
+            } else {
+                decision.until(self.deadline(pod).at)
+            };
         }
         let finding = Finding::new(
             Kind::Progress,
@@ -87,7 +92,11 @@ impl Case<'_> {
         if !may || pod.ready || pod.told.image.as_ref() != Some(&ask.image) {
             return None;
         }
-        let from = pod.told.moved.as_ref()?.from.as_ref()?;
+        let moved = pod.told.moved.as_ref()?;
+        if moved.came_back(pod.ready_changed, self.provision_timeout()) {
+            return None;
+        }
+        let from = moved.from.as_ref()?;
         let is_another = *from != ask.image && resolver::is_image(from, &self.spec.runtime);
         if !is_another || self.now < self.deadline(pod).at {
             return None;
@@ -134,7 +143,7 @@ impl Case<'_> {
         why: Rollout,
         finding: Finding,
     ) -> Decision {
-        if pod.ready && self.seen.memory.accepted.as_deref() != Some(&ask) {
+        if self.may_serve(pod) && self.seen.memory.accepted.as_deref() != Some(&ask) {
             // What is proved is wanted until the Pod stops, or it would be asked for anew.
             let is_new = pod.told.image.as_ref() != Some(&ask.image) || why == Rollout::Moved;
             let wants = self.want(pod, &ask, settings).filter(|_| is_new);
@@ -154,9 +163,16 @@ impl Case<'_> {
         Step::TryPod { ask, pod, ahead }
     }
 
-    /// What is still to be proved before a Pod that is Ready stops for another image.
+    /// Whether its agent answers, or runs and may answer again by itself: one that misses a probe or
+    /// two, or whose node is not heard of for a moment, has as much to lose.
+    fn may_serve(&self, pod: &Pod) -> bool {
+        let runs = pod.agent.state == AgentState::Running;
+        pod.ready || (runs && self.now < self.deadline(pod).at)
+    }
+
+    /// What is still to be proved before a Pod that serves stops for another image.
     fn unproved(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<(Want, Proof)> {
-        if !pod.ready || pod.told.image.as_ref() == Some(&ask.image) {
+        if !self.may_serve(pod) || pod.told.image.as_ref() == Some(&ask.image) {
             return None;
         }
         let want = self.want(pod, ask, settings)?;

@@ -127,9 +127,11 @@ pub fn pull(
 }
 
 fn container(image: &str) -> Container {
-    let little = [("cpu", "10m"), ("memory", "16Mi")];
-    let little = little.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
-    let little: BTreeMap<_, _> = little.into();
+    let amounts = |cpu: &str, memory: &str| {
+        let both = [("cpu", cpu), ("memory", memory)];
+        let both = both.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
+        BTreeMap::from(both)
+    };
     Container {
         name: CONTAINER.into(),
         image: Some(image.into()),
@@ -137,8 +139,9 @@ fn container(image: &str) -> Container {
         image_pull_policy: Some("Always".into()),
         command: Some(vec![NO_PROGRAM.into()]),
         resources: Some(ResourceRequirements {
-            requests: Some(little.clone()),
-            limits: Some(little),
+            requests: Some(amounts("10m", "16Mi")),
+            // What sets up its sandbox is limited too: with as little as it asks for it took seconds.
+            limits: Some(amounts("500m", "64Mi")),
             claims: None,
         }),
         security_context: Some(SecurityContext {

@@ -1,6 +1,6 @@
 //! What the move of a fleet leaves on a Pod, and what it tells a Workspace.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
@@ -31,6 +31,22 @@ pub struct Moved {
     pub over: Option<String>,
     /// The image from which it was put back, for it was not Ready on it in its time.
     pub back: Option<String>,
+}
+
+impl Moved {
+    /// Until when it has to be Ready again.
+    #[must_use]
+    pub fn deadline(&self, timeout_seconds: u32) -> Timestamp {
+        let timeout = SignedDuration::from_secs(timeout_seconds.into());
+        self.at.checked_add(timeout).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for
+    /// it. What happens then is not the move's doing.
+    #[must_use]
+    pub fn came_back(&self, ready_changed: Option<Timestamp>, timeout_seconds: u32) -> bool {
+        ready_changed.is_some_and(|changed| changed > self.deadline(timeout_seconds))
+    }
 }
 
 /// What a new Pod takes the place of.

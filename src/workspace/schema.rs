@@ -125,7 +125,8 @@ const COLUMNS: [(&str, &str, &str, &str, i32); 6] = [
     (
         "Message",
         "string",
-        r#".status.conditions[?(@.type=="Ready")].message"#,
+        // Where an agent serves on and what was asked for cannot be had, Ready does not say why.
+        ".status.conditions[-1:].message",
         "The sentence behind the status.",
         1,
     ),

@@ -390,6 +390,8 @@ async fn refused_change(raise: impl Fn(&World), lift: impl Fn(&World), words: &s
     assert!(message.contains(words), "{message}");
     let ready = condition(&alice, "Ready");
     assert_eq!(ready["status"], "True", "the old Pod runs on");
+    let wide = world.kubectl(&["get", "ws", "-o", "wide"]);
+    assert!(wide.contains(message), "{message} in {wide}");
     assert_eq!(condition(&alice, "Reconciling"), &Value::Null);
     let generation = &alice["metadata"]["generation"];
     assert_eq!(&alice["status"]["observedGeneration"], generation);

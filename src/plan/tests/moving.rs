@@ -168,6 +168,21 @@ fn what_is_not_ready_or_keeps_its_image_needs_no_proof() {
 }
 
 #[test]
+fn what_runs_and_misses_a_probe_is_not_stopped_for_what_is_not_proved() {
+    let mut world = World::ready(&json!({}));
+    world.proof = failed();
+    world.edit("tag", json!("v2"));
+    world.settle();
+    world.agent(json!({"ready": false, "state": {"running": {}}}));
+    world.pass_time(599);
+    assert!(!world.took().contains(&"DeletePod"));
+    assert_eq!(world.state(), "RolloutBlocked");
+    // It had its time to come back by itself.
+    world.pass_time(2);
+    assert!(world.took().contains(&"DeletePod"));
+}
+
+#[test]
 fn the_new_pod_prefers_the_node_that_has_its_image() {
     let mut world = World::ready(&json!({}));
     world.edit("tag", json!("v2"));
@@ -444,6 +459,16 @@ fn what_is_not_ready_in_its_time_is_put_back_and_stays_where_it_was() {
     world.settle();
     assert!(world.image().starts_with(third));
     assert_eq!(annotation(&world, "molecule.ai/movedBack"), json!(null));
+}
+
+#[test]
+fn what_fails_long_after_its_move_is_not_put_back() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.run_anew(1);
+    world.pass_time(1000);
+    world.agent(json!({"state": {"running": {}}, "restartCount": 1}));
+    world.pass_time(2000);
+    assert_eq!(moves(&world), 1);
 }
 
 #[test]
