@@ -16,6 +16,8 @@ const SUSPENDED: &str = "ghcr.io/molecule-ai";
 const VERSIONS: &str = "custom-columns=POD:.metadata.name,UID:.metadata.uid,\
      VERSION:.metadata.resourceVersion,IMAGE:.spec.containers[0].image";
 
+/// What the name of a Pod begins with that proves an image on its node.
+const PROBE: &str = "workspace-probe-";
 /// How many writes the edit may cost: one for the record, and two for each stuck Workspace.
 const COST: usize = 1 + 2 * STUCK.len();
 
@@ -281,7 +283,9 @@ async fn leave_the_rest_alone(world: &mut World, before: &Versions, edit: &Edit)
     }
     check_untouched(&world.look().await?, &rest)?;
     let mut writes = world.writes_since(edit.mark)?;
-    writes.retain(|it| ![RESTARTED, RESUMED].contains(&it.name.as_str()));
+    // The restart had its new image proved first.
+    let is_theirs = |name: &str| [RESTARTED, RESUMED].contains(&name) || name.starts_with(PROBE);
+    writes.retain(|it| !is_theirs(&it.name));
     check_cost(&writes)?;
     let status = ["workspace", "status", "-A", "--outdated"];
     let status = world.kubectl(&status).await?;
