@@ -177,6 +177,12 @@ struct Controller {
     waits_for: Vec<&'static str>,
 }
 
+/// How long to sleep until then, at most.
+fn pause(now: Timestamp, then: Timestamp) -> Duration {
+    let pause = Duration::try_from(then.duration_since(now));
+    pause.unwrap_or_default().min(LONGEST_SLEEP)
+}
+
 /// Until a moment, or for ever where there is none.
 async fn until(moment: Option<Instant>) {
     match moment {
@@ -418,10 +424,7 @@ impl Controller {
             self.index.hurry(key);
         }
         self.wants(key, plan.wants, stock.flatten());
-        let wake = plan.wake.map(|at| {
-            let pause = Duration::try_from(at.duration_since(clock)).unwrap_or_default();
-            now + pause.min(LONGEST_SLEEP)
-        });
+        let wake = plan.wake.map(|at| now + pause(clock, at));
         self.queue.wake(item.clone(), wake);
         match step {
             Some(step) => {

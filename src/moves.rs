@@ -16,7 +16,7 @@ use crate::plan::{How, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::proof::Want;
 use crate::resolver::{self, Version};
-use crate::seen::{Controller, Key, Phase, Pod, Proof, Question, Seen, Turn, Wish, Workspace};
+use crate::seen::{Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 
 /// Besides those that could be moved at once, so many are proved ahead.
@@ -160,7 +160,7 @@ impl<'a> Look<'a> {
             return;
         }
         self.workspaces += 1;
-        let pod = seen.pod.filter(|it| is_live(it, workspace));
+        let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
         if !pod.is_some_and(|it| it.ready) {
             self.tally.unavailable += 1;
         }
@@ -176,11 +176,7 @@ impl<'a> Look<'a> {
     }
 
     fn place(&mut self, seen: Seen<'a>, pod: &'a Pod, wish: &Wish) {
-        let version = match (&wish.digest, &wish.tag) {
-            (Some(digest), _) => Version::Digest(digest),
-            (None, Some(tag)) => Version::Tag(tag),
-            (None, None) => Version::Default,
-        };
+        let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
         let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
             return;
         };
@@ -221,8 +217,7 @@ impl<'a> Look<'a> {
             return;
         }
         let since = moved.at.max(pod.ready_changed.unwrap_or(moved.at));
-        let deadline = since.checked_add(SignedDuration::from_secs(seconds.into()));
-        let deadline = deadline.unwrap_or(Timestamp::MAX);
+        let deadline = later(since, SignedDuration::from_secs(seconds.into()));
         if self.now < deadline {
             self.tally.moving += 1;
             self.wake_at(deadline);
@@ -374,13 +369,6 @@ impl Room {
         self.free = self.free.saturating_sub(1);
         is_free
     }
-}
-
-/// The Pod of this very Workspace, which is to stay.
-fn is_live(pod: &Pod, workspace: &Workspace) -> bool {
-    matches!(&pod.controller, Controller::Workspace(uid) if *uid == workspace.version.uid)
-        && pod.deleting.is_none()
-        && pod.phase == Phase::Alive
 }
 
 #[cfg(test)]

@@ -169,18 +169,6 @@ impl Overview {
         self.pull_failures.iter().filter(|it| it.outage)
     }
 
-    /// The move of those that run, where there is one.
-    #[must_use]
-    pub fn with_rollout(self, rollout: Option<Tally>) -> Self {
-        Self { rollout, ..self }
-    }
-
-    /// With what is known of the switch that is prepared.
-    #[must_use]
-    pub fn with_prepull(self, prepull: Option<Prepull>) -> Self {
-        Self { prepull, ..self }
-    }
-
     /// As YAML.
     ///
     /// # Panics

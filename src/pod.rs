@@ -39,11 +39,7 @@ pub fn ask(seen: &Seen, spec: &WorkspaceSpec, settings: &Settings) -> Result<Ask
 /// Which image of its runtime a Workspace asks for.
 #[must_use]
 pub fn version(spec: &WorkspaceSpec) -> resolver::Version<'_> {
-    match (&spec.digest, &spec.tag) {
-        (Some(digest), _) => resolver::Version::Digest(digest),
-        (None, Some(tag)) => resolver::Version::Tag(tag),
-        (None, None) => resolver::Version::Default,
-    }
+    resolver::Version::of(spec.digest.as_deref(), spec.tag.as_deref())
 }
 
 /// The hash of all that a Pod takes from the settings besides its image.

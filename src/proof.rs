@@ -20,7 +20,7 @@ mod tests;
 
 use crate::pod;
 use crate::resolver;
-use crate::seen::{Controller, Credentials, Key, Phase, Pod, Question, Seen};
+use crate::seen::{Credentials, Key, Pod, Question, Seen};
 use crate::settings::Settings;
 use crate::workspace::WorkspaceSpec;
 
@@ -74,11 +74,7 @@ impl Want {
 #[must_use]
 pub fn to_stock(seen: &Seen<'_>, next: &Settings) -> Option<Want> {
     let workspace = seen.workspace.filter(|it| !it.deleting)?;
-    let owner = Controller::Workspace(workspace.version.uid.clone());
-    let pod = seen.pod.filter(|it| it.controller == owner)?;
-    if pod.deleting.is_some() || pod.phase == Phase::Dead {
-        return None;
-    }
+    let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays())?;
     let spec = workspace.spec.as_ref().ok()?.unpack();
     let image = resolver::image(next, &spec.runtime, pod::version(&spec)).ok()?;
     Want::of(seen.key, &spec, next, pod, &image)

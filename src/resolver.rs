@@ -18,6 +18,18 @@ pub enum Version<'a> {
     Digest(&'a str),
 }
 
+impl<'a> Version<'a> {
+    /// Of a Workspace that asks for these; a digest comes before a tag.
+    #[must_use]
+    pub fn of(digest: Option<&'a str>, tag: Option<&'a str>) -> Self {
+        match (digest, tag) {
+            (Some(digest), _) => Self::Digest(digest),
+            (None, Some(tag)) => Self::Tag(tag),
+            (None, None) => Self::Default,
+        }
+    }
+}
+
 /// A runtime that is none of the known ones: it has no image, and never a wrong one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRuntime {
@@ -84,7 +96,9 @@ pub fn is_image(image: &str, runtime: &str) -> bool {
     is_version && prefix.parse::<Prefix>().is_ok()
 }
 
-fn is_tag(tag: &str) -> bool {
+/// Whether this is a tag, by the grammar of the OCI distribution specification.
+#[must_use]
+pub fn is_tag(tag: &str) -> bool {
     let first = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let inner = |b: u8| first(b) || matches!(b, b'.' | b'-');
     tag.len() <= 128 && tag.bytes().next().is_some_and(first) && tag.bytes().all(inner)

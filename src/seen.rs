@@ -1,5 +1,6 @@
 //! What is seen of the cluster: small values of just the fields that a decision rests on.
 
+mod facts;
 mod moved;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
 
+pub use facts::later;
 pub use moved::{Left, Moved, Turn, Wish};
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
@@ -373,16 +375,6 @@ pub struct Exit {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
-}
-
-impl Agent {
-    /// Whether a process of this container ever ran: then its Pod has something to lose.
-    #[must_use]
-    pub fn has_run(&self) -> bool {
-        matches!(self.state, AgentState::Running | AgentState::Terminated)
-            || self.restarts > 0
-            || self.last_exit.is_some()
-    }
 }
 
 /// A PersistentVolumeClaim.

@@ -20,6 +20,7 @@ use serde_json::Value;
 use self::lenient::{lean, time};
 use self::told::told;
 use crate::names;
+use crate::resolver::is_tag;
 use crate::revision::revision;
 use crate::seen::{
     self, Agent, AgentState, Controller, Exit, Key, Packed, Phase, Service as SeenService, Version,
@@ -276,12 +277,6 @@ impl Wire for Workspace {
 
 /// The CRD's schema refuses such a version; one that came past it must not become an image.
 fn version_fault(spec: &WorkspaceSpec) -> Option<String> {
-    let is_tag = |tag: &str| {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        tag.len() <= 128
-            && tag.bytes().next().is_some_and(word)
-            && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte))
-    };
     match (&spec.tag, &spec.digest) {
         (_, Some(digest)) if digest.parse::<settings::Digest>().is_err() => {
             Some(format!("digest: {digest:?} is none"))

@@ -76,7 +76,7 @@ impl Request {
             Step::SetImage {
                 version, ask, at, ..
             } => {
-                let patch = Patch::Strategic(image_patch(version, ask, &at.to_string()));
+                let patch = Patch::Strategic(heal_patch(version, ask, &at.to_string()));
                 patched(Kind::Pod, &key.name, None, patch)
             }
             Step::MovePod {
@@ -129,33 +129,36 @@ fn patched(kind: Kind, name: &str, part: Option<&'static str>, patch: Patch<Valu
     }
 }
 
-fn image_patch(version: &Version, ask: &Ask, at: &str) -> Value {
-    json!({
-        "metadata": {
-            "uid": version.uid,
-            "resourceVersion": version.resource_version,
-            "annotations": {
-                names::TOLD_IMAGE: ask.image,
-                names::TOLD_HEALED: at,
-            },
-        },
-        "spec": {"containers": [{"name": AGENT, "image": ask.image}]},
-    })
+fn heal_patch(version: &Version, ask: &Ask, at: &str) -> Value {
+    image_patch(
+        version,
+        ask,
+        json!({names::TOLD_IMAGE: ask.image, names::TOLD_HEALED: at}),
+    )
 }
 
 /// What is absent of the move is null, so that nothing is left of an earlier one.
 fn move_patch(version: &Version, ask: &Ask, moved: &Moved) -> Value {
+    image_patch(
+        version,
+        ask,
+        json!({
+            names::TOLD_IMAGE: ask.image,
+            names::MOVED_FROM: moved.from,
+            names::MOVED_AT: moved.at.to_string(),
+            names::MOVED_OVER: moved.over,
+            names::MOVED_BACK: moved.back,
+        }),
+    )
+}
+
+/// The image, and what is told of it.
+fn image_patch(version: &Version, ask: &Ask, annotations: Value) -> Value {
     json!({
         "metadata": {
             "uid": version.uid,
             "resourceVersion": version.resource_version,
-            "annotations": {
-                names::TOLD_IMAGE: ask.image,
-                names::MOVED_FROM: moved.from,
-                names::MOVED_AT: moved.at.to_string(),
-                names::MOVED_OVER: moved.over,
-                names::MOVED_BACK: moved.back,
-            },
+            "annotations": annotations,
         },
         "spec": {"containers": [{"name": AGENT, "image": ask.image}]},
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Controller, Item, LONGEST_SLEEP};
+use super::{Controller, Item, pause};
 use crate::moves::{Moves, moves};
 use crate::seen::{Key, Turn};
 use crate::settings::Policy;
@@ -52,10 +52,8 @@ impl Controller {
     pub(super) fn moves_pass(&mut self) {
         self.fleet.is_due = false;
         self.work_out_turns();
-        let wake = self.fleet.moves.wake.map(|at| {
-            let pause = Duration::try_from(at.duration_since(Timestamp::now()));
-            Instant::now() + pause.unwrap_or_default().clamp(LOOK_EVERY, LONGEST_SLEEP)
-        });
+        let wake = self.fleet.moves.wake;
+        let wake = wake.map(|at| Instant::now() + pause(Timestamp::now(), at).max(LOOK_EVERY));
         self.queue.wake(Item::Moves, wake);
         self.queue.done(&Item::Moves);
     }

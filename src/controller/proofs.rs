@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::answers::Done;
-use super::{Controller, Item, LONGEST_SLEEP};
+use super::{Controller, Item, pause};
 use crate::apply::{self, Probed};
 use crate::index::{Change, Woken};
 use crate::journal;
@@ -137,10 +137,7 @@ impl Controller {
         }
         let urgent = true;
         self.wake(Woken { keys, urgent });
-        let wake = wake.map(|at| {
-            let pause = Duration::try_from(at.duration_since(clock)).unwrap_or_default();
-            now + pause.min(LONGEST_SLEEP)
-        });
+        let wake = wake.map(|at| now + pause(clock, at));
         self.queue.wake(Item::Proofs, wake);
         self.queue.done(&Item::Proofs);
     }

@@ -1,11 +1,10 @@
 //! What the loop answers about itself.
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Controller;
 use crate::metrics::{Format, Moment};
-use crate::overview::{Overview, overview};
+use crate::overview::Overview;
 use crate::server::Question;
 
 impl Controller {
@@ -42,17 +41,8 @@ impl Controller {
 
     fn exposition(&mut self, format: Format) -> String {
         let leads = self.leader.leads();
-        let settings = self.governor.in_force().settings.as_ref();
         // Since when something fails is in no metric.
-        let earlier = Overview::default();
-        let overview = || {
-            let now = Timestamp::now();
-            let mut overview = overview(self.index.all(), settings, &earlier, now);
-            self.tell_of_tags(&mut overview);
-            overview
-                .with_rollout(self.fleet.moves.tally.clone())
-                .with_prepull(self.prepull())
-        };
+        let overview = || self.overview(&Overview::default());
         let moment = Moment {
             workspaces: leads.then(|| self.index.totals()),
             overview: leads.then(overview),

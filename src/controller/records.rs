@@ -79,17 +79,23 @@ impl Controller {
         }
     }
 
+    /// What there is to say of all of them now, after what was said earlier.
+    pub(super) fn overview(&self, earlier: &Overview) -> Overview {
+        let settings = self.governor.in_force().settings.as_ref();
+        let mut overview = overview(self.index.all(), settings, earlier, Timestamp::now());
+        overview.rollout = self.fleet.moves.tally.clone();
+        overview.prepull = self.prepull();
+        self.tell_of_tags(&mut overview);
+        overview
+    }
+
     /// Compares values, not text: what another version wrote in its own way is not written again.
     fn overview_changes(&self) -> Option<(Changes, Vec<Notice>)> {
         let namespace = self.options.scope.namespace.as_deref();
         let stored = self.governor.stored()?;
         let earlier = self.recorded_overview();
-        let settings = self.governor.in_force().settings.as_ref();
         let basis = earlier.clone().unwrap_or_default();
-        let next = overview(self.index.all(), settings, &basis, Timestamp::now());
-        let next = next.with_rollout(self.fleet.moves.tally.clone());
-        let mut next = next.with_prepull(self.prepull());
-        self.tell_of_tags(&mut next);
+        let next = self.overview(&basis);
         let mut changes = Changes::new();
         if !self.records.is_tidy {
             let left = stored

@@ -10,7 +10,7 @@ use crate::fleet::{self, FLEET_ERROR, FLEET_SINCE, InForce, Source};
 use crate::overview::{FLEET_STATUS, Overview, overview};
 use crate::pod;
 use crate::resolver::registry_host;
-use crate::seen::{AgentState, Controller, Pod, Seen, Workspace};
+use crate::seen::{AgentState, Pod, Seen, Workspace};
 use crate::settings::{REGISTRY_KEY, Settings};
 use crate::workspace::{READY, RECONCILING, Reason, STALLED, SUSPENDED};
 
@@ -249,9 +249,8 @@ pub(super) fn running<'a>(seen: &Seen<'a>) -> Option<&'a Pod> {
 
 /// The Pod, if it is this Workspace's own.
 pub(super) fn own_pod<'a>(seen: &Seen<'a>) -> Option<&'a Pod> {
-    let uid = &seen.workspace?.version.uid;
-    let own = |it: &&Pod| matches!(&it.controller, Controller::Workspace(owner) if owner == uid);
-    seen.pod.filter(own)
+    let workspace = seen.workspace?;
+    seen.pod.filter(|it| it.is_of(workspace))
 }
 
 /// The image that the next Pod of a Workspace would be told to run, if there is one.

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use super::diagnosis::{self, Deadline};
 use super::{
     Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, STABLE, Step, Stuck, TERMINATING_OVERDUE,
-    is_over, later, retry_at,
+    is_over, retry_at,
 };
 use crate::fleet::InForce;
 use crate::names;
 use crate::pod;
 use crate::pull;
-use crate::seen::{AgentState, Ask, Controller, Left, Phase, Pod, Seen, Service, Workspace};
+use crate::seen::{AgentState, Ask, Controller, Left, Phase, Pod, Seen, Service, Workspace, later};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
 use crate::workspace::{Reason, WorkspaceSpec};
 

@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Finding, Kind, later};
+use super::{Decision, Finding, Kind};
 use crate::pull;
-use crate::seen::{AgentState, Pod};
+use crate::seen::{AgentState, Pod, later};
 use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
 
 /// Until when a Pod may be on its way to Ready.

@@ -22,7 +22,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use crate::fleet::InForce;
 use crate::proof::Want;
-use crate::seen::{Ask, Left, Moved, Pod, Refusal, Seen, Version};
+use crate::seen::{Ask, Left, Moved, Pod, Refusal, Seen, Version, later};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
 
@@ -224,12 +224,6 @@ pub fn awaits_settings(seen: &Seen<'_>) -> bool {
     };
     seen.workspace
         .is_some_and(|it| !seen.pod.is_some_and(|pod| runs(pod, &it.revision)))
-}
-
-/// Some of the times that are seen are what anyone wrote into an annotation: at the end of time
-/// there is no later.
-fn later(than: Timestamp, pause: SignedDuration) -> Timestamp {
-    than.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 /// Until when a refused object may not be tried again; `None` = it may. A refusal from the future

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Decision, Finding, Kind, Plan, Step, earliest, later};
+use super::{Decision, Finding, Kind, Plan, Step, earliest};
 use crate::names;
-use crate::seen::{Controller, Phase, Pod, Seen, Service, Workspace};
+use crate::seen::{Pod, Seen, Service, Workspace, later};
 use crate::workspace::{READY, RECONCILING, Reason, STALLED, SUSPENDED, WorkspaceStatus};
 
 /// A named problem is told when it lasts this long: shorter ones pass by themselves.
@@ -107,9 +107,7 @@ fn status(
 }
 
 fn own_pod<'a>(seen: &Seen<'a>, workspace: &Workspace) -> Option<&'a Pod> {
-    let uid = &workspace.version.uid;
-    seen.pod
-        .filter(|pod| pod.controller == Controller::Workspace(uid.clone()))
+    seen.pod.filter(|pod| pod.is_of(workspace))
 }
 
 fn conditions(
@@ -175,5 +173,5 @@ fn whole_seconds(now: Timestamp) -> Timestamp {
 }
 
 fn serves(pod: &Pod) -> bool {
-    pod.ready && pod.deleting.is_none() && pod.phase == Phase::Alive
+    pod.ready && pod.stays()
 }

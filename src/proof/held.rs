@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pause::{Pause, later};
+use super::pause::Pause;
 use super::{Answer, Probe};
-use crate::seen::{Question, Version};
+use crate::seen::{Question, Version, later};
 
 /// For so long a proof holds: what a node has may be taken off it again.
 const HOLDS: SignedDuration = SignedDuration::from_mins(10);

@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::seen::later;
+
 /// The first, and the longest, in seconds.
 const FIRST: i64 = 10;
 const LONGEST: i64 = 300;
@@ -33,9 +35,4 @@ impl Pause {
     pub(super) fn holds(self, now: Timestamp) -> bool {
         self.since <= now && now < self.until
     }
-}
-
-/// At the end of time there is no later.
-pub(super) fn later(than: Timestamp, pause: SignedDuration) -> Timestamp {
-    than.checked_add(pause).unwrap_or(Timestamp::MAX)
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Agent, Packed, Told};
+use super::{Agent, Packed, Told, later};
 use crate::workspace::Rollout;
 
 /// Whether the move of the fleet has come to a Workspace. It alone moves nothing: what is to be
@@ -37,8 +37,7 @@ impl Moved {
     /// Until when it has to be Ready again.
     #[must_use]
     pub fn deadline(&self, timeout_seconds: u32) -> Timestamp {
-        let timeout = SignedDuration::from_secs(timeout_seconds.into());
-        self.at.checked_add(timeout).unwrap_or(Timestamp::MAX)
+        later(self.at, SignedDuration::from_secs(timeout_seconds.into()))
     }
 
     /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for

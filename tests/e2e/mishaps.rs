@@ -3,21 +3,10 @@
 
 use cluster::State;
 use serde_json::{Value, json};
+use workspace_operator::settings::RUNTIMES;
 
 use crate::fixture::{PATIENCE, World, condition, host, text};
 use crate::moving::REGISTRY;
-
-const RUNTIMES: [&str; 9] = [
-    "autogen",
-    "claude-code",
-    "codex",
-    "crewai",
-    "deepagents",
-    "gemini-cli",
-    "hermes",
-    "langgraph",
-    "openclaw",
-];
 
 impl World {
     /// Since the last `forget` no Workspace was told that its image cannot be pulled.
@@ -28,6 +17,14 @@ impl World {
             it.subresource == "status" && status.is_some_and(|it| it.contains("ImagePullFailed"))
         });
         assert!(stuck.is_empty(), "{stuck:#?}");
+    }
+
+    /// Waits until so many are Ready there, and sees that none of them was stopped in vain.
+    async fn all_moved(&self, prefix: &str, count: usize) {
+        self.holds("the move of all", |it| it.on(prefix) == count)
+            .await;
+        self.all_ready(count).await;
+        self.assert_nobody_stopped_in_vain();
     }
 
     fn hold(&self, prefix: &str, paused: bool) {
@@ -62,11 +59,7 @@ async fn a_registry_that_dies_between_proof_and_move_stops_nobody_in_vain() {
     // Those nodes have it, and nobody else gets it any more.
     world.turn(&b, State::UnauthorizedButCached).await;
     assert!(world.on(&b) < COUNT, "it was too late to die");
-    world
-        .holds("the move of all", |it| it.on(&b) == COUNT)
-        .await;
-    world.all_ready(COUNT).await;
-    world.assert_nobody_stopped_in_vain();
+    world.all_moved(&b, COUNT).await;
 }
 
 /// The probe is what keeps the image on its node: without it nothing is proved any more.
@@ -97,11 +90,7 @@ async fn an_image_that_may_have_left_its_node_after_the_proof_is_proved_anew() {
     }
     assert_eq!(world.on(&b), moved, "nobody else is moved");
     world.turn(&b, State::Up).await;
-    world
-        .holds("the move of all", |it| it.on(&b) == COUNT)
-        .await;
-    world.all_ready(COUNT).await;
-    world.assert_nobody_stopped_in_vain();
+    world.all_moved(&b, COUNT).await;
 }
 
 #[tokio::test]
@@ -141,11 +130,7 @@ async fn a_node_that_goes_while_a_fleet_is_moved_takes_nobody_elses_place() {
     world
         .holds_within(2 * PATIENCE, "the end of its Pods", |it| on_it(it) == 0)
         .await;
-    world
-        .holds("the move of all", |it| it.on(&b) == COUNT)
-        .await;
-    world.all_ready(COUNT).await;
-    world.assert_nobody_stopped_in_vain();
+    world.all_moved(&b, COUNT).await;
 }
 
 #[tokio::test]
@@ -170,9 +155,5 @@ async fn a_mirror_that_lacks_one_of_nine_images_is_moved_to_by_the_other_eight()
     let images = world.images();
     assert!(images["hermes"].starts_with(&a), "{images:?}");
     world.turn(&lacking, State::Up).await;
-    world
-        .holds("the move of the ninth", |it| it.on(&b) == 9)
-        .await;
-    world.all_ready(RUNTIMES.len()).await;
-    world.assert_nobody_stopped_in_vain();
+    world.all_moved(&b, RUNTIMES.len()).await;
 }

@@ -27,6 +27,12 @@ impl World {
             .count()
     }
 
+    /// Waits for a Pod in place of this one.
+    async fn another_pod(&self, name: &str, old: &str) -> Value {
+        let another = |it: &Value| !it.is_null() && uid(it) != old;
+        self.until("pod", name, another).await
+    }
+
     /// Waits until somebody is told why nothing is stopped for an image, and by what.
     async fn blocked(&self, name: &str, words: &str) {
         let workspace = self.state(name, "RolloutBlocked").await;
@@ -45,9 +51,7 @@ async fn a_change_of_the_image_is_proved_on_the_node_before_the_pod_stops() {
     let old = uid(&world.ready("alice").await).to_owned();
     world.forget();
     world.workspace("alice", &on_node("node-1", "v2"));
-    let pod = world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    let pod = world.another_pod("alice", &old).await;
     assert!(image(&pod).ends_with(":v2"));
     world.ready("alice").await;
     let writes = world.writes();
@@ -86,9 +90,7 @@ async fn what_the_node_cannot_pull_stops_nothing() {
     // Who edits the settings may have mended it, and need not wait.
     let b = world.prefix("b");
     world.registry(&b);
-    let pod = world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    let pod = world.another_pod("alice", &old).await;
     assert!(image(&pod).starts_with(&b) && image(&pod).ends_with(":v2"));
     world.ready("alice").await;
     world.silence(3).await;
@@ -126,9 +128,7 @@ async fn a_probe_that_the_api_server_refuses_is_told_in_its_words_and_stops_noth
     assert_eq!(condition(&told, "Ready")["status"], "True");
     assert_eq!(uid(&world.get("pod", "alice")), old);
     world.kubectl(&["delete", "resourcequota", "full"]);
-    world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("alice", &old).await;
     world.ready("alice").await;
 }
 
@@ -147,9 +147,7 @@ async fn for_a_pod_that_the_api_server_would_refuse_no_node_is_asked() {
     assert_eq!(world.probes_sent(), 0);
     assert_eq!(uid(&world.get("pod", "alice")), old);
     world.kubectl(&["delete", "resourcequota", "full"]);
-    world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("alice", &old).await;
     world.ready("alice").await;
 }
 
@@ -172,9 +170,7 @@ async fn while_a_proof_takes_its_time_it_is_told_that_the_old_pod_serves_on() {
     }
     assert_eq!(uid(&world.get("pod", "alice")), old);
     world.turn(&a, State::Up).await;
-    world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("alice", &old).await;
     world.ready("alice").await;
 }
 
@@ -203,9 +199,7 @@ async fn no_node_is_sent_to_a_registry_that_hangs() {
             let _ = stream.try_write(answer);
         }
     });
-    world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("alice", &old).await;
     world.ready("alice").await;
     serve.abort();
 }
@@ -255,9 +249,7 @@ async fn an_operator_that_dies_leaves_no_probe_and_goes_on_from_where_it_was() {
     world.workspace("stays", &on_node("node-1", "v1"));
     world.turn(&a, State::Up).await;
     world.start();
-    world
-        .until("pod", "moves", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("moves", &old).await;
     world.ready("moves").await;
     world.ready("stays").await;
     assert_eq!(world.probes_sent(), 2, "those of before are gone by");
@@ -283,9 +275,7 @@ async fn a_probe_that_somebody_deletes_is_sent_again() {
     assert_eq!(uid(&world.get("pod", "alice")), old);
     world.turn(&a, State::Up).await;
     let begun = Instant::now();
-    world
-        .until("pod", "alice", |it| !it.is_null() && uid(it) != old)
-        .await;
+    world.another_pod("alice", &old).await;
     assert!(begun.elapsed() < PATIENCE);
     world.ready("alice").await;
     assert_eq!(world.probes_sent(), 2);

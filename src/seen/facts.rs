@@ -1,0 +1,36 @@
+//! What follows from what is seen.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Agent, AgentState, Controller, Phase, Pod, Workspace};
+
+impl Pod {
+    /// Whether it is this very Workspace's, and no earlier one's of its name.
+    #[must_use]
+    pub fn is_of(&self, workspace: &Workspace) -> bool {
+        matches!(&self.controller, Controller::Workspace(uid) if *uid == workspace.version.uid)
+    }
+
+    /// Whether it was not told to go, and is not dead.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        self.deleting.is_none() && self.phase == Phase::Alive
+    }
+}
+
+impl Agent {
+    /// Whether a process of this container ever ran: then its Pod has something to lose.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        matches!(self.state, AgentState::Running | AgentState::Terminated)
+            || self.restarts > 0
+            || self.last_exit.is_some()
+    }
+}
+
+/// Some of the times that are seen are what anyone wrote into an annotation: at the end of time there
+/// is no later.
+#[must_use]
+pub fn later(than: Timestamp, pause: SignedDuration) -> Timestamp {
+    than.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
