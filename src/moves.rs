@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use self::pace::Pace;
 use crate::plan::{How, When, how, is_over, is_refused, when};
 use crate::pod;
-use crate::proof::Want;
 use crate::resolver::{self, Version};
 use crate::seen::{Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
@@ -23,6 +22,9 @@ use crate::settings::{Policy, Settings};
 const AHEAD: usize = 16;
 /// So many reasons are told apart.
 const REASONS: usize = 16;
+/// What people are told where nothing goes on.
+const WAITS: &str = "as many Workspaces are not Ready as may be, and not for the move; mend, suspend or \
+                     delete them, or allow more by ROLLOUT_MAX_UNAVAILABLE";
 /// All reasons beyond them.
 const OTHER: &str = "other";
 
@@ -66,6 +68,9 @@ pub struct Tally {
     /// Why it does not go on, and how it would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
+    /// Why nothing is moved for now though it is neither paused nor halted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// When all that may be moved will be, at the pace of the last minutes (RFC 3339, UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated_end: Option<String>,
@@ -111,6 +116,7 @@ pub fn moves<'a>(
         now,
         tally: Tally::default(),
         workspaces: 0,
+        leaves: 0,
         candidates: Vec::new(),
         failed: Vec::new(),
         put_back: Vec::new(),
@@ -128,6 +134,7 @@ struct Candidate<'a> {
     seen: Seen<'a>,
     pod: &'a Pod,
     image: String,
+    how: How,
 }
 
 struct Look<'a> {
@@ -138,6 +145,8 @@ struct Look<'a> {
     tally: Tally,
     /// Those that are to run.
     workspaces: usize,
+    /// Those whose old Pod is stopped for another, which is not there yet.
+    leaves: usize,
     candidates: Vec<Candidate<'a>>,
     /// Those that did not become Ready again in their time.
     failed: Vec<&'a Key>,
@@ -163,6 +172,8 @@ impl<'a> Look<'a> {
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
         if !pod.is_some_and(|it| it.ready) {
             self.tally.unavailable += 1;
+            let left = seen.memory.left.as_ref();
+            self.leaves += usize::from(left.is_some_and(|it| it.moved_from.is_some()));
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
@@ -180,14 +191,13 @@ impl<'a> Look<'a> {
         let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
             return;
         };
-        match how(pod, &image, &self.hash) {
-            None => return self.has_it(&seen, pod, wish),
-            Some(How::InPlace) if pod.told.was_put_back_from(&image) => {
-                self.tally.put_back += 1;
-                self.put_back.push(seen.key);
-                return;
-            }
-            Some(_) => {}
+        let Some(how) = how(pod, &image, &self.hash) else {
+            return self.has_it(&seen, pod, wish);
+        };
+        if how == How::InPlace && pod.told.was_put_back_from(&image) {
+            self.tally.put_back += 1;
+            self.put_back.push(seen.key);
+            return;
         }
         match when(wish.rollout.as_ref(), self.now) {
             When::Never => self.tally.opted_out += 1,
@@ -198,7 +208,13 @@ impl<'a> Look<'a> {
             }
             When::Now => {
                 self.tally.to_move += 1;
-                self.candidates.push(Candidate { seen, pod, image });
+                let candidate = Candidate {
+                    seen,
+                    pod,
+                    image,
+                    how,
+                };
+                self.candidates.push(candidate);
             }
         }
     }
@@ -245,10 +261,14 @@ impl<'a> Look<'a> {
             let is_moving = |key: &Key| earlier.get(key) == Some(&Turn::Moves);
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.sort_by_key(|it| (it.pod.ready, !is_moving(it.seen.key), it.seen.key));
+            let free = most.saturating_sub(self.tally.unavailable);
             let mut room = Room {
-                free: most.saturating_sub(self.tally.unavailable),
+                free,
                 ahead: most.saturating_mul(2).saturating_add(AHEAD),
+                is_shut: free == 0 && self.tally.moving + self.leaves == 0,
             };
+            let waits = room.is_shut && candidates.iter().any(|it| it.pod.ready);
+            self.tally.waits = waits.then(|| WAITS.to_owned());
             for candidate in &candidates {
                 let turn = self.turn(candidate, is_moving(candidate.seen.key), &proof, &mut room);
                 if turn != Turn::Waits {
@@ -314,7 +334,12 @@ impl<'a> Look<'a> {
         proof: &impl Fn(&Question) -> Proof,
         room: &mut Room,
     ) -> Turn {
-        let Candidate { seen, pod, image } = candidate;
+        let Candidate {
+            seen,
+            pod,
+            image,
+            how,
+        } = candidate;
         if pod.ready && !is_moving && room.is_full() {
             return Turn::Waits;
         }
@@ -324,7 +349,7 @@ impl<'a> Look<'a> {
         }
         let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
         let spec = spec.map(|it| it.unpack());
-        let want = spec.and_then(|spec| Want::of(seen.key, &spec, self.settings, pod, image));
+        let want = spec.and_then(|spec| how.want(seen.key, &spec, self.settings, pod, image));
         let Some(want) = want else {
             return Turn::Waits;
         };
@@ -344,7 +369,7 @@ impl<'a> Look<'a> {
             Proof::Proved if room.take() => Turn::Moves,
             // Its move may be on its way: its place stays taken.
             _ if is_moving && pod.ready && room.take() => Turn::Moves,
-            _ if room.ahead > 0 => {
+            _ if room.ahead > 0 && !(pod.ready && room.is_shut) => {
                 room.ahead -= 1;
                 Turn::Proves
             }
@@ -357,11 +382,13 @@ impl<'a> Look<'a> {
 struct Room {
     free: usize,
     ahead: usize,
+    /// As many as may be are down, and none of them for the move: nothing that serves follows soon.
+    is_shut: bool,
 }
 
 impl Room {
     fn is_full(&self) -> bool {
-        self.free + self.ahead == 0
+        self.is_shut || self.free + self.ahead == 0
     }
 
     fn take(&mut self) -> bool {

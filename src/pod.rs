@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::workspace::{AGENT, Storage, WhenDeleted, Workspace, WorkspaceSpec};
 
 const SESSIONS: &str = "/root/.claude/sessions";
-const PULL_IF_NOT_PRESENT: &str = "IfNotPresent";
+pub(crate) const PULL_IF_NOT_PRESENT: &str = "IfNotPresent";
 
 /// The identity of the Pod that these settings make of this Workspace.
 ///

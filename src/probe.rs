@@ -180,7 +180,8 @@ fn pod(image: &str, source: &Source, spec: &WorkspaceSpec, run: &str, patience: 
             node_selector: Some(spec.node_selector.clone()),
             runtime_class_name: spec.runtime_class_name.clone(),
             tolerations: Some(spec.tolerations.clone()),
-            ..proof::pull(image, &source.secrets, account, patience)
+            // What the node has already says nothing of the registry.
+            ..proof::pull(image, "Always", &source.secrets, account, patience)
         }),
         status: None,
     }

@@ -21,7 +21,7 @@ mod tests;
 use crate::pod;
 use crate::resolver;
 use crate::seen::{Credentials, Key, Pod, Question, Seen};
-use crate::settings::Settings;
+use crate::settings::{Policy, Settings};
 use crate::workspace::WorkspaceSpec;
 
 pub use judge::{Answer, State, Told, judge};
@@ -40,44 +40,82 @@ pub struct Want {
 }
 
 impl Want {
-    /// What has to be proved before this Pod of a Workspace is stopped for this image; nothing where
-    /// it has no node.
-    ///
-    /// What the next Pod names is what it uses. Where it names no pull secrets, those of the
-    /// ServiceAccount are used, which admission has copied into the live spec of a Pod that named
-    /// none either.
+    /// What has to be proved before the container of this Pod is stopped for this image; nothing where
+    /// it has no node. Its pull secrets stay those of its live spec, where admission has put those of
+    /// the ServiceAccount if it named none itself.
     #[must_use]
-    pub fn of(
+    pub fn in_place(key: &Key, spec: &WorkspaceSpec, pod: &Pod, image: &str) -> Option<Self> {
+        let secrets = credentials(&key.namespace, pod.pull_secrets.clone());
+        Self::of(spec, pod, image, secrets)
+    }
+
+    /// What has to be proved before another Pod with this image takes the place of this one; nothing
+    /// where it has no node.
+    #[must_use]
+    pub fn anew(
         key: &Key,
         spec: &WorkspaceSpec,
         settings: &Settings,
         pod: &Pod,
         image: &str,
     ) -> Option<Self> {
-        let asked = pod::pull_secrets(spec, settings);
-        let mut names: Vec<_> = asked.into_iter().map(|it| it.name).collect();
-        if names.is_empty() {
-            names.clone_from(&pod.pull_secrets);
-        }
+        let names = pod::pull_secrets(spec, settings).into_iter();
+        let secrets = match credentials(&key.namespace, names.map(|it| it.name).collect()) {
+            Credentials::None => Credentials::OfServiceAccount {
+                namespace: key.namespace.to_string(),
+                name: account(spec.service_account_name.as_deref()).to_owned(),
+            },
+            secrets => secrets,
+        };
+        Self::of(spec, pod, image, secrets)
+    }
+
+    fn of(spec: &WorkspaceSpec, pod: &Pod, image: &str, credentials: Credentials) -> Option<Self> {
         Some(Self {
             question: Question {
                 node: pod.node.clone()?,
                 image: image.to_owned(),
-                credentials: credentials(&key.namespace, names),
+                credentials,
             },
             service_account: spec.service_account_name.clone(),
         })
     }
+
+    /// Whether it names a pull secret that this Pod does not have: what its node has for this Pod, it
+    /// may not have for the next one then.
+    #[must_use]
+    pub fn has_other_secrets(&self, pod: &Pod) -> bool {
+        match &self.question.credentials {
+            Credentials::Secrets { names, .. } => {
+                names.iter().any(|name| !pod.pull_secrets.contains(name))
+            }
+            Credentials::None | Credentials::OfServiceAccount { .. } => false,
+        }
+    }
 }
 
-/// What a Workspace will need on its node under these settings, which are still to come.
+/// The ServiceAccount of a Pod that names this one, or none.
+fn account(name: Option<&str>) -> &str {
+    name.filter(|it| !it.is_empty()).unwrap_or("default")
+}
+
+/// What a Workspace will need on its node under these settings, which are still to come: as it would
+/// be moved, or else be started anew. What its Pod was told already, its node keeps for that.
 #[must_use]
 pub fn to_stock(seen: &Seen<'_>, next: &Settings) -> Option<Want> {
     let workspace = seen.workspace.filter(|it| !it.deleting)?;
     let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays())?;
     let spec = workspace.spec.as_ref().ok()?.unpack();
     let image = resolver::image(next, &spec.runtime, pod::version(&spec)).ok()?;
-    Want::of(seen.key, &spec, next, pod, &image)
+    if pod.told.image.as_ref() == Some(&image) {
+        return None;
+    }
+    let is_moved = next.rollout().policy == Policy::Paced;
+    if is_moved && pod.told.settings.as_deref() == Some(&*pod::settings_hash(next)) {
+        Want::in_place(seen.key, &spec, pod, &image)
+    } else {
+        Want::anew(seen.key, &spec, next, pod, &image)
+    }
 }
 
 /// The pull secrets of these names in a namespace.

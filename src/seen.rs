@@ -108,6 +108,13 @@ pub enum Credentials {
         /// Their names, in alphabetical order, each once.
         names: Vec<String>,
     },
+    /// Whatever admission gives to a new Pod that names none: those that its ServiceAccount has then.
+    OfServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What is known of a question.
@@ -430,8 +437,8 @@ pub struct Memory {
     pub ignored: Option<String>,
     /// The trial that the API server accepted before it was known whether the image can be had.
     pub foreseen: Option<Box<Ask>>,
-    /// The trial that the API server accepted, right before the old Pod stops.
-    pub accepted: Option<Box<Ask>>,
+    /// The trial that the API server accepted, right before the old Pod stops, and when.
+    pub accepted: Option<Box<(Ask, Timestamp)>>,
     /// How many Pods failed in a row before the one that is to be created.
     pub failures: u32,
     /// The namespace is going away: nothing can be created in it any more.

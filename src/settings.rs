@@ -249,11 +249,12 @@ impl Settings {
         self.rollout
     }
 
-    /// These settings as they would be after the switch that is being prepared, if the images of it
-    /// are to be pulled before.
+    /// These settings as they will be after the switch that is being prepared, if the images of it
+    /// are to be pulled before; after the switch, these settings, for what does not run its image yet
+    /// will need it still.
     pub fn to_prepare(&self) -> Option<Settings> {
         let next = self.next_registry.as_ref().filter(|_| self.prepull)?;
-        (*next != self.registry).then(|| Settings {
+        Some(Settings {
             registry: next.clone(),
             ..self.clone()
         })

@@ -96,6 +96,7 @@ struct PodSpec {
     node_name: Option<String>,
     containers: Vec<Container>,
     image_pull_secrets: Vec<Named>,
+    service_account_name: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]

@@ -106,6 +106,11 @@ impl Controller {
             pulled,
             failed,
         } = self.proofs.stocked();
+        let settings = self.governor.in_force().settings.as_ref();
+        // After the switch, once all run what was pulled for it, there is nothing to say.
+        if wanted == 0 && settings.is_some_and(|it| it.registry() == next.registry()) {
+            return None;
+        }
         Some(Prepull {
             registry: next.registry().to_string(),
             images: wanted,

@@ -43,6 +43,9 @@ pub(super) fn text(rollout: &Tally, paint: Paint) -> String {
     if let Some(why) = &rollout.halted {
         let line = format!("The move has halted: {why}.");
         text.push_str(&format!("{}\n", paint.bad(&line)));
+    } else if let Some(why) = &rollout.waits {
+        let line = format!("The move waits: {why}.");
+        text.push_str(&format!("{}\n", paint.odd(&line)));
     } else if rollout.paused && *to_move > 0 {
         text.push_str(&format!("{}\n", paint.odd("The move is paused.")));
     }
@@ -140,6 +143,16 @@ mod tests {
             told.contains("; deferred: 1\nThe move is paused.\n"),
             "{told}"
         );
+        let waits = Some("three are down".to_owned());
+        let (halted, paused) = (None, false);
+        let told = Tally {
+            halted,
+            waits,
+            paused,
+            ..tally.clone()
+        };
+        let told = text(&told, Paint::new());
+        assert!(told.contains("The move waits: three are down.\n"), "{told}");
         let halted = Some("two are down".to_owned());
         let told = text(&Tally { halted, ..tally }, Paint::new());
         assert!(

@@ -423,6 +423,38 @@ fn what_the_api_server_refuses_gives_its_place_to_others() {
     assert_eq!(fleet.looked().0, [0], "it is tried again");
 }
 
+#[test]
+fn one_whose_end_the_api_server_refuses_gives_its_place_to_others() {
+    let mut fleet = Fleet::of(1, "1");
+    let at = Timestamp::from_second(START).expect("a time");
+    let refusal = crate::seen::Refusal::after(None, "pod".into(), "a policy".into(), at);
+    fleet.memory.delete_refusal = Some(refusal.into());
+    let found = fleet.look(|_| Proof::Proved);
+    assert_eq!(these(&found, Turn::Proves), [0]);
+    fleet.now += 6;
+    assert_eq!(fleet.looked().0, [0], "it is tried again");
+}
+
+#[test]
+fn where_as_many_are_down_as_may_be_nothing_is_proved_in_vain_and_it_is_told_why() {
+    let mut fleet = Fleet::of(5, "2");
+    fleet.ready(3, false);
+    fleet.ready(4, false);
+    let found = fleet.look(|_| Proof::Unknown);
+    assert_eq!(
+        these(&found, Turn::Proves),
+        [3, 4],
+        "they may come back by it"
+    );
+    let waits = found.tally.expect("a tally").waits.expect("a reason");
+    assert!(waits.contains("ROLLOUT_MAX_UNAVAILABLE"), "{waits}");
+    // Where it is the move for which they are down, others follow soon.
+    fleet.moved(3);
+    let found = fleet.look(|_| Proof::Unknown);
+    assert_eq!(these(&found, Turn::Proves), [0, 1, 2, 4]);
+    assert_eq!(found.tally.expect("a tally").waits, None);
+}
+
 /// From outside: never more than allowed are down, all are moved, each once.
 #[test]
 fn a_fleet_comes_through_with_never_more_down_than_allowed() {

@@ -312,10 +312,8 @@ impl Case<'_> {
     fn heal(&self, pod: &Pod) -> Option<Decision> {
         let (_, ask) = self.ask().ok()?;
         // One that nobody knows of may be the old one. That of the settings may have been taken off
-        // by a policy, and a new Pod for it would come without it again, and again. And one that was
-        // put back had its time on what the settings give.
-        let image =
-            pod.told.image.as_ref() != Some(&ask.image) && !pod.told.was_put_back_from(&ask.image);
+        // by a policy, and a new Pod for it would come without it again, and again.
+        let image = pod.told.image.as_ref() != Some(&ask.image);
         let settings = pod
             .told
             .settings
@@ -329,6 +327,12 @@ impl Case<'_> {
             Ok(why) => why,
             Err(look_again) => return look_again.map(|at| self.diagnosed(pod).until(at)),
         };
+        // One that was put back had its time on what the settings give, which is the better of the two
+        // only where what it ran cannot be had any more.
+        let is_back = pod.told.was_put_back_from(&ask.image);
+        if is_back && !settings && !diagnosis::cannot_pull(pod) {
+            return None;
+        }
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }

@@ -8,6 +8,11 @@ use crate::pull;
 use crate::seen::{AgentState, Pod, later};
 use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
 
+/// Kubernetes' default, in seconds.
+const GRACE: i64 = 30;
+/// A container that is stopped counts as not ready any more this long after its grace, in seconds.
+const CEASES_WITHIN: i64 = 10;
+
 /// Until when a Pod may be on its way to Ready.
 pub(super) struct Deadline {
     pub(super) at: Timestamp,
@@ -50,7 +55,7 @@ pub(super) fn diagnose(
     if pod.ready {
         return Finding::new(Kind::Ready, Reason::Ready, "the agent answers on port 8000");
     }
-    if pod.agent.state == AgentState::Running && pod.told.is_leaving(&pod.agent) {
+    if is_being_moved(pod, spec) {
         let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
         let message = format!("the agent is being stopped, and started again with {image}");
         return Finding::new(Kind::Progress, Reason::Replacing, message);
@@ -65,7 +70,7 @@ pub(super) fn diagnose(
         AgentState::Waiting { reason, message } if reason == "CreateContainerConfigError" => {
             Finding::new(Kind::Problem, Reason::ConfigMissing, message)
         }
-        _ if pod.agent.last_exit.is_some() => Finding::new(
+        _ if pod.agent.last_exit.is_some() && !ended_for_another_image(pod) => Finding::new(
             Kind::Problem,
             Reason::CrashLooping,
             format!("the agent ended ({}) and is restarted", end(pod)),
@@ -80,6 +85,40 @@ pub(super) fn diagnose(
             Finding::new(Kind::Progress, Reason::NotReady, message)
         }
         AgentState::Waiting { .. } | AgentState::Unknown => starting(pod, spec),
+    }
+}
+
+/// Whether its container is being stopped for another image, or starts with it for the first time: who
+/// waits for it is told once.
+fn is_being_moved(pod: &Pod, spec: &WorkspaceSpec) -> bool {
+    let Some(moved) = pod.told.moved.as_deref() else {
+        return false;
+    };
+    match pod.agent.state {
+        AgentState::Running | AgentState::Terminated if pod.told.is_leaving(&pod.agent) => true,
+        AgentState::Running if moved.is_first_run(&pod.agent) => {
+            // Once it has answered on it, it is an agent like any other.
+            let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE);
+            let ceases = SignedDuration::from_secs(grace.max(0).saturating_add(CEASES_WITHIN));
+            pod.ready_changed
+                .is_none_or(|at| at <= later(moved.at, ceases))
+        }
+        _ => false,
+    }
+}
+
+/// Whether how its last run ended is not its agent's doing: it waits for another image, and is about
+/// to be started with it.
+fn ended_for_another_image(pod: &Pod) -> bool {
+    match &pod.agent.state {
+        AgentState::Waiting { reason, .. } => {
+            is_plain_start(reason) && pod.told.is_leaving(&pod.agent)
+        }
+        AgentState::Running => {
+            let moved = pod.told.moved.as_deref();
+            moved.is_some_and(|it| it.is_first_run(&pod.agent))
+        }
+        _ => false,
     }
 }
 
@@ -125,11 +164,25 @@ fn starting(pod: &Pod, spec: &WorkspaceSpec) -> Finding {
     Finding::new(Kind::Progress, Reason::Starting, message)
 }
 
+/// Whether the image that the Pod was last told cannot be pulled.
+pub(super) fn cannot_pull(pod: &Pod) -> bool {
+    match &pod.agent.state {
+        AgentState::Waiting { reason, message } => {
+            pull::is_failure(reason) && !is_of_another_image(pod, message)
+        }
+        _ => false,
+    }
+}
+
+/// Right after a change of the image the kubelet's message still names the old one.
+fn is_of_another_image(pod: &Pod, message: &str) -> bool {
+    message.contains('"') && !message.contains(&pod.spec_image)
+}
+
 /// Which registry refused, and with which code.
 fn image_failure(pod: &Pod, reason: &str, message: &str, told: &WorkspaceStatus) -> Finding {
     let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
-    // Right after a change of the image the kubelet's message still names the old one.
-    if message.contains('"') && !message.contains(&pod.spec_image) {
+    if is_of_another_image(pod, message) {
         let message = format!("the node pulls {image}");
         return Finding::new(Kind::Progress, Reason::Pulling, message);
     }

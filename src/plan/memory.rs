@@ -51,11 +51,10 @@ fn done(memory: &mut Memory, step: &Step, now: Timestamp) {
         }
         Step::TryPod { ask, ahead, .. } => {
             memory.pod_refusal = None;
-            let accepted = Some(Box::new(ask.clone()));
             if *ahead {
-                memory.foreseen = accepted;
+                memory.foreseen = Some(Box::new(ask.clone()));
             } else {
-                memory.accepted = accepted;
+                memory.accepted = Some(Box::new((ask.clone(), now)));
             }
         }
         Step::DeletePod {

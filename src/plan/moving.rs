@@ -1,6 +1,8 @@
 //! The one place where a Pod that runs is stopped for another: none that serves before its image is
 //! proved to be on its node, and the API server would take what comes after it.
 
+use jiff::SignedDuration;
+
 use super::decide::{Case, delete};
 use super::outdated::{How, When, how, when};
 use super::{Decision, Finding, Kind, Rollout, Step};
@@ -8,9 +10,12 @@ use crate::pod;
 use crate::proof::Want;
 use crate::resolver;
 use crate::revision::short_hash;
-use crate::seen::{AgentState, Ask, Moved, Pod, Proof, Question, Turn};
+use crate::seen::{AgentState, Ask, Moved, Pod, Proof, Question, Turn, later};
 use crate::settings::{self, Settings};
 use crate::workspace::Reason;
+
+/// For so long the API server is taken at its word that it would take a Pod.
+const ACCEPTED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 impl Case<'_> {
     /// The user asked for another Pod.
@@ -22,13 +27,17 @@ impl Case<'_> {
         if let Some(decision) = self.claim_first().or_else(|| self.rejected(&ask)) {
             return decision;
         }
-        if let Some((want, proof)) = self.unproved(pod, &ask, settings) {
-            let finding = blocked(&want, &proof).unwrap_or_else(|| proving(&want));
+        let want = self.to_prove(pod, &ask, settings);
+        let proof = want.as_ref().map(|it| self.seen.proof(&it.question));
+        if let Some((want, proof)) = want.as_ref().zip(proof)
+            && proof != Proof::Proved
+        {
+            let finding = blocked(want, &proof).unwrap_or_else(|| proving(want));
             // What the server would not take needs no proof.
             if self.seen.memory.foreseen.as_deref() != Some(&ask) {
                 return Decision::act(self.trial(ask, settings, true), finding);
             }
-            let decision = Decision::wait(finding).wanting(want);
+            let decision = Decision::wait(finding).wanting(want.clone());
             return if pod.ready {
                 decision
             } else {
@@ -40,7 +49,7 @@ impl Case<'_> {
             Reason::Replacing,
             "the Pod is being replaced because what was asked for changed",
         );
-        self.stop(pod, ask, settings, Rollout::SpecChanged, finding)
+        self.stop(pod, ask, want, Rollout::SpecChanged, finding)
     }
 
     /// The Pod is as its user asked for it, and the move of the fleet has come to it.
@@ -68,12 +77,13 @@ impl Case<'_> {
         if let Some(retry) = self.undone(&ask) {
             return Some(stays.until(retry));
         }
-        let Some(want) = self.want(pod, &ask, settings) else {
+        let want = how.want(self.seen.key, self.spec, settings, pod, &ask.image);
+        let Some(want) = want else {
             return Some(stays);
         };
         match self.seen.proof(&want.question) {
             Proof::Proved if self.seen.turn == Turn::Moves => {
-                Some(self.go(pod, ask, settings, how, stays.finding))
+                Some(self.go(pod, ask, want, how, stays.finding))
             }
             proof if stays.finding.kind == Kind::Ready => {
                 let finding = blocked(&want, &proof).unwrap_or(stays.finding);
@@ -120,9 +130,9 @@ impl Case<'_> {
         Some(Decision::act(move_pod(pod, ask, moved), stays.finding))
     }
 
-    fn go(&self, pod: &Pod, ask: Ask, settings: &Settings, how: How, finding: Finding) -> Decision {
+    fn go(&self, pod: &Pod, ask: Ask, want: Want, how: How, finding: Finding) -> Decision {
         if how == How::Anew {
-            return self.stop(pod, ask, settings, Rollout::Moved, finding);
+            return self.stop(pod, ask, Some(want), Rollout::Moved, finding);
         }
         let moved = Moved {
             from: pod.told.image.clone().filter(|_| pod.ready),
@@ -134,23 +144,34 @@ impl Case<'_> {
     }
 
     /// The old Pod stops only when the API server would take the new one. That is asked last: what
-    /// it would take before a long pull, it may not take after it.
+    /// it would take before a long pull, it may not take after it. What is proved is wanted until the
+    /// Pod stops, or it would be asked for anew.
     fn stop(
         &self,
         pod: &Pod,
         ask: Ask,
-        settings: &Settings,
+        wants: Option<Want>,
         why: Rollout,
         finding: Finding,
     ) -> Decision {
-        if self.may_serve(pod) && self.seen.memory.accepted.as_deref() != Some(&ask) {
-            // What is proved is wanted until the Pod stops, or it would be asked for anew.
-            let is_new = pod.told.image.as_ref() != Some(&ask.image) || why == Rollout::Moved;
-            let wants = self.want(pod, &ask, settings).filter(|_| is_new);
-            let decision = Decision::act(self.trial(ask, settings, false), finding);
-            return Decision { wants, ..decision };
+        if !self.may_serve(pod) || self.is_accepted(&ask) {
+            return Decision::act(delete(pod, why, 0), finding);
         }
-        Decision::act(delete(pod, why, 0), finding)
+        match self.ask() {
+            Ok((settings, _)) => Decision {
+                wants,
+                ..Decision::act(self.trial(ask, settings, false), finding)
+            },
+            Err(finding) => Decision::wait(finding),
+        }
+    }
+
+    /// Whether the API server would take this Pod, as it said not long ago.
+    fn is_accepted(&self, ask: &Ask) -> bool {
+        let accepted = self.seen.memory.accepted.as_deref();
+        accepted.is_some_and(|(it, at)| {
+            it == ask && *at <= self.now && self.now < later(*at, ACCEPTED_FOR)
+        })
     }
 
     /// The name of the Workspace is taken by the Pod that runs, and a name that is made of it may be
@@ -170,18 +191,13 @@ impl Case<'_> {
         pod.ready || (runs && self.now < self.deadline(pod).at)
     }
 
-    /// What is still to be proved before a Pod that serves stops for another image.
-    fn unproved(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<(Want, Proof)> {
-        if !self.may_serve(pod) || pod.told.image.as_ref() == Some(&ask.image) {
-            return None;
-        }
-        let want = self.want(pod, ask, settings)?;
-        let proof = self.seen.proof(&want.question);
-        (proof != Proof::Proved).then_some((want, proof))
-    }
-
-    fn want(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
-        Want::of(self.seen.key, self.spec, settings, pod, &ask.image)
+    /// What has to be proved before a Pod that serves stops for another: that its node has the image,
+    /// or can pull it. What it runs already its node has, for those who show the same secrets.
+    fn to_prove(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
+        let (key, spec, image) = (self.seen.key, self.spec, &ask.image);
+        let want = How::Anew.want(key, spec, settings, pod, image)?;
+        let is_other = pod.told.image.as_ref() != Some(image) || want.has_other_secrets(pod);
+        (self.may_serve(pod) && is_other).then_some(want)
     }
 }
 

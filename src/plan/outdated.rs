@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::retry_at;
-use crate::seen::{Pod, Seen};
-use crate::workspace::{Policy, Rollout, Window};
+use crate::proof::Want;
+use crate::seen::{Key, Pod, Seen};
+use crate::settings::Settings;
+use crate::workspace::{Policy, Rollout, Window, WorkspaceSpec};
 
 /// How a Pod gets to other settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,24 @@ pub enum How {
     InPlace,
     /// What else comes from the settings differs: another Pod takes its place.
     Anew,
+}
+
+impl How {
+    /// What has to be proved before this Pod is stopped for this image; nothing where it has no node.
+    #[must_use]
+    pub fn want(
+        self,
+        key: &Key,
+        spec: &WorkspaceSpec,
+        settings: &Settings,
+        pod: &Pod,
+        image: &str,
+    ) -> Option<Want> {
+        match self {
+            Self::InPlace => Want::in_place(key, spec, pod, image),
+            Self::Anew => Want::anew(key, spec, settings, pod, image),
+        }
+    }
 }
 
 /// How a Pod would get to this image and the settings of this hash; nothing when it has them.
@@ -101,16 +121,18 @@ fn minute(text: &str) -> Option<i64> {
     Some(number(hours, 24)? * 60 + number(minutes, 60)?)
 }
 
-/// Whether the API server refused this image for a Workspace, or somebody undid it, and it is too
-/// early to try again.
+/// Whether the API server refused this image for a Workspace, or the end of its Pod, or somebody
+/// undid it, and it is too early to try again.
 #[must_use]
 pub fn is_refused(seen: &Seen<'_>, image: &str, now: Timestamp) -> bool {
     let memory = seen.memory;
     let refusals = [memory.pod_refusal.as_deref(), memory.healed.as_deref()];
-    refusals
-        .into_iter()
-        .flatten()
-        .any(|it| it.what.image == image && retry_at(it, now).is_some())
+    let mut refusals = refusals.into_iter().flatten();
+    let uid = seen.pod.map(|it| &it.version.uid);
+    let of_end = memory.delete_refusal.as_deref();
+    let of_end = of_end.filter(|it| Some(&it.what) == uid);
+    of_end.is_some_and(|it| retry_at(it, now).is_some())
+        || refusals.any(|it| it.what.image == image && retry_at(it, now).is_some())
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::seen::{Question, Version, later};
 const HOLDS: SignedDuration = SignedDuration::from_mins(10);
 /// How long a node may pull.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// After this long a node, or its registry, may be one that does not answer.
+const LATE: SignedDuration = SignedDuration::from_mins(3);
 /// A probe of which its node has told nothing until then, from its creation on, is given up: the node
 /// itself may be gone.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(16);
@@ -90,6 +92,11 @@ impl Held {
 
     pub(super) fn proves(&self, now: Timestamp) -> bool {
         self.is_there() && self.proof.is_some_and(|it| it.holds(now))
+    }
+
+    /// Whether its node has taken so long that it may never answer.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        later(self.probe.created, LATE) <= now
     }
 
     /// Whether its node may be at work on it.
@@ -173,9 +180,11 @@ impl Held {
         if !self.is_there() {
             return None;
         }
+        let late = later(self.probe.created, LATE);
+        let late = Some(late).filter(|at| self.is_busy() && *at > now);
         match self.pause.filter(|it| it.holds(now)) {
             Some(pause) => Some(pause.until),
-            None => self.due(),
+            None => self.due().into_iter().chain(late).min(),
         }
     }
 }

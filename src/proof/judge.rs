@@ -4,6 +4,8 @@ use crate::pull;
 
 /// Why a node takes no probe while it has too little disk for more.
 pub(super) const SHORT_OF_DISK: &str = "its node is short of disk";
+/// Why a probe that hung is over.
+pub(super) const NO_TIME_LEFT: &str = "the probe had no time left";
 
 /// What a node says of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ fn taken_away(told: &Told<'_>) -> Option<String> {
     match told.reason {
         "Evicted" if is_short_of_disk(told.message) => Some(SHORT_OF_DISK.to_owned()),
         "Evicted" => Some("its node evicted the probe".to_owned()),
-        "DeadlineExceeded" => Some("the probe had no time left".to_owned()),
+        "DeadlineExceeded" => Some(NO_TIME_LEFT.to_owned()),
         _ if told.is_deleted => Some("the probe was deleted by somebody".to_owned()),
         _ => None,
     }

@@ -11,11 +11,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::Answer;
 use super::held::PATIENCE;
+use super::{Answer, account};
 use crate::names;
+use crate::pod::PULL_IF_NOT_PRESENT;
 use crate::revision::short_hash;
-use crate::seen::{Credentials, Question, Version};
+use crate::seen::{Credentials, Key, Question, Version};
 
 /// `app.kubernetes.io/name` of a probe. No Workspace's, so that nobody takes one for an agent.
 pub const NAME: &str = "workspace-probe";
@@ -42,6 +43,8 @@ pub struct Probe {
     pub is_deleted: bool,
     /// What its live spec asks; admission may have changed it.
     pub question: Question,
+    /// The ServiceAccount of its live spec.
+    pub service_account: Option<String>,
     /// What its node has said so far.
     pub answer: Option<Answer>,
     /// When its node had pulled the image, as the node tells.
@@ -52,22 +55,62 @@ pub struct Probe {
 /// one, and a refusal is repeated word for word.
 pub(super) fn name(question: &Question) -> String {
     let mut text = format!("v1\n{}\n{}", question.node, question.image);
-    if let Credentials::Secrets { namespace, names } = &question.credentials {
-        for part in [namespace].into_iter().chain(names) {
-            text.push('\n');
-            text.push_str(part);
+    let mut push = |part: &str| {
+        text.push('\n');
+        text.push_str(part);
+    };
+    match &question.credentials {
+        Credentials::None => {}
+        Credentials::Secrets { namespace, names } => {
+            [namespace].into_iter().chain(names).for_each(|it| push(it));
+        }
+        Credentials::OfServiceAccount { namespace, name } => {
+            // No namespace is called so.
+            push("/");
+            push(namespace);
+            push(name);
         }
     }
     format!("{NAME}-{}", short_hash(&text))
 }
 
+impl Probe {
+    /// The question that it asks, if it is called after that.
+    pub(super) fn asks(&self, key: &Key) -> Option<Question> {
+        let of_account = Question {
+            credentials: Credentials::OfServiceAccount {
+                namespace: key.namespace.to_string(),
+                name: account(self.service_account.as_deref()).to_owned(),
+            },
+            ..self.question.clone()
+        };
+        let both = [self.question.clone(), of_account];
+        both.into_iter().find(|it| name(it) == *key.name)
+    }
+}
+
+/// Whether what a probe shows to the registry, by its live spec, is what the question asks about.
+/// More than what a Pod names, a policy gives to all.
+pub(super) fn shows(live: &Credentials, asked: &Credentials) -> bool {
+    match (asked, live) {
+        (Credentials::None, live) => *live == Credentials::None,
+        (Credentials::OfServiceAccount { .. }, _) => true,
+        (Credentials::Secrets { names, .. }, Credentials::Secrets { names: live, .. }) => {
+            names.iter().all(|name| live.contains(name))
+        }
+        (Credentials::Secrets { .. }, _) => false,
+    }
+}
+
 /// The probe for a question, in this namespace, as this ServiceAccount.
 pub(super) fn pod(question: &Question, namespace: &str, service_account: Option<&str>) -> Pod {
     let secrets = match &question.credentials {
-        Credentials::None => &[][..],
+        Credentials::None | Credentials::OfServiceAccount { .. } => &[][..],
         Credentials::Secrets { names, .. } => names,
     };
-    let mut spec = pull(&question.image, secrets, service_account, PATIENCE);
+    // As a Workspace does: what its node has for it, is there.
+    let policy = PULL_IF_NOT_PRESENT;
+    let mut spec = pull(&question.image, policy, secrets, service_account, PATIENCE);
     // Where the Workspace is, whatever the node is short of or kept for.
     spec.node_name = Some(question.node.clone());
     spec.tolerations = Some(vec![Toleration {
@@ -96,6 +139,7 @@ pub(super) fn pod(question: &Question, namespace: &str, service_account: Option<
 #[must_use]
 pub fn pull(
     image: &str,
+    policy: &str,
     secrets: &[String],
     service_account: Option<&str>,
     patience: Duration,
@@ -106,7 +150,7 @@ pub fn pull(
     PodSpec {
         active_deadline_seconds: Some(seconds),
         automount_service_account_token: Some(false),
-        containers: vec![container(image)],
+        containers: vec![container(image, policy)],
         enable_service_links: Some(false),
         image_pull_secrets: Some(secrets.collect()),
         restart_policy: Some("Never".into()),
@@ -126,7 +170,7 @@ pub fn pull(
     }
 }
 
-fn container(image: &str) -> Container {
+fn container(image: &str, policy: &str) -> Container {
     let amounts = |cpu: &str, memory: &str| {
         let both = [("cpu", cpu), ("memory", memory)];
         let both = both.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())));
@@ -135,8 +179,7 @@ fn container(image: &str) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(image.into()),
-        // What the node has already says nothing of the registry.
-        image_pull_policy: Some("Always".into()),
+        image_pull_policy: Some(policy.into()),
         command: Some(vec![NO_PROGRAM.into()]),
         resources: Some(ResourceRequirements {
             requests: Some(amounts("10m", "16Mi")),

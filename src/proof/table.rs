@@ -20,6 +20,8 @@ use crate::seen::{Key, Known, Proof, Question, Version};
 pub use self::stock::Stock;
 
 const GONE: &str = "the probe was deleted by somebody";
+const OTHER_SECRETS: &str = "a probe is given pull secrets that the Pod does not have, as its \
+     ServiceAccount has some now; restart the Workspace, and its new Pod has them too";
 
 /// What to do next: each is one request.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +146,8 @@ pub struct Proofs {
     stock: HashMap<Key, Want>,
     /// The nodes that are short of disk, and get nothing in stock for now.
     full: BTreeMap<String, Pause>,
+    /// The nodes that a registry left without an answer: they are not sent there for now.
+    hung: BTreeMap<(String, String), Pause>,
     questions: BTreeMap<Question, Track>,
     probes: BTreeMap<Key, Held>,
     /// What the probes that this process created are to answer, by their UID: admission may have
@@ -181,12 +185,26 @@ impl Proofs {
         let silent = silent.map(|it| Proof::Failed {
             why: format!("{registry} {it}, asked by the operator"),
         });
+        let hung = self.hung(question).filter(|it| it.holds(now));
+        let hung = hung.map(|_| Proof::Failed {
+            why: format!("{registry} gives its node no answer"),
+        });
         let failed = track.failed.clone().map(Proof::from);
-        match failed.or(silent) {
+        match failed.or(silent).or(hung) {
             Some(failed) => failed,
             None if track.creating.is_some() || !track.probes.is_empty() => Proof::UnderWay,
             None => Proof::Unknown,
         }
+    }
+
+    /// Until when its node is not sent to its registry.
+    fn hung(&self, question: &Question) -> Option<Pause> {
+        if self.hung.is_empty() {
+            return None;
+        }
+        let registry = resolver::registry_host(&question.image);
+        let pair = (question.node.clone(), registry.to_owned());
+        self.hung.get(&pair).copied()
     }
 
     /// A Workspace wants this proved from now on. Returns whether anything has changed, and whether
@@ -254,6 +272,7 @@ impl Proofs {
             (track.failures, track.pause) = (0, None);
         }
         self.registries.retry_now();
+        self.hung.clear();
     }
 
     /// Forgets all but what the watch shows, and what it is about to show.
@@ -276,7 +295,8 @@ impl Proofs {
         };
         for (key, held) in probes {
             self.probes.insert(key.clone(), Held::new(held.probe));
-            self.link(&key);
+            // Nothing is known to be sent by this process any more.
+            let _ = self.link(&key);
         }
     }
 

@@ -37,6 +37,8 @@ struct World {
     /// The API server's words to whoever creates a probe here.
     refuses: BTreeMap<String, String>,
     refuses_deletes: bool,
+    /// The pull secrets of every ServiceAccount, which admission gives to whoever names none.
+    of_accounts: Vec<String>,
     wake: Option<Timestamp>,
     steps: Vec<Step>,
     counter: u32,
@@ -54,6 +56,7 @@ impl World {
             answered: BTreeMap::new(),
             refuses: BTreeMap::new(),
             refuses_deletes: false,
+            of_accounts: Vec::new(),
             wake: None,
             steps: Vec::new(),
             counter: 0,
@@ -142,11 +145,21 @@ impl World {
             None => {
                 let version = self.version(None);
                 let uid = version.uid.clone();
+                let spec = pod.spec.as_ref().expect("a spec");
+                let named = spec.image_pull_secrets.iter().flatten();
+                let mut names: Vec<_> = named.map(|it| it.name.clone()).collect();
+                if names.is_empty() {
+                    names.clone_from(&self.of_accounts);
+                }
                 let probe = Probe {
                     version,
                     created: self.now,
                     is_deleted: false,
-                    question: question.clone(),
+                    question: Question {
+                        credentials: credentials(namespace, names),
+                        ..question.clone()
+                    },
+                    service_account: Some(account(spec.service_account_name.as_deref()).into()),
                     answer: None,
                     pulled: None,
                 };

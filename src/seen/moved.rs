@@ -40,6 +40,14 @@ impl Moved {
         later(self.at, SignedDuration::from_secs(timeout_seconds.into()))
     }
 
+    /// Whether this is the first run after the one that was to be stopped.
+    #[must_use]
+    pub fn is_first_run(&self, agent: &Agent) -> bool {
+        let over = self.over.as_deref().and_then(|it| it.split_once('-'));
+        let restarts = over.and_then(|(restarts, _)| restarts.parse::<i32>().ok());
+        restarts.and_then(|it| it.checked_add(1)) == Some(agent.restarts)
+    }
+
     /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for
     /// it. What happens then is not the move's doing.
     #[must_use]

@@ -454,13 +454,14 @@ fn a_switch_is_prepared_where_both_keys_say_so() {
     );
     assert_eq!(settings(&[next]).to_prepare(), None);
     assert_eq!(settings(&[next, (PREPULL_KEY, "false")]).to_prepare(), None);
-    // After the switch there is nothing to prepare.
+    // After the switch what was pulled for it is still to be kept.
     let after = settings(&[
         next,
         (PREPULL_KEY, "true"),
         (REGISTRY_KEY, "mirror.example.com/agents"),
     ]);
-    assert_eq!(after.to_prepare(), None);
+    assert_eq!(after.to_prepare(), Some(prepared));
+    assert_eq!(after.to_prepare().as_ref(), Some(&after));
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Pod {
                     .unwrap_or_default(),
                 credentials: credentials(namespace, secrets.map(|it| it.name).collect()),
             },
+            service_account: self.spec.service_account_name,
             answer,
             pulled,
         }

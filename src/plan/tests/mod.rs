@@ -2,6 +2,7 @@
 
 mod moving;
 mod properties;
+mod put_back;
 mod refusals;
 mod rollout;
 mod settings;

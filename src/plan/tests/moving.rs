@@ -6,7 +6,7 @@ use super::world::{A, B, World, settings};
 use crate::plan::{Rollout, Step};
 use crate::seen::{Credentials, Proof, Turn};
 
-const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+pub(super) const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 
 fn failed() -> Proof {
     Proof::Failed {
@@ -15,7 +15,7 @@ fn failed() -> Proof {
 }
 
 /// Its settings move what runs, and have just been pointed to [`B`].
-fn switched() -> World {
+pub(super) fn switched() -> World {
     let mut world = World::new(&json!({}));
     world.settings = settings(&[(REGISTRY, A), ("ROLLOUT", "Paced")]);
     world.settle();
@@ -27,7 +27,7 @@ fn switched() -> World {
     world
 }
 
-fn annotation(world: &World, name: &str) -> serde_json::Value {
+pub(super) fn annotation(world: &World, name: &str) -> serde_json::Value {
     world.pod.as_ref().expect("a Pod")["metadata"]["annotations"][name].clone()
 }
 
@@ -43,7 +43,11 @@ fn a_new_wish_stops_nothing_before_its_image_is_proved() {
         let want = world.plan().wants.expect("it is to be proved");
         assert_eq!(want.question.node, "node-1");
         assert!(want.question.image.ends_with(":v2"));
-        assert_eq!(want.question.credentials, Credentials::None);
+        let account = Credentials::OfServiceAccount {
+            namespace: "ns".into(),
+            name: "default".into(),
+        };
+        assert_eq!(want.question.credentials, account);
         world.proof = Proof::Proved;
         world.settle();
         assert_ne!(world.pod_uid(), old);
@@ -329,6 +333,95 @@ fn what_else_differs_is_proved_with_the_credentials_of_the_new_pod() {
 }
 
 #[test]
+fn a_container_is_proved_with_the_credentials_that_its_pod_has() {
+    let mut world = switched();
+    (world.turn, world.proof) = (Turn::Proves, Proof::UnderWay);
+    let want = world.plan().wants.expect("it is to be proved");
+    assert_eq!(want.question.credentials, Credentials::None);
+    // Admission has put there what its ServiceAccount had.
+    let pod = world.pod.as_mut().expect("a Pod");
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "of-account"}]);
+    let want = world.plan().wants.expect("it is to be proved");
+    let secrets = Credentials::Secrets {
+        namespace: "ns".into(),
+        names: vec!["of-account".into()],
+    };
+    assert_eq!(want.question.credentials, secrets);
+}
+
+#[test]
+fn what_keeps_its_image_and_is_to_show_another_secret_is_proved_first() {
+    let mut world = World::ready(&json!({}));
+    world.proof = failed();
+    world.edit("imagePullSecrets", json!([{"name": "new"}]));
+    world.pass_time(10);
+    assert_eq!(world.state(), "RolloutBlocked");
+    assert!(!world.took().contains(&"DeletePod"));
+    world.proof = Proof::Proved;
+    world.settle();
+    assert!(world.took().contains(&"CreatePod"));
+    world.run();
+    world.settle();
+    // With the same secrets its node has it.
+    world.proof = failed();
+    world.edit("env", json!([{"name": "A", "value": "1"}]));
+    let old = world.pod_uid();
+    world.settle();
+    assert_ne!(world.pod_uid(), old);
+}
+
+#[test]
+fn that_the_api_server_would_take_a_pod_counts_for_a_minute() {
+    let mut world = switched();
+    let more = [
+        (REGISTRY, B),
+        ("ROLLOUT", "Paced"),
+        ("IMAGE_PULL_SECRETS", "m"),
+    ];
+    world.settings = settings(&more);
+    world.turn = Turn::Moves;
+    world.pass();
+    assert_eq!(world.took(), ["TryPod"]);
+    // Before it came to it, its turn was over.
+    world.turn = Turn::Waits;
+    world.pass_time(61);
+    world.turn = Turn::Moves;
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    assert_eq!(world.took(), ["TryPod", "TryPod"]);
+}
+
+#[test]
+fn an_agent_that_takes_its_time_after_its_move_is_not_taken_for_one_that_crashes() {
+    let mut world = switched();
+    world.turn = Turn::Moves;
+    world.settle();
+    let ended = json!({"terminated": {"exitCode": 143, "reason": "Error"}});
+    let waits = json!({"waiting": {"reason": "ContainerCreating"}});
+    world.agent(json!({
+        "state": waits, "lastState": ended, "containerID": "containerd://0",
+    }));
+    world.pass_time(20);
+    let starts = |restarts: i32| {
+        json!({
+            "state": {"running": {}}, "lastState": ended, "restartCount": restarts,
+            "containerID": format!("containerd://{restarts}"),
+        })
+    };
+    world.agent(starts(1));
+    world.pass_time(100);
+    assert_eq!(world.state(), "Replacing");
+    world.run_anew(1);
+    world.settle();
+    assert_eq!(world.took(), ["MovePod", "PatchStatus", "PatchStatus"]);
+    // From then on it is an agent like any other.
+    world.pass_time(100);
+    world.agent(starts(2));
+    world.pass_time(4);
+    assert_eq!(world.state(), "CrashLooping");
+}
+
+#[test]
 fn a_move_that_cannot_be_pulled_is_told_and_the_pod_serves_on() {
     let mut world = switched();
     (world.turn, world.proof) = (Turn::Proves, failed());
@@ -415,109 +508,4 @@ fn from_its_expiry_on_there_is_no_pod_until_a_later_one_is_set() {
     world.edit("expiresAt", json!("2027-01-01T00:00:00Z"));
     world.settle();
     assert_eq!(world.took().last(), Some(&"CreatePod"));
-}
-
-const ROLL_BACK: (&str, &str) = ("ROLLOUT_ROLL_BACK", "true");
-
-/// Moved to an image on which it does not answer.
-fn moved_in_vain(more: &[(&str, &str)]) -> World {
-    let mut world = switched();
-    let mut data = vec![(REGISTRY, B), ("ROLLOUT", "Paced")];
-    data.extend(more);
-    world.settings = settings(&data);
-    world.turn = Turn::Moves;
-    world.settle();
-    world.agent(json!({
-        "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://another",
-    }));
-    world
-}
-
-fn moves(world: &World) -> usize {
-    let took = world.took();
-    took.into_iter().filter(|it| *it == "MovePod").count()
-}
-
-#[test]
-fn what_is_not_ready_in_its_time_is_put_back_and_stays_where_it_was() {
-    let mut world = moved_in_vain(&[ROLL_BACK]);
-    let uid = world.pod_uid();
-    world.pass_time(599);
-    assert!(world.image().starts_with(B));
-    world.pass_time(2);
-    assert!(world.image().starts_with(A));
-    assert_eq!(world.pod_uid(), uid, "in place");
-    let back = annotation(&world, "molecule.ai/movedBack");
-    assert!(back.as_str().is_some_and(|it| it.starts_with(B)), "{back}");
-    assert_eq!(annotation(&world, "molecule.ai/movedFrom"), json!(null));
-    world.run_anew(2);
-    world.pass_time(10_000);
-    assert_eq!((world.state().as_str(), moves(&world)), ("Ready", 2));
-    // Another image is another chance.
-    let third = "c.example.com/agents";
-    world.settings = settings(&[(REGISTRY, third), ("ROLLOUT", "Paced"), ROLL_BACK]);
-    world.settle();
-    assert!(world.image().starts_with(third));
-    assert_eq!(annotation(&world, "molecule.ai/movedBack"), json!(null));
-}
-
-#[test]
-fn what_fails_long_after_its_move_is_not_put_back() {
-    let mut world = moved_in_vain(&[ROLL_BACK]);
-    world.run_anew(1);
-    world.pass_time(1000);
-    world.agent(json!({"state": {"running": {}}, "restartCount": 1}));
-    world.pass_time(2000);
-    assert_eq!(moves(&world), 1);
-}
-
-#[test]
-fn nothing_is_put_back_unless_the_settings_say_so() {
-    for more in [&[][..], &[ROLL_BACK, ("ROLLOUT_PAUSED", "true")]] {
-        let mut world = moved_in_vain(more);
-        world.pass_time(2000);
-        assert_eq!(moves(&world), 1, "{more:?}");
-        assert!(world.image().starts_with(B));
-    }
-}
-
-#[test]
-fn what_was_put_back_is_not_healed_to_what_it_was_put_back_from() {
-    let mut world = moved_in_vain(&[ROLL_BACK]);
-    world.pull_fails("404 Not Found");
-    world.pass_time(601);
-    assert!(world.image().starts_with(A));
-    // The node still names the image from which it was put back.
-    world.pass_time(2000);
-    world.pull_fails("401 Unauthorized");
-    world.pass_time(2000);
-    assert!(world.image().starts_with(A));
-    assert!(!world.took().contains(&"SetImage"));
-    assert_eq!(moves(&world), 2);
-}
-
-#[test]
-fn nothing_is_put_back_on_what_no_settings_can_have_given() {
-    for junk in [
-        "",
-        "junk image",
-        "a.example.com/agents/other:v1",
-        "https://a/workspace-template-x:1",
-    ] {
-        let mut world = moved_in_vain(&[ROLL_BACK]);
-        let pod = world.pod.as_mut().expect("a Pod");
-        pod["metadata"]["annotations"]["molecule.ai/movedFrom"] = json!(junk);
-        world.pass_time(2000);
-        assert_eq!(moves(&world), 1, "{junk}");
-    }
-}
-
-#[test]
-fn a_refused_way_back_is_told_and_tried_again_with_growing_pauses() {
-    let mut world = moved_in_vain(&[ROLL_BACK]);
-    world.refuses = Some("a policy".into());
-    world.pass_time(600);
-    world.pass_time(16);
-    assert_eq!(world.state(), "PodRejected");
-    assert_eq!(moves(&world), 4, "after 0, 5 and 15 s");
 }

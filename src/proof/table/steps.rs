@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Done, GONE, Proofs, Step, Track, is_useless};
 use crate::proof::Sign;
+use crate::proof::held::Held;
 use crate::proof::pause::Pause;
 use crate::proof::probe;
 use crate::proof::registries::Gate;
@@ -34,6 +35,7 @@ impl Proofs {
     pub fn plan(&mut self, now: Timestamp) -> (Vec<Step>, Option<Timestamp>) {
         self.miss(now);
         self.full.retain(|_, pause| pause.holds(now));
+        self.hung.retain(|_, pause| pause.holds(now));
         let mut steps = self.ends(now);
         self.begins(now, &mut steps);
         self.questions
@@ -82,8 +84,7 @@ impl Proofs {
                     self.ours.insert(uid, question.clone());
                 }
                 if let Some(key) = seen {
-                    self.link(&key);
-                    self.note(&key, now);
+                    self.join(&key, now);
                 }
             }
             Done::Refused(message) => {
@@ -129,6 +130,7 @@ impl Proofs {
             }
             let version = held.probe.version.clone();
             if let Some((question, why)) = question.zip(held.overdue(now)) {
+                self.hangs(&question, now);
                 self.fail(&question, why, now);
             }
             steps.push(Step::Delete { key, version });
@@ -149,7 +151,7 @@ impl Proofs {
 
     /// The probes that are to be sent, and the registries that are to be asked before.
     fn begins(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
-        let (mut busy, mut on_nodes) = self.busy();
+        let (mut busy, mut on_nodes) = self.busy(now);
         for (is_stock, question) in self.due(now) {
             let on_node = on_nodes.entry(question.node.clone()).or_default();
             let most = if is_stock {
@@ -185,7 +187,7 @@ impl Proofs {
         let is_full = |node: &str| self.full.get(node).is_some_and(|it| it.holds(now));
         let due = self.questions.iter().filter(|(question, track)| {
             let may = track.is_wanted() || !is_full(&question.node);
-            track.waits() && may && !track.is_paused(now)
+            track.waits() && may && !track.is_paused(now) && self.hung(question).is_none()
         });
         let due = due.map(|(question, track)| (!track.is_wanted(), track.sent, question));
         let mut due: Vec<_> = due.collect();
@@ -196,10 +198,12 @@ impl Proofs {
     }
 
     /// How many probes are on their way, and on which nodes. One that was told to go, and whose node
-    /// does not let go of it, is that node's matter: many of them must not hold up all others.
-    fn busy(&self) -> (usize, BTreeMap<String, usize>) {
+    /// does not let go of it, or that takes long, is that node's matter: many of them, as where a
+    /// whole zone is lost, must not hold up all others.
+    fn busy(&self, now: Timestamp) -> (usize, BTreeMap<String, usize>) {
         let seen = self.probes.values().filter(|it| it.is_busy());
-        let seen = seen.map(|it| (!it.probe.is_deleted, &it.probe.question.node));
+        let counts = |it: &Held| !it.probe.is_deleted && !it.is_late(now);
+        let seen = seen.map(|it| (counts(it), &it.probe.question.node));
         let created = self.questions.iter();
         let created = created.filter(|(_, track)| track.creating.is_some());
         let created = created.map(|(question, _)| (true, &question.node));
@@ -235,7 +239,7 @@ impl Proofs {
             let pause = match track.creating {
                 Some(creating) => Some(creating),
                 None if track.is_paused(now) => track.pause,
-                None if track.waits() => self.registries.pause(registry),
+                None if track.waits() => self.hung(question).or(self.registries.pause(registry)),
                 None => None,
             };
             pause.map(|it| it.until)

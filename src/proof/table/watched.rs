@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::stock::FULL_FOR;
-use super::{Failure, GONE, Learnt, Proofs, is_useless};
+use super::{Failure, GONE, Learnt, OTHER_SECRETS, Proofs, is_useless};
 use crate::proof::Answer;
 use crate::proof::held::Held;
-use crate::proof::judge::SHORT_OF_DISK;
+use crate::proof::judge::{NO_TIME_LEFT, SHORT_OF_DISK};
 use crate::proof::pause::Pause;
 use crate::proof::probe::{self, Probe};
 use crate::resolver;
 use crate::seen::{Key, Question};
+
+/// A node that a registry left without an answer is not sent there for so long.
+const HUNG_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 impl Proofs {
     /// A list of the probes begins.
@@ -43,8 +46,7 @@ impl Proofs {
             Some(held) => held.see(probe),
             None => drop(self.probes.insert(key.clone(), Held::new(probe))),
         }
-        self.link(&key);
-        self.note(&key, now);
+        self.join(&key, now);
     }
 
     /// There is no such probe any more.
@@ -66,18 +68,30 @@ impl Proofs {
             .retain(|it, track| it != question || !is_useless(track));
     }
 
+    /// Joins a probe with what it answers, and takes in what its node has said of that.
+    pub(super) fn join(&mut self, key: &Key, now: Timestamp) {
+        if let Some(question) = self.link(key) {
+            if let Some(track) = self.questions.get_mut(&question) {
+                track.creating = None;
+            }
+            self.fail(&question, OTHER_SECRETS.to_owned(), now);
+        }
+        self.note(key, now);
+    }
+
     /// Joins a probe with the question that it answers: the one that it asks, if it is called after
-    /// that. Whoever makes such a Pod has asked the node for the same.
-    pub(super) fn link(&mut self, key: &Key) {
-        let Some(held) = self.probes.get_mut(key) else {
-            return;
+    /// that. Whoever makes such a Pod has asked the node for the same. Returns the question for which
+    /// this process sent it, if it turns out that it does not answer it.
+    pub(super) fn link(&mut self, key: &Key) -> Option<Question> {
+        let held = self.probes.get_mut(key)?;
+        let (uid, live) = (&held.probe.version.uid, &held.probe.question.credentials);
+        let question = match self.ours.get(uid) {
+            Some(ours) if !probe::shows(live, &ours.credentials) => return self.ours.remove(uid),
+            Some(ours) => Some(ours.clone()),
+            None => held.probe.asks(key),
         };
-        let asked = &held.probe.question;
-        let ours = self.ours.get(&held.probe.version.uid);
-        let own = || (probe::name(asked) == *key.name).then_some(asked);
-        let question = ours.or_else(own).cloned();
         if held.question == question {
-            return;
+            return None;
         }
         if let Some(earlier) = held.question.take()
             && let Some(track) = self.questions.get_mut(&earlier)
@@ -90,6 +104,7 @@ impl Proofs {
             track.creating = None;
             held.question = Some(question);
         }
+        None
     }
 
     /// Takes in what a node has said, once.
@@ -104,6 +119,7 @@ impl Proofs {
         let Some(answer) = held.note(now) else {
             return;
         };
+        let is_late = held.is_late(now);
         let (node, registry) = (&question.node, resolver::registry_host(&question.image));
         match answer {
             Answer::Pulled(_) => {
@@ -113,6 +129,9 @@ impl Proofs {
                 self.learn(&question, Ok(()), true);
             }
             Answer::Failed(cause) => {
+                if is_late {
+                    self.hangs(&question, now);
+                }
                 self.fail(&question, format!("{registry} {}", cause.words), now);
             }
             Answer::Open(why) => {
@@ -120,9 +139,20 @@ impl Proofs {
                     let pause = Pause::of(FULL_FOR, now);
                     self.full.insert(node.clone(), pause);
                 }
+                if why == NO_TIME_LEFT {
+                    self.hangs(&question, now);
+                }
                 self.fail(&question, format!("{why} (node {node})"), now);
             }
         }
+    }
+
+    /// Its node does not get an answer there, and pulls one image after the other: what others want
+    /// from elsewhere would wait behind it.
+    pub(super) fn hangs(&mut self, question: &Question, now: Timestamp) {
+        let registry = resolver::registry_host(&question.image).to_owned();
+        let pause = Pause::of(HUNG_FOR, now);
+        self.hung.insert((question.node.clone(), registry), pause);
     }
 
     pub(super) fn fail(&mut self, question: &Question, why: String, now: Timestamp) {

@@ -46,6 +46,7 @@ fn a_pod_that_pulls_something_else_proves_nothing() {
             image: "evil.example.com/codex:v1".into(),
             ..it.clone()
         },
+        service_account: None,
         answer: Some(Answer::Pulled(None)),
         pulled: Some(world.now),
     };
@@ -105,6 +106,7 @@ fn what_a_changed_probe_fails_at_is_learnt_once_it_is_known_whose_it_is() {
             image: "mirror.example.com/codex:v1".into(),
             ..it.clone()
         },
+        service_account: None,
         answer: Some(Answer::Failed(cause)),
         pulled: None,
     };
@@ -112,4 +114,59 @@ fn what_a_changed_probe_fails_at_is_learnt_once_it_is_known_whose_it_is() {
     let done = Done::Done("its-uid".into());
     world.proofs.done(&steps[0], done, world.now);
     assert_eq!(world.why(&it), "a.example.com answered 401 Unauthorized");
+}
+
+/// The Pod that runs has no secret, and the ServiceAccount has one now: that a node can pull with it
+/// says nothing of the Pod.
+#[test]
+fn what_was_pulled_with_secrets_proves_nothing_for_who_has_none() {
+    let mut world = World::new();
+    world.of_accounts = vec!["late".into()];
+    let it = question("node-1", "codex");
+    world.want(&workspace("alice"), &it);
+    world.settle();
+    let why = world.why(&it);
+    assert!(why.contains("restart the Workspace"), "{why}");
+    world.pull();
+    assert_ne!(world.proof(&it), Proof::Proved);
+    world.pass_time(6);
+    assert!(world.pods.is_empty(), "it goes");
+    world.of_accounts.clear();
+    world.pass_time(10);
+    world.pull();
+    assert_eq!(world.proof(&it), Proof::Proved);
+}
+
+#[test]
+fn what_was_pulled_with_the_secrets_of_an_account_proves_it_for_a_new_pod_of_it() {
+    let mut world = World::new();
+    world.of_accounts = vec!["late".into()];
+    let it = Question {
+        credentials: Credentials::OfServiceAccount {
+            namespace: "team".into(),
+            name: "default".into(),
+        },
+        ..question("node-1", "codex")
+    };
+    world.want(&workspace("alice"), &it);
+    world.settle();
+    world.pull();
+    assert_eq!(world.proof(&it), Proof::Proved);
+    world.restart();
+    world.want(&workspace("alice"), &it);
+    assert_eq!(
+        world.proof(&it),
+        Proof::Proved,
+        "by its name, and its account"
+    );
+    let other = Credentials::OfServiceAccount {
+        namespace: "team".into(),
+        name: "other".into(),
+    };
+    let other = Question {
+        credentials: other,
+        ..it.clone()
+    };
+    world.want(&workspace("bob"), &other);
+    assert_ne!(world.proof(&other), Proof::Proved);
 }

@@ -308,6 +308,57 @@ fn a_node_that_says_nothing_is_given_up() {
 
 /// A node that is gone lets go of nothing until somebody sees to it.
 #[test]
+fn a_node_that_a_registry_leaves_without_an_answer_is_not_sent_there_for_other_images() {
+    let mut world = World::new();
+    let (it, other) = (question("node-1", "codex"), question("node-1", "hermes"));
+    let elsewhere = question("node-2", "hermes");
+    world.want(&workspace("alice"), &it);
+    world.pass_time(16 * 60);
+    world.want(&workspace("bob"), &other);
+    world.want(&workspace("carol"), &elsewhere);
+    world.settle();
+    let why = "a.example.com gives its node no answer";
+    assert_eq!(world.why(&other), why);
+    assert!(!world.created().contains(&&other));
+    assert!(world.created().contains(&&elsewhere));
+    world.drop(&workspace("alice"));
+    world.pass_time(599);
+    assert!(!world.created().contains(&&other));
+    world.pass_time(2);
+    assert!(world.created().contains(&&other));
+}
+
+#[test]
+fn an_edit_sends_a_node_there_again_at_once() {
+    let mut world = World::new();
+    let (it, other) = (question("node-1", "codex"), question("node-1", "hermes"));
+    world.want(&workspace("alice"), &it);
+    world.pass_time(200);
+    world.fail("context deadline exceeded");
+    world.want(&workspace("bob"), &other);
+    world.settle();
+    assert!(!world.created().contains(&&other), "it failed too late");
+    world.proofs.retry_now();
+    world.settle();
+    assert!(world.created().contains(&&other));
+}
+
+#[test]
+fn many_nodes_that_say_nothing_do_not_hold_up_all_others() {
+    let mut world = World::new();
+    for node in 0..16 {
+        let node = format!("lost-{node:02}");
+        world.want(&workspace(&node), &question(&node, "codex"));
+    }
+    let it = question("node-1", "codex");
+    world.want(&workspace("alice"), &it);
+    world.pass_time(179);
+    assert!(!world.created().contains(&&it));
+    world.pass_time(2);
+    assert!(world.created().contains(&&it));
+}
+
+#[test]
 fn a_node_that_keeps_what_was_told_to_go_holds_up_nobody_else() {
     let mut world = World::new();
     for node in 0..8 {
@@ -416,7 +467,7 @@ fn the_pod_of_a_probe_can_do_nothing_but_pull() {
     );
     let container = &spec.containers[0];
     assert_eq!(container.image.as_ref(), Some(&it.image));
-    assert_eq!(container.image_pull_policy.as_deref(), Some("Always"));
+    assert_eq!(container.image_pull_policy.as_deref(), Some("IfNotPresent"));
     let security = container.security_context.clone().unwrap_or_default();
     assert_eq!(security.allow_privilege_escalation, Some(false));
     assert_eq!(security.read_only_root_filesystem, Some(true));

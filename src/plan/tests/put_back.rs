@@ -1,0 +1,116 @@
+//! What was moved and does not answer is put back on the image that it ran, where the settings say so.
+
+use serde_json::json;
+
+use super::moving::{REGISTRY, annotation, switched};
+use super::world::{A, B, World, settings};
+use crate::seen::Turn;
+
+const ROLL_BACK: (&str, &str) = ("ROLLOUT_ROLL_BACK", "true");
+
+/// Moved to an image on which it does not answer.
+fn moved_in_vain(more: &[(&str, &str)]) -> World {
+    let mut world = switched();
+    let mut data = vec![(REGISTRY, B), ("ROLLOUT", "Paced")];
+    data.extend(more);
+    world.settings = settings(&data);
+    world.turn = Turn::Moves;
+    world.settle();
+    world.agent(json!({
+        "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://another",
+    }));
+    world
+}
+
+fn moves(world: &World) -> usize {
+    let took = world.took();
+    took.into_iter().filter(|it| *it == "MovePod").count()
+}
+
+#[test]
+fn what_is_not_ready_in_its_time_is_put_back_and_stays_where_it_was() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    let uid = world.pod_uid();
+    world.pass_time(599);
+    assert!(world.image().starts_with(B));
+    world.pass_time(2);
+    assert!(world.image().starts_with(A));
+    assert_eq!(world.pod_uid(), uid, "in place");
+    let back = annotation(&world, "molecule.ai/movedBack");
+    assert!(back.as_str().is_some_and(|it| it.starts_with(B)), "{back}");
+    assert_eq!(annotation(&world, "molecule.ai/movedFrom"), json!(null));
+    world.run_anew(2);
+    world.pass_time(10_000);
+    assert_eq!((world.state().as_str(), moves(&world)), ("Ready", 2));
+    // Another image is another chance.
+    let third = "c.example.com/agents";
+    world.settings = settings(&[(REGISTRY, third), ("ROLLOUT", "Paced"), ROLL_BACK]);
+    world.settle();
+    assert!(world.image().starts_with(third));
+    assert_eq!(annotation(&world, "molecule.ai/movedBack"), json!(null));
+}
+
+#[test]
+fn what_fails_long_after_its_move_is_not_put_back() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.run_anew(1);
+    world.pass_time(1000);
+    world.agent(json!({"state": {"running": {}}, "restartCount": 1}));
+    world.pass_time(2000);
+    assert_eq!(moves(&world), 1);
+}
+
+#[test]
+fn nothing_is_put_back_unless_the_settings_say_so() {
+    for more in [&[][..], &[ROLL_BACK, ("ROLLOUT_PAUSED", "true")]] {
+        let mut world = moved_in_vain(more);
+        world.pass_time(2000);
+        assert_eq!(moves(&world), 1, "{more:?}");
+        assert!(world.image().starts_with(B));
+    }
+}
+
+#[test]
+fn what_was_put_back_is_healed_only_where_what_it_ran_cannot_be_pulled_any_more() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.pull_fails("404 Not Found");
+    world.pass_time(601);
+    assert!(world.image().starts_with(A));
+    // The node still names the image from which it was put back.
+    world.pass_time(2000);
+    assert!(world.image().starts_with(A));
+    world.pull_fails("401 Unauthorized");
+    world.pass_time(2000);
+    assert!(world.image().starts_with(B));
+    world.pull_fails("404 Not Found");
+    world.pass_time(2000);
+    assert!(world.image().starts_with(B), "and that is all");
+    let heals = world.took().into_iter().filter(|it| *it == "SetImage");
+    assert_eq!((heals.count(), moves(&world)), (1, 2));
+}
+
+#[test]
+fn nothing_is_put_back_on_what_no_settings_can_have_given() {
+    for junk in [
+        "",
+        "junk image",
+        "a.example.com/agents/other:v1",
+        "https://a/workspace-template-x:1",
+    ] {
+        let mut world = moved_in_vain(&[ROLL_BACK]);
+        let pod = world.pod.as_mut().expect("a Pod");
+        pod["metadata"]["annotations"]["molecule.ai/movedFrom"] = json!(junk);
+        world.pass_time(2000);
+        assert_eq!(moves(&world), 1, "{junk}");
+    }
+}
+
+#[test]
+fn a_refused_way_back_is_told_and_tried_again_with_growing_pauses() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.refuses = Some("a policy".into());
+    world.pass_time(600);
+    world.pass_time(16);
+    assert_eq!(world.state(), "PodRejected");
+    assert_eq!(moves(&world), 4, "after 0, 5 and 15 s");
+}
