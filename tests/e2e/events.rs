@@ -194,3 +194,29 @@ async fn an_outage_and_its_end_are_told_of_the_settings_and_not_of_each_workspac
     assert!(described.contains("RegistryFailing"), "{described}");
     world.silence(3).await;
 }
+
+#[tokio::test]
+async fn the_move_of_a_fleet_is_told_of_its_settings_when_it_begins_halts_and_ends() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 6).await;
+    world.paced(&b, "1");
+    let settings = ("ConfigMap", "workspace-settings");
+    let told = world.is_told(settings, ("RolloutBegun", ""), 1).await;
+    assert_eq!(told.0, "Normal");
+    let runs = |it: &Value| crate::fixture::image(it).starts_with(&b);
+    world.until("pod", &names[0], runs).await;
+    let behaves = |how: &str| {
+        world.kubectl(&["annotate", "pod", &names[0], how, "--overwrite"]);
+    };
+    behaves("kwok/behaviour=not-ready");
+    let halted = ("RolloutHalted", &*names[0]);
+    assert_eq!(world.is_told(settings, halted, 1).await.0, "Warning");
+    behaves("kwok/behaviour-");
+    let told = world.is_told(settings, ("RolloutOver", ""), 1).await;
+    assert_eq!(told.0, "Normal");
+    assert_eq!(world.on(&b), 6);
+    for name in &names[1..] {
+        assert_eq!(world.told("Workspace", name), [], "each is no news");
+    }
+}

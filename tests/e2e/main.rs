@@ -15,6 +15,7 @@ mod apply;
 mod basics;
 mod crash;
 mod dashboard;
+mod down;
 mod events;
 mod gitops;
 mod hostile;

@@ -1,15 +1,12 @@
 //! A fleet that runs is moved to other settings, at a pace, and nothing stops that cannot start again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cluster::State;
-use kube::Client;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
+use crate::down::Watcher;
 use crate::fixture::{World, condition, host, image, uid};
 
 pub const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
@@ -71,44 +68,6 @@ impl World {
                 .is_some_and(|it| it.contains(words))
         })
         .await;
-    }
-}
-
-/// Looks from outside how many Workspaces are told not to be Ready at once.
-struct Watcher {
-    most: Arc<AtomicUsize>,
-    ends: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Watcher {
-    fn start(client: Client, namespace: &str) -> Self {
-        let (most, ends) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let uri = format!("/apis/molecule.ai/v1alpha1/namespaces/{namespace}/workspaces");
-        let (seen, over) = (Arc::clone(&most), Arc::clone(&ends));
-        let task = tokio::spawn(async move {
-            while !over.load(Ordering::Relaxed) {
-                let request = http::Request::get(&uri)
-                    .body(Vec::new())
-                    .expect("it is one");
-                let list: Value = client.request(request).await.expect("it is listed");
-                let down = list["items"].as_array().into_iter().flatten();
-                let down = down.filter(|it| condition(it, "Ready")["status"] != "True");
-                seen.fetch_max(down.count(), Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        Self { most, ends, task }
-    }
-
-    /// How many there were at most.
-    async fn end(self) -> usize {
-        self.ends.store(true, Ordering::Relaxed);
-        self.task.await.expect("it has looked");
-        self.most.load(Ordering::Relaxed)
     }
 }
 
@@ -273,4 +232,35 @@ async fn where_pull_secrets_differ_another_pod_takes_the_place_on_the_same_node(
     assert_ne!(world.uids(&names), uids);
     let secrets = world.get("pod", &names[0])["spec"]["imagePullSecrets"].clone();
     assert_eq!(secrets[0]["name"], "mirror");
+}
+
+#[tokio::test]
+async fn an_edit_back_in_the_middle_turns_what_was_moved_and_touches_nothing_else() {
+    let mut world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "2", 20).await;
+    let uids = world.uids(&names);
+    world.forget();
+    let watcher = Watcher::start(world.client.clone(), &world.namespace);
+    world.paced(&b, "2");
+    world.holds("some moves", |it| it.on(&b) >= 3).await;
+    world.paced(&a, "2");
+    world.in_force(&a).await;
+    world
+        .holds("the way back of all", |it| it.on(&a) == 20)
+        .await;
+    world.all_ready(20).await;
+    world.overview_says("toMove: 0").await;
+    let most = watcher.end().await;
+    assert!((1..=2).contains(&most), "{most} were down");
+    assert_eq!(world.uids(&names), uids, "the Pods stay");
+    let writes = world.writes();
+    world.silence_beside_probes(3).await;
+    let moves = |name: &String| {
+        let line = format!("patch pods {name} 200");
+        writes.iter().filter(|it| **it == line).count()
+    };
+    let (turned, stayed): (Vec<_>, Vec<_>) = names.iter().map(moves).partition(|it| *it > 0);
+    assert!(turned.iter().all(|it| *it == 2), "{writes:#?}");
+    assert!(turned.len() >= 3 && stayed.len() >= 3, "{writes:#?}");
 }

@@ -323,6 +323,15 @@ async fn the_images_of_a_switch_are_pulled_before_it_and_nothing_that_runs_is_to
     assert_eq!(world.versions(&names), before);
     world.silence_beside_probes(3).await;
 
+    // The switch: what does not run its image yet will need it.
+    world.settings(&[
+        ("MOLECULE_IMAGE_REGISTRY", b.as_str()),
+        next,
+        ("PREPULL", "true"),
+    ]);
+    world.in_force(&b).await;
+    world.silence_beside_probes(32).await;
+    assert_eq!(world.probes().len(), 2);
     world.settings(&[registry]);
     world.no_probe_is_left().await;
     world

@@ -10,12 +10,10 @@
 
 #[path = "../faults/clock.rs"]
 mod clock;
+#[path = "../e2e/down.rs"]
+mod down;
 #[path = "../e2e/fixture.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "it serves the end-to-end tests too"
-)]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod fixture;
 #[path = "../e2e/link.rs"]
 #[expect(dead_code, reason = "the proxy takes its place here")]
@@ -39,5 +37,6 @@ mod member;
 mod pair;
 
 mod lease;
+mod moves;
 mod overlaps;
 mod takes;

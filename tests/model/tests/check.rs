@@ -54,6 +54,7 @@ const WIDE: [(&str, Scenario, Bounds); 11] = [
             edits: 1,
             settings: 1,
             faults: 1,
+            lag: 0,
             ..NOTHING
         },
     ),
