@@ -86,7 +86,7 @@ impl Held {
         !self.goes && !self.probe.is_deleted
     }
 
-    fn has_pulled(&self) -> bool {
+    pub(super) fn has_pulled(&self) -> bool {
         matches!(self.probe.answer, Some(Answer::Pulled(_)))
     }
 

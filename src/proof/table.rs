@@ -85,6 +85,8 @@ struct Track {
     failed: Option<Failure>,
     failures: u32,
     pause: Option<Pause>,
+    /// Its node had the image not long ago, and needs no registry for it.
+    had: Option<Pause>,
     /// How many probes were sent.
     sent: u32,
     /// What those who want it know.
@@ -124,6 +126,10 @@ impl Track {
         self.pause.is_some_and(|it| it.holds(now))
     }
 
+    fn is_had(&self, now: Timestamp) -> bool {
+        self.had.is_some_and(|it| it.holds(now))
+    }
+
     fn is_wanted(&self) -> bool {
         !self.wanted_by.is_empty()
     }
@@ -150,6 +156,8 @@ pub struct Proofs {
     hung: BTreeMap<(String, String), Pause>,
     questions: BTreeMap<Question, Track>,
     probes: BTreeMap<Key, Held>,
+    /// The probes by what their live spec asks, which they answer as well, whatever they were sent for.
+    live: HashMap<Question, BTreeSet<Key>>,
     /// What the probes that this process created are to answer, by their UID: admission may have
     /// changed what they ask.
     ours: HashMap<String, Question>,
@@ -173,15 +181,15 @@ impl Proofs {
     /// What is known of a question.
     #[must_use]
     pub fn proof(&self, question: &Question, now: Timestamp) -> Proof {
+        if self.is_proved(question, now) {
+            return Proof::Proved;
+        }
         let Some(track) = self.questions.get(question) else {
             return Proof::Unknown;
         };
-        let mut probes = track.probes.iter().filter_map(|key| self.probes.get(key));
-        if probes.any(|it| it.proves(now)) {
-            return Proof::Proved;
-        }
         let registry = resolver::registry_host(&question.image);
         let silent = self.registries.silent(registry);
+        let silent = silent.filter(|_| !track.is_had(now));
         let silent = silent.map(|it| Proof::Failed {
             why: format!("{registry} {it}, asked by the operator"),
         });
@@ -195,6 +203,13 @@ impl Proofs {
             None if track.creating.is_some() || !track.probes.is_empty() => Proof::UnderWay,
             None => Proof::Unknown,
         }
+    }
+
+    fn is_proved(&self, question: &Question, now: Timestamp) -> bool {
+        let sent = self.questions.get(question).map(|it| &it.probes);
+        let keys = sent.into_iter().chain(self.live.get(question)).flatten();
+        let mut probes = keys.filter_map(|key| self.probes.get(key));
+        probes.any(|it| it.proves(now))
     }
 
     /// Until when its node is not sent to its registry.
@@ -294,7 +309,7 @@ impl Proofs {
             ..Self::default()
         };
         for (key, held) in probes {
-            self.probes.insert(key.clone(), Held::new(held.probe));
+            self.hold(key.clone(), held.probe);
             // Nothing is known to be sent by this process any more.
             let _ = self.link(&key);
         }

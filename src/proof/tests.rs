@@ -37,6 +37,8 @@ struct World {
     /// The API server's words to whoever creates a probe here.
     refuses: BTreeMap<String, String>,
     refuses_deletes: bool,
+    /// When a probe that had pulled was last taken away.
+    had: BTreeMap<Question, Timestamp>,
     /// The pull secrets of every ServiceAccount, which admission gives to whoever names none.
     of_accounts: Vec<String>,
     wake: Option<Timestamp>,
@@ -56,6 +58,7 @@ impl World {
             answered: BTreeMap::new(),
             refuses: BTreeMap::new(),
             refuses_deletes: false,
+            had: BTreeMap::new(),
             of_accounts: Vec::new(),
             wake: None,
             steps: Vec::new(),
@@ -126,6 +129,10 @@ impl World {
                 let done = if self.refuses_deletes {
                     Done::Refused("you may not".into())
                 } else if is_current {
+                    let probe = &self.pods[key];
+                    if matches!(probe.answer, Some(Answer::Pulled(_))) {
+                        self.had.insert(probe.question.clone(), self.now);
+                    }
                     self.remove(key);
                     Done::Done(String::new())
                 } else {

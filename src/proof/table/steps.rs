@@ -24,6 +24,8 @@ const STOCKED_AT_ONCE: usize = 1;
 const ASKED_AT_ONCE: usize = 4;
 /// So many are taken away in one go.
 const ENDED_AT_ONCE: usize = 16;
+/// For so long after a proof is over its node is taken to have the image still.
+const HAD_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// After this long the watch is taken to have missed a probe that was created.
 const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(40);
 /// After a request of which nothing is known.
@@ -122,13 +124,23 @@ impl Proofs {
                 continue;
             };
             let question = held.question.clone();
-            let track = question.as_ref().and_then(|it| self.questions.get(it));
-            let is_wanted = track.is_some_and(Track::is_wanted);
-            held.wanted(is_wanted, track.is_some_and(Track::is_stocked), now);
+            let both = question.iter().chain([&held.probe.question]);
+            let tracks: Vec<_> = both.filter_map(|it| self.questions.get(it)).collect();
+            let is_wanted = tracks.iter().any(|it| it.is_wanted());
+            let is_stocked = tracks.iter().any(|it| it.is_stocked());
+            held.wanted(is_wanted, is_stocked, now);
             if steps.len() >= ENDED_AT_ONCE || !held.ends(best, now) {
                 continue;
             }
             let version = held.probe.version.clone();
+            if held.has_pulled() {
+                let both = question.iter().chain([&held.probe.question]);
+                for it in both {
+                    if let Some(track) = self.questions.get_mut(it) {
+                        track.had = Some(Pause::of(HAD_FOR, now));
+                    }
+                }
+            }
             if let Some((question, why)) = question.zip(held.overdue(now)) {
                 self.hangs(&question, now);
                 self.fail(&question, why, now);
@@ -163,7 +175,13 @@ impl Proofs {
                 continue;
             }
             let registry = resolver::registry_host(&question.image);
-            match self.registries.gate(registry, now) {
+            let track = self.questions.get(&question);
+            let gate = if track.is_some_and(|it| it.is_had(now)) {
+                Gate::Open
+            } else {
+                self.registries.gate(registry, now)
+            };
+            match gate {
                 Gate::Open => {
                     busy += 1;
                     *on_node += 1;
@@ -187,7 +205,8 @@ impl Proofs {
         let is_full = |node: &str| self.full.get(node).is_some_and(|it| it.holds(now));
         let due = self.questions.iter().filter(|(question, track)| {
             let may = track.is_wanted() || !is_full(&question.node);
-            track.waits() && may && !track.is_paused(now) && self.hung(question).is_none()
+            let may = may && self.hung(question).is_none() && !self.is_proved(question, now);
+            track.waits() && may && !track.is_paused(now)
         });
         let due = due.map(|(question, track)| (!track.is_wanted(), track.sent, question));
         let mut due: Vec<_> = due.collect();

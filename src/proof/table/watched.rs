@@ -44,9 +44,16 @@ impl Proofs {
         }
         match self.probes.get_mut(&key) {
             Some(held) => held.see(probe),
-            None => drop(self.probes.insert(key.clone(), Held::new(probe))),
+            None => self.hold(key.clone(), probe),
         }
         self.join(&key, now);
+    }
+
+    /// What its live spec asks never changes.
+    pub(super) fn hold(&mut self, key: Key, probe: Probe) {
+        let live = self.live.entry(probe.question.clone()).or_default();
+        live.insert(key.clone());
+        self.probes.insert(key, Held::new(probe));
     }
 
     /// There is no such probe any more.
@@ -55,6 +62,13 @@ impl Proofs {
             return;
         };
         self.ours.remove(&held.probe.version.uid);
+        let live = &held.probe.question;
+        if let Some(keys) = self.live.get_mut(live) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.live.remove(live);
+            }
+        }
         let Some(question) = &held.question else {
             return;
         };

@@ -60,7 +60,11 @@ fn other_nodes_images_and_secrets_are_other_questions() {
     );
     assert_eq!(secrets("team", &[""]), all[0]);
     for (number, it) in all.iter().enumerate() {
-        world.want(&workspace(&number.to_string()), it);
+        let namespace = match &it.credentials {
+            Credentials::Secrets { namespace, .. } => namespace,
+            _ => "team",
+        };
+        world.want(&Key::new(namespace, &number.to_string()), it);
     }
     for _ in 0..3 {
         world.settle();

@@ -95,3 +95,52 @@ fn a_node_that_is_short_of_disk_gets_nothing_in_stock_for_half_an_hour() {
     world.settle();
     assert_eq!(world.on_their_way().len(), 2);
 }
+
+/// As it is where a switch is prepared: nobody knows yet how the Workspaces will get there.
+#[test]
+fn what_was_pulled_for_new_pods_of_an_account_without_secrets_serves_who_shows_none() {
+    let mut world = World::new();
+    let anew = Question {
+        credentials: Credentials::OfServiceAccount {
+            namespace: "team".into(),
+            name: "default".into(),
+        },
+        ..question("node-1", "codex")
+    };
+    stock(&mut world, &workspace("alice"), &anew);
+    world.settle();
+    world.pull();
+    let in_place = question("node-1", "codex");
+    world.want(&workspace("alice"), &in_place);
+    assert_eq!(world.proof(&in_place), Proof::Proved);
+    world.proofs.clear_stock();
+    world.pass_time(300);
+    assert_eq!(world.created().len(), 1, "and stays for it");
+    world.drop(&workspace("alice"));
+    world.pass_time(60);
+    assert!(world.pods.is_empty());
+}
+
+#[test]
+fn what_is_in_stock_is_proved_anew_without_its_registry() {
+    let mut world = World::new();
+    let it = question("node-1", "codex");
+    stock(&mut world, &workspace("alice"), &it);
+    world.settle();
+    world.pull();
+    world.pass_time(3600);
+    let silence = Sign::Silent("does not answer".into());
+    world.signs.insert(REGISTRY.into(), silence);
+    let asked = world.asked();
+    world.want(&workspace("alice"), &it);
+    world.settle();
+    assert_eq!((world.created().len(), world.asked()), (2, asked));
+    assert!(!matches!(world.proof(&it), Proof::Failed { .. }));
+    world.pull();
+    assert_eq!(world.proof(&it), Proof::Proved);
+    // What is not there is not looked for in vain.
+    let other = question("node-1", "hermes");
+    world.want(&workspace("bob"), &other);
+    world.settle();
+    assert_eq!((world.created().len(), world.asked()), (2, asked + 1));
+}

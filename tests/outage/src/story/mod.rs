@@ -12,6 +12,7 @@ mod names;
 mod operator;
 mod outage;
 mod pin;
+mod prepared;
 mod private;
 mod sixty;
 mod switch;
@@ -71,7 +72,7 @@ type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>>
 
 /// In their order, with the names by which one is asked for. The first is always told, and so is the
 /// end. The eleventh, that storage stays, is told where it could be lost: in 5, in 7 and at the end.
-const STEPS: [(&str, Step); 16] = [
+const STEPS: [(&str, Step); 17] = [
     ("1", |world| Box::pin(install::nine(world))),
     ("2", |world| Box::pin(outage::suspend(world))),
     ("3", |world| Box::pin(outage::kill_processes(world))),
@@ -89,6 +90,7 @@ const STEPS: [(&str, Step); 16] = [
     ("10", |world| Box::pin(pin::pin(world))),
     ("12", |world| Box::pin(names::resolve(world))),
     ("14", |world| Box::pin(moving::what_runs(world))),
+    ("15", |world| Box::pin(prepared::what_comes(world))),
     ("sixty", |world| Box::pin(sixty::sixty(world))),
 ];
 

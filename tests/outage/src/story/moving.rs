@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::Event;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use workspace_operator::proof::NAME;
@@ -23,11 +23,11 @@ const RARE: &str = "rare";
 /// So many may be down at once.
 const AT_ONCE: usize = 2;
 /// How long an agent that ends when it is asked to may be away.
-const AWAY_AT_MOST: f64 = 2.0;
+pub const AWAY_AT_MOST: f64 = 2.0;
 /// Writes for each that is moved: its Pod's patch, and two statuses.
 const WRITES_AT_MOST: usize = 3;
 /// All of them, and what is refused is asked for again.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 /// How often an agent is called.
 const EVERY: Duration = Duration::from_millis(20);
 
@@ -45,7 +45,9 @@ pub async fn what_runs(world: &mut World) -> Result<()> {
             seen.state(&rare) == "Ready"
         })
         .await?;
-    let moved = move_all(world).await?;
+    let rare_stays = |name: &str, _: &Life| name == rare;
+    let moved = move_all(world, MIRROR, rare_stays).await?;
+    let images = proved(&moved.writes, &moved.after)?;
     let (away, name) = moved.away.first().context("nobody was moved")?;
     ensure_within(
         &format!("the absence of {name}"),
@@ -58,8 +60,8 @@ pub async fn what_runs(world: &mut World) -> Result<()> {
         moved.away.len(),
         away.as_secs_f64(),
         moved.down,
-        moved.images,
-        moved.writes,
+        images,
+        moved.cost,
     ));
     mirror_the_rare(world).await
 }
@@ -105,52 +107,68 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
 }
 
 /// The settings.
-async fn set(world: &World, prefix: &str, rollout: &str) -> Result<()> {
-    let data = json!({"data": {
+pub async fn set(world: &World, prefix: &str, rollout: &str) -> Result<()> {
+    let data = json!({
         "MOLECULE_IMAGE_REGISTRY": prefix,
         "ROLLOUT": rollout,
         "ROLLOUT_MAX_UNAVAILABLE": AT_ONCE.to_string(),
-    }});
-    let data = data.to_string();
+    });
+    edit(world, &data).await
+}
+
+/// Some of the settings.
+pub async fn edit(world: &World, data: &Value) -> Result<()> {
+    let data = json!({"data": data}).to_string();
     let object = ["patch", "configmap", "workspace-settings", "-n", SYSTEM];
     let args = [&object[..], &["--type=merge", "-p", &data]].concat();
     world.kubectl(&args).await.map(drop)
 }
 
 /// What the move was.
-struct Moved {
+pub struct Moved {
     /// For how long each was away, the longest first.
-    away: Vec<(Duration, String)>,
+    pub away: Vec<(Duration, String)>,
     /// How many were down at once.
-    down: usize,
-    /// How many images were proved.
-    images: usize,
+    pub down: usize,
     /// How many writes one of them took.
-    writes: usize,
+    pub cost: usize,
+    /// All writes meanwhile.
+    pub writes: Vec<Event>,
+    /// Those that were moved, as they are now.
+    pub after: Lives,
 }
 
-async fn move_all(world: &World) -> Result<Moved> {
-    // Those of other namespaces have had pull secrets, and get other Pods.
+/// The agents of the story's namespace: those of others have had pull secrets, and get other Pods.
+pub fn agents(world: &World) -> Lives {
     let all = world.eye.now(|seen| {
         let keys = seen.pods("default").map(|(name, _)| key(name));
         keys.filter(|it| !seen.state(it).is_empty())
             .collect::<BTreeSet<_>>()
     });
-    let lives = world.lives(all.iter().map(String::as_str));
-    let stays = |it: &str, life: &Life| life.image.starts_with(MIRROR) || it == key(RARE);
-    let (rest, moving): (Lives, Lives) = lives.into_iter().partition(|(key, it)| stays(key, it));
-    ensure!(!moving.is_empty(), "all are on the mirror already");
+    world.lives(all.iter().map(String::as_str))
+}
+
+/// Has all of them moved to this prefix, but for those that stay.
+pub async fn move_all(
+    world: &World,
+    prefix: &str,
+    stays: impl Fn(&str, &Life) -> bool,
+) -> Result<Moved> {
+    let stays = |it: &str, life: &Life| life.image.starts_with(prefix) || stays(it, life);
+    let lives = agents(world).into_iter();
+    let (rest, moving): (Lives, Lives) = lives.partition(|(key, it)| stays(key, it));
+    ensure!(!moving.is_empty(), "all are there already");
     let calls = Calls::to(world, moving.keys())?;
     let (mark, since) = (world.mark()?, world.eye.mark());
-    set(world, MIRROR, "Paced").await?;
+    set(world, prefix, "Paced").await?;
     let is_there = |seen: &Seen, key: &str, before: &Life| {
         let life = seen.life(key);
         let other = life.container != before.container;
-        other && life.ready && life.image.starts_with(MIRROR) && seen.state(key) == "Ready"
+        other && life.ready && life.image.starts_with(prefix) && seen.state(key) == "Ready"
     };
     world
         .eye
-        .until("all on the mirror", PATIENCE, |seen| {
+        .until("all of them moved", PATIENCE, |seen| {
             moving
                 .iter()
                 .all(|(key, before)| is_there(seen, key, before))
@@ -169,8 +187,9 @@ async fn move_all(world: &World) -> Result<Moved> {
     Ok(Moved {
         away,
         down,
-        images: proved(&writes, &after)?,
-        writes: cost(&writes, &moving)?,
+        cost: cost(&writes, &moving)?,
+        writes,
+        after,
     })
 }
 

@@ -1,0 +1,127 @@
+//! A switch that is prepared needs no registry, and what a node loses of it is pulled again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::moving::{AWAY_AT_MOST, Moved, PATIENCE, agents, edit, move_all, set};
+use super::{MIRROR, PRIMARY, ensure_within};
+use crate::bed::Answer;
+use crate::eye::Life;
+use crate::world::{SYSTEM, World};
+
+/// Step 15.
+pub async fn what_comes(world: &mut World) -> Result<()> {
+    world.step(
+        "15. A switch is prepared: the node pulls its images before it. Then no registry answers.",
+    );
+    world.bed.registries.answer_themselves();
+    set(world, MIRROR, "OnRestart").await?;
+    let images = forget(world, PRIMARY)?;
+    world.on_node(&format!(
+        "ctr -n k8s.io images rm {}…:…   # {images} of them, as on a node that never had them",
+        PRIMARY
+    ));
+    let pulled = prepare(world, PRIMARY).await?;
+    world.holds(&format!(
+        "{pulled} images of the primary are on the node, and nothing that runs was touched."
+    ));
+    world.bed.registries.primary.answers(Answer::Gone);
+    world.bed.registries.mirror.answers(Answer::Gone);
+    let moved = move_all(world, PRIMARY, nobody_stays).await?;
+    let away = longest(&moved)?;
+    ensure_within("the longest absence", away, AWAY_AT_MOST)?;
+    world.holds(&format!(
+        "{} agents were moved while neither registry answered; away for {away:.2} s at most.",
+        moved.away.len()
+    ));
+    lose_what_was_proved(world).await
+}
+
+/// The node's garbage collection takes what was proved, right before the move.
+async fn lose_what_was_proved(world: &mut World) -> Result<()> {
+    world.bed.registries.answer_themselves();
+    prepare(world, MIRROR).await?;
+    let images = forget(world, MIRROR)?;
+    world.on_node(&format!(
+        "ctr -n k8s.io images rm {MIRROR}…:…   # {images} of them, after they were proved"
+    ));
+    let moved = move_all(world, MIRROR, nobody_stays).await?;
+    world.holds(&format!(
+        "The node had lost {images} images after their proof, and pulled them again: {} agents were \
+         moved, away for {:.2} s at most.",
+        moved.away.len(),
+        longest(&moved)?
+    ));
+    let nothing = json!({"NEXT_MOLECULE_IMAGE_REGISTRY": null, "PREPULL": null});
+    edit(world, &nothing).await?;
+    set(world, MIRROR, "OnRestart").await
+}
+
+fn nobody_stays(_: &str, _: &Life) -> bool {
+    false
+}
+
+fn longest(moved: &Moved) -> Result<f64> {
+    let longest = moved.away.first();
+    ensure!(longest.is_some(), "nobody was moved");
+    Ok(longest.map_or(0.0, |(away, _)| away.as_secs_f64()))
+}
+
+/// Takes from the node what the agents would need under this prefix, and says how many images it had.
+fn forget(world: &World, prefix: &str) -> Result<usize> {
+    let images = agents(world).into_values().filter_map(|it| {
+        let (_, name) = it.image.rsplit_once('/')?;
+        Some(format!("{prefix}/{name}"))
+    });
+    let mut images: Vec<_> = images.collect();
+    images.sort_unstable();
+    images.dedup();
+    let had = images
+        .iter()
+        .filter(|it| world.bed.forget_image(it).is_ok());
+    let had = had.count();
+    ensure!(had > 0, "the node had none of {images:?}");
+    Ok(had)
+}
+
+/// Has the node pull what the agents would need under this prefix, and says how many images that is.
+async fn prepare(world: &World, next: &str) -> Result<usize> {
+    let before = agents(world);
+    let since = world.eye.mark();
+    edit(
+        world,
+        &json!({"NEXT_MOLECULE_IMAGE_REGISTRY": next, "PREPULL": "true"}),
+    )
+    .await?;
+    let start = Instant::now();
+    loop {
+        let told = prepull(world).await?;
+        let count = |field: &str| told[field].as_u64().unwrap_or_default();
+        let (wanted, pulled) = (count("images"), count("pulled"));
+        if told["registry"] == next && wanted > 0 && wanted == pulled {
+            world.check_unmoved(&before, since)?;
+            return Ok(usize::try_from(pulled)?);
+        }
+        ensure!(start.elapsed() < PATIENCE, "it is not prepared: {told}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How far it is, as the operator tells.
+async fn prepull(world: &World) -> Result<Value> {
+    let path = "jsonpath={.data.status}";
+    let args = [
+        "get",
+        "configmap",
+        "workspace-fleet",
+        "-n",
+        SYSTEM,
+        "-o",
+        path,
+    ];
+    let status = world.quietly(&args).await?;
+    let status: Value = serde_saphyr::from_str(&status)?;
+    Ok(status["prepull"].clone())
+}
