@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::revision::revision;
-use crate::seen::{Memory, Service};
+use crate::seen::{Left, Memory, Service};
 use crate::settings::samples::settings;
 use crate::wire::{self, Wire};
 
@@ -453,6 +453,16 @@ fn where_as_many_are_down_as_may_be_nothing_is_proved_in_vain_and_it_is_told_why
     let found = fleet.look(|_| Proof::Unknown);
     assert_eq!(these(&found, Turn::Proves), [0, 1, 2, 4]);
     assert_eq!(found.tally.expect("a tally").waits, None);
+    // Its old Pod is stopped, and the new one not there yet.
+    fleet.members[3].2 = None;
+    assert!(fleet.looked().1.waits.is_some());
+    let moved_from = Some("an image".into());
+    let left = Left {
+        moved_from,
+        ..Left::default()
+    };
+    fleet.memory.left = Some(left.into());
+    assert_eq!(fleet.looked().1.waits, None);
 }
 
 /// From outside: never more than allowed are down, all are moved, each once.

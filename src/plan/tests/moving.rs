@@ -416,6 +416,9 @@ fn an_agent_that_takes_its_time_after_its_move_is_not_taken_for_one_that_crashes
     assert_eq!(world.took(), ["MovePod", "PatchStatus", "PatchStatus"]);
     // From then on it is an agent like any other.
     world.pass_time(100);
+    world.agent(starts(1));
+    world.pass_time(31);
+    assert_eq!(world.state(), "NotReady");
     world.agent(starts(2));
     world.pass_time(4);
     assert_eq!(world.state(), "CrashLooping");
