@@ -7,4 +7,5 @@ mod refusals;
 mod rollout;
 mod settings;
 mod status;
+mod stock;
 mod world;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::{InForce, Source, in_force};
 use crate::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
+use crate::proof::{Want, to_stock};
 use crate::seen::{Claim, Key, Known, Memory, Pod, Proof, Seen, Service, Turn, Workspace};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
@@ -137,6 +138,12 @@ impl World {
     /// Whether an edit of the settings wakes the Workspace.
     pub fn awaits_settings(&self) -> bool {
         self.with_seen(None, awaits_settings)
+    }
+
+    /// What is to be pulled for it before a switch to these settings.
+    pub fn to_stock(&self, next: &InForce) -> Option<Want> {
+        let next = next.settings.as_ref().expect("settings");
+        self.with_seen(None, |seen| to_stock(seen, next))
     }
 
     fn with_seen<T>(&self, known: Option<&Known>, look: impl Fn(&Seen<'_>) -> T) -> T {

@@ -169,4 +169,10 @@ fn what_was_pulled_with_the_secrets_of_an_account_proves_it_for_a_new_pod_of_it(
     };
     world.want(&workspace("bob"), &other);
     assert_ne!(world.proof(&other), Proof::Proved);
+    // Nor for who names a secret that is called as the account.
+    let named = Question {
+        credentials: credentials("team", vec!["default".into()]),
+        ..it.clone()
+    };
+    assert_ne!(probe::name(&named), probe::name(&it));
 }
