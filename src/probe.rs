@@ -67,7 +67,7 @@ impl Prober {
         self.namespaces().insert(source.namespace.clone());
         let pods = Api::<Pod>::namespaced(self.client.clone(), &source.namespace);
         let pod = pod(image, source, spec, &self.run, self.patience);
-        let created = timeout(DEADLINE, pods.create(&PostParams::default(), &pod)).await;
+        let created = timeout(DEADLINE, start(&pods, &pod)).await;
         let name = match created {
             Ok(Ok(pod)) => pod.name_any(),
             Ok(Err(Error::Api(status))) => {
@@ -119,6 +119,17 @@ impl Prober {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn start(pods: &Api<Pod>, pod: &Pod) -> kube::Result<Pod> {
+    let params = PostParams::default();
+    let created = pods.create(&params, pod).await;
+    if let Err(Error::Api(status)) = &created
+        && let Some(other) = proof::without_user(pod, &status.message)
+    {
+        return pods.create(&params, &other).await;
+    }
+    created
 }
 
 async fn look(pods: &Api<Pod>, name: &str) -> Option<Pod> {

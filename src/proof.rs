@@ -25,7 +25,7 @@ use crate::settings::{Policy, Settings};
 use crate::workspace::WorkspaceSpec;
 
 pub use judge::{Answer, State, Told, judge};
-pub use probe::{CONTAINER, MANAGER_LABELS, NAME, Probe, pull};
+pub use probe::{CONTAINER, MANAGER_LABELS, NAME, Probe, pull, without_user};
 pub use registries::Sign;
 pub use table::{Done, Learnt, Proofs, Step, Stock};
 

@@ -33,8 +33,9 @@ pub enum Question {
     Metrics(Format, oneshot::Sender<String>),
 }
 
-/// A loop that has not answered after this long is stuck: its longest pass takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A loop that has not answered after this long is stuck: its longest pass takes milliseconds. Whoever
+/// asks has to wait for longer, or may not hear so.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Who connects says at once what it wants.
 const HEADERS: Duration = Duration::from_secs(2);
 /// Nor does one that reads its answer slowly stay for longer.

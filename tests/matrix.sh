@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 binaries=tests/cluster/binaries
 threads=${TEST_THREADS:-8}
+# Those that start a cluster.
+suites=(crd deploy e2e faults kubectl leader preflight)
 
 version_in() {
     awk '$1 == "k8s.io/kubernetes" {print $2; exit}' "$binaries/$1/go.mod"
@@ -34,7 +36,7 @@ row() {
 newest=$(version_in kubernetes)
 rows=()
 failed=0
-for tool in crane health helm prometheus promtool registry; do
+for tool in crane health helm krew prometheus promtool registry; do
     build tool "$tool" >/dev/null
 done
 for minor in "$@"; do
@@ -49,13 +51,14 @@ for minor in "$@"; do
     build build
     log=target/matrix-$minor.log
     mkdir -p target
-    cargo test -p workspace-operator --no-fail-fast --test crd --test deploy --test e2e --test faults \
-        --test leader -- --test-threads="$threads" 2>&1 | tee "$log" || failed=1
+    cargo test -p workspace-operator --no-fail-fast "${suites[@]/#/--test=}" -- \
+        --test-threads="$threads" 2>&1 | tee "$log" || failed=1
     rows+=("$(row "$version" "$log")")
 done
 
 echo
 echo "| Kubernetes | tests passed | |"
 echo "|---|---|---|"
-printf '%s\n' "${rows[@]}"
+# As in the README, the newest first.
+printf '%s\n' "${rows[@]}" | sort -r
 exit "$failed"

@@ -180,6 +180,28 @@ fn the_core_knows_no_client_no_clock_and_no_log() {
     }
 }
 
+/// What depends on the version of Kubernetes is tried on each of them.
+#[test]
+fn the_matrix_has_every_suite_that_starts_a_cluster() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let script = read(&tests.join("matrix.sh"));
+    let suites = script.lines().find_map(|it| it.strip_prefix("suites=("));
+    let suites = suites.expect("the suites").trim_end_matches(')');
+    let starts_a_cluster = |suite: &Path| {
+        let files = fs::read_dir(suite).expect("a folder");
+        let mut files = files.map(|it| it.expect("an entry").path());
+        let words = ["Cluster::start(", "e2e/fixture.rs"];
+        files.any(|it| it.is_file() && words.iter().any(|word| read(&it).contains(word)))
+    };
+    let folders = fs::read_dir(&tests).expect("a folder");
+    let folders = folders.map(|it| it.expect("an entry").path());
+    let suite = folders.filter(|it| it.join("main.rs").exists() && starts_a_cluster(it));
+    let name = |it: PathBuf| it.file_name().map(|it| it.to_string_lossy().into_owned());
+    let expected: BTreeSet<_> = suite.filter_map(name).collect();
+    let found = suites.split(' ').map(str::to_owned);
+    assert_eq!(found.collect::<BTreeSet<_>>(), expected);
+}
+
 #[test]
 fn no_room_has_become_a_storey() {
     for (_, path) in files() {

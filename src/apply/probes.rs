@@ -7,7 +7,7 @@ use kube::{Client, Error};
 
 use super::answer::not_created;
 use super::{Call, Outcome, Written, create, send};
-use crate::proof::{Done, Step};
+use crate::proof::{Done, Step, without_user};
 use crate::wire;
 
 /// What became of a probe's creation or deletion.
@@ -68,7 +68,13 @@ pub async fn apply_probe(client: &Client, step: &Step) -> Probed {
 
 async fn start(client: &Client, pod: &core::Pod) -> Probed {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    match create::<_, Written>(client, namespace, pod).await {
+    let mut created = create::<_, Written>(client, namespace, pod).await;
+    if let Err(Error::Api(status)) = &created
+        && let Some(other) = without_user(pod, &status.message)
+    {
+        created = create(client, namespace, &other).await;
+    }
+    match created {
         Ok(written) => Done::Done(written.metadata.uid).into(),
         // The name is taken: by one that the watch is about to show, or by somebody's Pod.
         Err(Error::Api(status)) if status.is_already_exists() => {

@@ -75,8 +75,13 @@ pub fn judge(told: &Told<'_>) -> Option<Answer> {
                 return pull::cause(reason, message).map(Answer::Failed);
             }
             // The image is there, and the program is not.
-            let is_there = ["CreateContainerError", "RunContainerError"].contains(&reason);
-            is_there.then_some(Answer::Pulled(None))
+            let is_there = [
+                // As of one that names no user, and whose image runs as root.
+                "CreateContainerConfigError",
+                "CreateContainerError",
+                "RunContainerError",
+            ];
+            is_there.contains(&reason).then_some(Answer::Pulled(None))
         }
         State::Ended { reason } => Some(ended(reason)),
         State::Running => Some(Answer::Pulled(None)),

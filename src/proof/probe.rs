@@ -135,6 +135,20 @@ pub(super) fn pod(question: &Question, namespace: &str, service_account: Option<
     }
 }
 
+/// The probe to send in place of one that the API server refused in these words, if there is one: a
+/// cluster that gives each namespace users of its own, as OpenShift does, refuses all others, and
+/// assigns one to a Pod that names none.
+///
+/// Named it is at first, for elsewhere nobody assigns one: an image that runs as root could be pulled
+/// then, but no container be made of it, and nothing would keep it on its node.
+#[must_use]
+pub fn without_user(probe: &Pod, refusal: &str) -> Option<Pod> {
+    let mut other = probe.clone();
+    let context = other.spec.as_mut()?.security_context.as_mut()?;
+    context.run_as_user.take()?;
+    refusal.contains("runAsUser").then_some(other)
+}
+
 /// What a probe for this image asks for, wherever it goes. It is ended after so long.
 #[must_use]
 pub fn pull(

@@ -131,8 +131,15 @@ mod tests {
         let named =
             json!({"imageID": format!("r.example.com/x@{digest}"), "state": {"waiting": {}}});
         assert_eq!(of(named), Some(Answer::Pulled(Some(digest))));
-        let error = waiting("RunContainerError", "no such file or directory");
-        assert_eq!(of(error), Some(Answer::Pulled(None)));
+        for (reason, message) in [
+            ("RunContainerError", "no such file or directory"),
+            (
+                "CreateContainerConfigError",
+                "container has runAsNonRoot and image will run as root",
+            ),
+        ] {
+            assert_eq!(of(waiting(reason, message)), Some(Answer::Pulled(None)));
+        }
         let ended = json!({"state": {"terminated": {"exitCode": 128, "reason": "StartError"}}});
         assert_eq!(of(ended), Some(Answer::Pulled(None)));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use workspace_operator::metrics::DOCUMENTED;
+use workspace_operator::metrics::{DOCUMENTED, Documented};
 use workspace_operator::workspace::Reason;
 
 use crate::bed::{folder, run, tool};
@@ -58,22 +58,40 @@ async fn each_fires_when_it_should_and_only_then() {
     }
 }
 
-#[test]
-fn they_speak_of_metrics_and_labels_that_there_are() {
-    let not_a_name = |it: char| !it.is_ascii_alphanumeric() && it != '_';
-    for rule in alerts() {
-        let expr = text(&rule, "/expr");
-        let mut names = expr
-            .split(not_a_name)
-            .filter(|it| it.starts_with("workspace_"));
-        let name = names.next().expect("a metric");
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_')
+}
+
+/// The metrics that an expression selects from, each with what stands between its braces.
+fn selected(expr: &str) -> Vec<(&Documented, &str)> {
+    let mut selected = Vec::new();
+    let mut rest = expr;
+    while let Some(name) = words(rest).find(|it| it.starts_with("workspace_")) {
         let metric = name.trim_end_matches("_bucket");
         let known = DOCUMENTED.iter().find(|it| it.name == metric);
         let known = known.unwrap_or_else(|| panic!("{name} in {expr}"));
-        assert!(names.all(|it| it == name), "one metric each: {expr}");
+        rest = rest.split_once(name).map_or("", |it| it.1);
+        let inside = rest.strip_prefix('{').and_then(|it| it.split_once('}'));
+        selected.push((known, inside.map_or("", |it| it.0)));
+    }
+    selected
+}
+
+#[test]
+fn they_speak_of_metrics_and_labels_that_there_are() {
+    for rule in alerts() {
+        let expr = text(&rule, "/expr");
+        let selected = selected(expr);
+        assert!(!selected.is_empty(), "{expr}");
         for label in ["registry", "state", "stalled", "valid"] {
-            let used = expr.split(not_a_name).any(|it| it == label);
-            assert!(!used || known.labels.contains(&label), "{label} in {expr}");
+            let has = |it: &Documented| it.labels.contains(&label);
+            for (metric, inside) in &selected {
+                let used = words(inside).any(|it| it == label);
+                assert!(!used || has(metric), "{label} of {} in {expr}", metric.name);
+            }
+            let used = words(expr).any(|it| it == label);
+            let known = selected.iter().any(|it| has(it.0));
+            assert!(!used || known, "{label} in {expr}");
         }
     }
 }
@@ -84,10 +102,12 @@ fn the_states_that_are_no_trouble_are_states() {
     let rules = alerts();
     let stuck = rules.iter().find(|it| it["alert"] == "WorkspaceStuck");
     let expr = text(stuck.expect("the alert"), "/expr");
-    let fine = expr.split("state!~\"").nth(1);
-    let fine = fine.and_then(|it| it.split('"').next());
-    let fine = fine.expect("a list of states");
-    for state in fine.split('|').filter(|it| *it != "New") {
+    let lists = expr.split("state!~\"").chain(expr.split("state=~\""));
+    let lists = lists.filter(|it| !it.starts_with("sum"));
+    let lists = lists.filter_map(|it| it.split('"').next());
+    let states: Vec<_> = lists.flat_map(|it| it.split('|')).collect();
+    assert!(states.len() > 10, "{states:?}");
+    for state in states.into_iter().filter(|it| *it != "New") {
         let known = serde_json::from_value::<Reason>(json!(state));
         assert!(known.is_ok(), "{state} is no state");
     }

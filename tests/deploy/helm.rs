@@ -1,5 +1,7 @@
 //! A release: installed, upgraded, rolled back, uninstalled, installed again.
 
+mod before;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,6 @@
 //! `kubectl apply -k`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use cluster::{Cluster, Kubectl};
@@ -11,7 +10,7 @@ use crate::alerts::RUNBOOK;
 use crate::bed::{
     DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, run, until,
 };
-use crate::objects::{kustomize, kustomized, yaml};
+use crate::objects::{kustomize, kustomized, own, yaml};
 
 /// kwok plays the nodes: that the Pods run says that they are admitted by the `restricted` standard
 /// and get a node each.
@@ -281,20 +280,13 @@ fn runbook_elsewhere() -> String {
 /// The components are for a kustomization of one's own.
 #[tokio::test]
 async fn the_components_go_with_the_base() {
-    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("with-components");
-    std::fs::create_dir_all(&own).expect("a folder");
-    // kustomize takes no absolute paths.
-    let up = "../".repeat(own.components().count() - 1);
-    let there = format!("{up}{}", DEPLOY.trim_start_matches('/'));
-    let made = |text: &str| {
-        std::fs::write(own.join("kustomization.yaml"), text).expect("it is written");
-        kustomize(&own.display().to_string())
-    };
-    let with = made(&format!(
-        "resources: [{there}/base]\n\
-         components: [{there}/components/servicemonitor, {there}/components/alerts, \
-         {there}/components/pod-rights]\n"
-    ));
+    let with = own("with-components", |there| {
+        format!(
+            "resources: [{there}/base]\n\
+             components: [{there}/components/servicemonitor, {there}/components/alerts, \
+             {there}/components/pod-rights]\n"
+        )
+    });
     let without = kustomize(DEPLOY);
     let added: Vec<_> = with
         .keys()
@@ -320,10 +312,10 @@ async fn the_components_go_with_the_base() {
     assert_eq!(&monitor["endpoints"][0]["port"], port);
     assert!(!all.contains("runbook_url"), "nobody said where it is");
 
-    let served = made(&format!(
-        "resources: [{there}/base, {there}/chart/files/alerts]\n{}",
-        runbook_elsewhere()
-    ));
+    let served = own("with-runbook", |there| {
+        let elsewhere = runbook_elsewhere();
+        format!("resources: [{there}/base, {there}/chart/files/alerts]\n{elsewhere}")
+    });
     let all = yaml(served.values());
     let url = r#""runbook_url":"https://wiki.example.com/workspace-operator#workspacestuck""#;
     assert!(all.contains(url));

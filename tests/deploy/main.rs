@@ -15,3 +15,4 @@ mod priority;
 mod render;
 mod rights;
 mod upgrade;
+mod values;

@@ -1,11 +1,12 @@
 //! Rendered objects, each by its kind, namespace and name.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::bed::run;
+use crate::bed::{DEPLOY, run};
 
 /// Rendered objects.
 pub type Objects = BTreeMap<String, Value>;
@@ -38,7 +39,18 @@ pub fn kustomize(folder: &str) -> Objects {
     objects(&kustomized(folder))
 }
 
-/// The same, as text.
+/// The same of a kustomization of one's own, whose text has the path of `deploy` in it.
+pub fn own(name: &str, text: impl Fn(&str) -> String) -> Objects {
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&own).expect("a folder");
+    // kustomize takes no absolute paths.
+    let up = "../".repeat(own.components().count() - 1);
+    let there = format!("{up}{}", DEPLOY.trim_start_matches('/'));
+    std::fs::write(own.join("kustomization.yaml"), text(&there)).expect("it is written");
+    kustomize(&own.display().to_string())
+}
+
+/// What `kubectl kustomize` makes of a folder, as text.
 pub fn kustomized(folder: &str) -> String {
     let kubectl = cluster::ensure().expect("the programs are there").kubectl;
     run(Command::new(kubectl).args(["kustomize", folder]))

@@ -31,22 +31,9 @@ impl Version {
 
     /// Built from what git has of it, in a folder of its own.
     fn before() -> Self {
-        let commit = std::env::var(BEFORE).unwrap_or_else(|_| latest_before());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("version-before");
-        std::fs::create_dir_all(&folder).expect("a folder");
         let source = folder.join("source");
-        // What that version does not have must not be left from another one.
-        std::fs::remove_dir_all(&source).ok();
-        std::fs::create_dir_all(&source).expect("a folder");
-        let mut archive = Command::new("git")
-            .args(["archive", &commit])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("git runs");
-        let archived = archive.stdout.take().expect("it is piped");
-        run(Command::new("tar").arg("-xC").arg(&source).stdin(archived));
-        assert!(archive.wait().expect("git ends").success(), "{commit}");
+        source_before(&source, ".");
         let target = folder.join("target");
         share_dependencies(&target).expect("files are linked");
         // Of the whole workspace, whose members want more features of some dependencies.
@@ -61,6 +48,23 @@ impl Version {
             operator: target.join("debug/workspace-operator"),
         }
     }
+}
+
+/// Puts what git has of the version before, or this part of it, into a folder.
+pub fn source_before(folder: &Path, part: &str) {
+    let commit = std::env::var(BEFORE).unwrap_or_else(|_| latest_before());
+    // What that version does not have must not be left from another one.
+    std::fs::remove_dir_all(folder).ok();
+    std::fs::create_dir_all(folder).expect("a folder");
+    let mut archive = Command::new("git")
+        .args(["archive", &commit, part])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("git runs");
+    let archived = archive.stdout.take().expect("it is piped");
+    run(Command::new("tar").arg("-xC").arg(folder).stdin(archived));
+    assert!(archive.wait().expect("git ends").success(), "{commit}");
 }
 
 /// Most dependencies are the same in both versions, and need not be built twice. Cargo builds those

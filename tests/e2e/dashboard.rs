@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Process, Signal, State};
 use serde_json::{Value, json};
+use workspace_operator::metrics::DOCUMENTED;
 
 use crate::fixture::{PATIENCE, World};
 use crate::scrape::{SERVING, address};
@@ -101,10 +102,23 @@ fn value(found: &[Value]) -> Option<&str> {
     found.first()?["value"][1].as_str()
 }
 
+#[test]
+fn every_metric_is_on_the_dashboard() {
+    let queries = queries();
+    let is_shown = |name: &str| {
+        let not_a_name = |it: char| !it.is_ascii_alphanumeric() && it != '_';
+        let mut words = queries.iter().flat_map(|(_, it)| it.split(not_a_name));
+        words.any(|it| it.trim_end_matches("_bucket") == name)
+    };
+    let missing = DOCUMENTED.iter().filter(|it| !is_shown(it.name));
+    let missing: Vec<_> = missing.map(|it| it.name).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
 #[tokio::test]
 async fn every_query_of_the_dashboard_has_an_answer() {
     let mut world = World::without_operator().await;
-    let down = world.prefix("down");
+    let (down, next) = (world.prefix("down"), world.prefix("next"));
     world.turn(&down, State::Unauthorized).await;
     world.start_with(&SERVING, &[]);
     let at = address(&world.logged("serving metrics").await);
@@ -113,10 +127,18 @@ async fn every_query_of_the_dashboard_has_an_answer() {
     prometheus
         .until("up", |found| value(found) == Some("1"))
         .await;
-    world.workspace("fine", "{}");
-    world.ready("fine").await;
-    world.registry(&down);
+    world.workspace("fine", "{rollout: {policy: OnRestart}}");
+    world.workspace("blocked", "{}");
+    world.all_ready(2).await;
+    world.settings(&[
+        ("MOLECULE_IMAGE_REGISTRY", &down),
+        ("ROLLOUT", "Paced"),
+        ("ROLLOUT_MAX_UNAVAILABLE", "100%"),
+        ("NEXT_MOLECULE_IMAGE_REGISTRY", &next),
+        ("PREPULL", "true"),
+    ]);
     world.in_force(&down).await;
+    world.state("blocked", "RolloutBlocked").await;
     world.workspace("stuck", "{}");
     world.state("stuck", "ImagePullFailed").await;
     world.workspace("second", "{}");
@@ -132,11 +154,15 @@ async fn every_query_of_the_dashboard_has_an_answer() {
     for (title, expected) in [
         ("Ready", "1"),
         ("Registries that fail", "1"),
-        ("At risk", "1"),
+        ("At risk", "2"),
         ("Cannot pull", "2"),
-        ("Not well", "2"),
+        ("Not well", "3"),
         ("Settings", "0"),
         ("Leaders", "1"),
+        ("Move", "0"),
+        ("To move", "1"),
+        ("Blocked", "1"),
+        ("Not pulled yet", "0"),
     ] {
         let (_, query) = all.iter().find(|it| it.0 == title).expect("the panel");
         prometheus

@@ -133,6 +133,25 @@ async fn a_probe_that_the_api_server_refuses_is_told_in_its_words_and_stops_noth
 }
 
 #[tokio::test]
+async fn where_users_are_assigned_a_probe_names_none() {
+    let world = World::new().await;
+    world.workspace("alice", &on_node("node-1", "v1"));
+    let old = uid(&world.ready("alice").await).to_owned();
+    world.assigns_users().await;
+    world.workspace("alice", &on_node("node-1", "v2"));
+    world.another_pod("alice", &old).await;
+    let probes = world.probes();
+    world.assigns_no_users();
+    let contexts: Vec<_> = probes
+        .iter()
+        .map(|it| &it["spec"]["securityContext"])
+        .collect();
+    let expected = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+    assert_eq!(contexts, [&expected]);
+    world.ready("alice").await;
+}
+
+#[tokio::test]
 async fn for_a_pod_that_the_api_server_would_refuse_no_node_is_asked() {
     let mut world = World::new().await;
     world.workspace("alice", &on_node("node-1", "v1"));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixture::{PATIENCE, World};
 use crate::objects::{assert_sound, text};
@@ -162,5 +162,59 @@ impl World {
             assert!(start.elapsed() < PATIENCE, "it is not refused");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Lets no Pod name a user here, in the words of a cluster that gives each namespace users of its
+    /// own and assigns one to each Pod.
+    pub async fn assigns_users(&self) {
+        let (name, api) = (&self.namespace, "admissionregistration.k8s.io/v1");
+        let select = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+        let rule = json!({
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
+            "operations": ["CREATE"],
+        });
+        let policy = json!({
+            "apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"namespaceSelector": select, "resourceRules": [rule]},
+                "validations": [{
+                    "expression": "!has(object.spec.securityContext) || \
+                                   !has(object.spec.securityContext.runAsUser)",
+                    "message": "unable to validate against any security context constraint: \
+                                provider restricted-v2: .spec.securityContext.runAsUser: Invalid \
+                                value: 65532: must be in the ranges: [1000650000, 1000659999]",
+                }],
+            },
+        });
+        let binding = json!({
+            "apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        });
+        self.apply(&policy.to_string());
+        self.apply(&binding.to_string());
+        // Of the standard `restricted`, so that it is this that refuses it.
+        let refused = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "asked"},
+            "spec": {
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{
+                    "name": "agent", "image": "asked.example.com/asked",
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                    },
+                }],
+            },
+        });
+        self.until_refused(&refused).await;
+    }
+
+    /// Ends what was begun by [`World::assigns_users`].
+    pub fn assigns_no_users(&self) {
+        let kinds = "validatingadmissionpolicy,validatingadmissionpolicybinding";
+        self.kubectl(&["delete", kinds, &self.namespace]);
     }
 }

@@ -85,6 +85,16 @@ async fn a_node_is_asked_what_depends_on_its_credentials_and_nothing_is_left() {
 }
 
 #[tokio::test]
+async fn where_users_are_assigned_a_node_is_asked_by_one_that_names_none() {
+    let (world, _open, registry) = private().await;
+    world.assigns_users().await;
+    let to = prefix(&registry);
+    let report = world.told(0, &["preflight", "--to", &to, "--from-cluster"]);
+    world.assigns_no_users();
+    assert_eq!(finding(&report), ("present", "a node has pulled it"));
+}
+
+#[tokio::test]
 async fn strictly_what_a_node_pulls_is_what_runs_or_a_doubt() {
     let (world, _open, registry) = private().await;
     let to = prefix(&registry);

@@ -6,6 +6,18 @@
 {{- end }}
 {{- end }}
 
+{{- /* Whether a part is wanted that has values of its own. Who writes true or false in their place is told
+       so here, for the schema could only say that this is no object. */}}
+{{- define "workspace-operator.has" -}}
+{{- $part := index .values .name -}}
+{{- if kindIs "bool" $part -}}
+{{- fail (printf "%s has values of its own: write %s.enabled: %t in its place." .name .name $part) -}}
+{{- end -}}
+{{- if and $part $part.enabled -}}
+true
+{{- end -}}
+{{- end }}
+
 {{- define "workspace-operator.rules" -}}
 - apiGroups: [molecule.ai]
   resources: [workspaces]
