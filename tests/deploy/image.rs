@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -186,6 +187,18 @@ fn assert_has_its_parts(sbom: &Path) {
     assert!(!parts.iter().any(|it| it["name"] == "proptest"));
 }
 
+/// Where the cluster assigns users, nothing in the image is theirs.
+fn assert_open_to_anybody(root: &Path) {
+    for (file, rights) in [
+        ("workspace-operator", 0o5),
+        ("etc/ssl/certs/ca-certificates.crt", 0o4),
+    ] {
+        let metadata = std::fs::metadata(root.join(file)).expect("it is there");
+        let mode = metadata.permissions().mode();
+        assert_eq!(mode & rights, rights, "{file}: {mode:o}");
+    }
+}
+
 #[tokio::test]
 async fn it_runs_with_nothing_around_it() {
     let cluster = installed().await;
@@ -221,6 +234,7 @@ async fn it_runs_with_nothing_around_it() {
         .arg("-C")
         .arg(&root));
     assert_has_its_parts(&root.join("sbom.cdx.json"));
+    assert_open_to_anybody(&root);
 
     kubeconfig(&cluster, &root).await;
     let container = shipped();
