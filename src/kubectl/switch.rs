@@ -47,7 +47,8 @@ Ready after the timeout; 2 it cannot be told; 130 interrupted: it says how to go
 pub(super) struct Switch {
     /// The registry prefix to switch to, as in mirror.example.com/molecule-ai
     prefix: Option<Prefix>,
-    /// Switch back to the prefix that was in force before
+    /// Switch back to the prefix that was in force before; or, where the settings name one that no
+    /// operator has taken yet, undo that
     #[arg(long)]
     back: bool,
     /// Do not ask
