@@ -66,7 +66,8 @@ struct Common {
     /// The context of the kubeconfig [default: its current one]
     #[arg(long, global = true)]
     context: Option<String>,
-    /// The namespace of the Workspaces [default: that of the context]
+    /// The namespace of the Workspaces [default: that of the context; for preflight, switch, pin and
+    /// pins: all]
     #[arg(short, long, global = true, value_parser = names::namespace)]
     namespace: Option<String>,
     /// How to print the answer
@@ -228,5 +229,60 @@ async fn execute(session: Session, command: Command) -> anyhow::Result<Answer> {
         Command::Restart(asked) => act::restart(session, asked).await,
         Command::Suspend(asked) => act::suspend(session, asked).await,
         Command::Resume(asked) => act::resume(session, asked).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const README: &str = include_str!("../README.md");
+
+    /// The lines of a text that are command lines of the plugin.
+    fn lines(text: &str) -> impl Iterator<Item = &str> {
+        let lines = text.lines().map(|it| it.trim().trim_start_matches("$ "));
+        lines.filter(|it| it.starts_with("kubectl workspace "))
+    }
+
+    /// What such a line says to the plugin, which has to understand it.
+    fn parse(line: &str) -> Plugin {
+        let words = shlex::split(line).expect("its quotes end");
+        let args = words.into_iter().skip(2);
+        let parsed = Plugin::try_parse_from(std::iter::once(PLUGIN.to_owned()).chain(args));
+        parsed.unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        let plugin = Plugin::command();
+        let examples = |of: &clap::Command| {
+            let help = of.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            lines(&help).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for command in plugin.get_subcommands() {
+            let (name, examples) = (command.get_name(), examples(command));
+            assert!(!examples.is_empty(), "{name} has no example");
+            for line in examples {
+                assert_eq!(line.split(' ').nth(2), Some(name), "{line}");
+                parse(&line);
+            }
+        }
+        let of_all = examples(&plugin);
+        assert!(!of_all.is_empty());
+        for line in of_all {
+            parse(&line);
+        }
+    }
+
+    #[test]
+    fn every_command_line_of_the_readme_is_one() {
+        let all: Vec<_> = lines(README).collect();
+        assert!(all.len() > 10, "{all:?}");
+        for line in all {
+            parse(line);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod cluster;
 mod compare;
 mod judge;
 mod needs;
+mod nodes;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::watch::Scope;
 pub use ask::Asker;
 pub use cluster::{Cluster, Known, config_map, look, refuse_if_missing};
 pub use needs::{Need, Needs, Running, User, needs, tag_of};
+pub use nodes::{Bound, Node};
 pub use report::{Content, Finding, Report, Row, Verdict};
 
 /// What is to be found out.

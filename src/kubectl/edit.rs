@@ -1,18 +1,18 @@
 //! The one edit of the settings: a key of their ConfigMap, by server-side apply, under a field
 //! manager of its own. Other keys, whoever wrote them, stay whose they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, Client, Error};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::access::explain;
-use super::gitops::{Keeper, keeper};
+use super::gitops::{Keeper, is_mark, keeper};
 use super::{PLUGIN, Refused, output};
 use crate::names::LABEL_MANAGED_BY;
 use crate::requests::within;
@@ -21,10 +21,13 @@ use crate::watch::Scope;
 /// Who edits the registry. Each kind of edit has a manager of its own: what one applies without a
 /// key that it applied before, it removes.
 pub(super) const SWITCH: &str = "kubectl-workspace-switch";
+/// The same, on the way back.
+pub(super) const BACK: &str = "kubectl-workspace-switch-back";
 /// Who edits pins.
 pub(super) const PIN: &str = "kubectl-workspace-pin";
 /// The managers that are people's hands, and give a key up.
-const HANDS: [&str; 14] = [
+const HANDS: [&str; 15] = [
+    BACK,
     HELM,
     PIN,
     PLUGIN,
@@ -45,8 +48,12 @@ const ALLOW_DELETION: &str = "molecule.ai/allow-deletion";
 const HELM: &str = "helm";
 /// What an object has that Helm makes once, and counts among no release's.
 const HOOK: &str = "helm.sh/hook";
+/// What Helm writes on what is of one of its releases.
+const RELEASE: &str = "meta.helm.sh/";
 /// What an apply without the server left, of no use to a repository.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// No object has this version, so that an apply which is held to it makes one, and changes none.
+const NONE_YET: &str = "1";
 
 /// All that one field manager has to say of the settings.
 pub(super) struct Edit {
@@ -156,20 +163,36 @@ impl Stored {
         (labelled || managed) && !is_hook
     }
 
-    /// It with these keys set, as a repository would hold it.
+    /// Who is seen to have written a key of its data.
+    pub(super) fn writers(&self, key: &str) -> BTreeSet<&str> {
+        let entries = self.managers().filter(|it| fields(it).contains(key));
+        entries.filter_map(|it| it.manager.as_deref()).collect()
+    }
+
+    /// Who is seen to have written what.
+    pub(super) fn managers(&self) -> impl Iterator<Item = &ManagedFieldsEntry> {
+        let maps = self.map.iter();
+        maps.flat_map(|it| &it.metadata.managed_fields).flatten()
+    }
+
+    /// It with these keys set, as a repository would hold it: without what the tools that keep it put
+    /// on it in the cluster.
     pub(super) fn with(&self, data: &BTreeMap<String, String>) -> ConfigMap {
         let mut all = self.data();
         all.extend(data.clone());
         let stored = self.map.clone().unwrap_or_default();
-        let mut annotations = stored.metadata.annotations.unwrap_or_default();
-        annotations.remove(LAST_APPLIED);
+        let own = |all: Option<BTreeMap<String, String>>| {
+            let mut all = all.unwrap_or_default();
+            all.retain(|key, value| is_of_repository(key, value));
+            Some(all).filter(|it| !it.is_empty())
+        };
         ConfigMap {
             data: Some(all),
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
                 namespace: Some(self.namespace.clone()),
-                labels: stored.metadata.labels,
-                annotations: Some(annotations).filter(|it| !it.is_empty()),
+                labels: own(stored.metadata.labels),
+                annotations: own(stored.metadata.annotations),
                 ..ObjectMeta::default()
             },
             ..stored
@@ -224,18 +247,19 @@ impl Stored {
         force: bool,
     ) -> Result<(), Error> {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), &self.namespace);
-        let Some(stored) = &self.map else {
-            return self.create(&maps, manager, edit).await;
+        let stored = self.map.as_ref().map(|it| &it.metadata);
+        let mut metadata = match stored {
+            Some(stored) => json!({"uid": stored.uid, "resourceVersion": stored.resource_version}),
+            None => json!({"resourceVersion": NONE_YET}),
         };
+        metadata["name"] = json!(self.name);
+        if !edit.annotations.is_empty() {
+            metadata["annotations"] = json!(edit.annotations);
+        }
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {
-                "name": self.name,
-                "uid": stored.metadata.uid,
-                "resourceVersion": stored.metadata.resource_version,
-                "annotations": Some(&edit.annotations).filter(|it| !it.is_empty()),
-            },
+            "metadata": metadata,
             "data": edit.data,
         });
         let params = PatchParams {
@@ -245,19 +269,6 @@ impl Stored {
         };
         within(maps.patch(&self.name, &params, &Patch::Apply(map))).await?;
         Ok(())
-    }
-
-    /// What is absent has no version that an apply could be held to: somebody's, made since, is not
-    /// to be overwritten.
-    async fn create(&self, maps: &Api<ConfigMap>, manager: &str, edit: &Edit) -> Result<(), Error> {
-        let mut map = self.with(&edit.data);
-        let annotations = edit.annotations.clone();
-        map.metadata.annotations = Some(annotations).filter(|it| !it.is_empty());
-        let params = PostParams {
-            field_manager: Some(manager.to_owned()),
-            ..PostParams::default()
-        };
-        within(maps.create(&params, &map)).await.map(drop)
     }
 
     /// Why an edit was not made, and what to do.
@@ -300,6 +311,24 @@ fn immutable(namespace: &str, name: &str) -> String {
     )
 }
 
+/// Whether a label or an annotation is one that a repository holds.
+fn is_of_repository(key: &str, value: &str) -> bool {
+    let is_of_helm = key.starts_with(RELEASE) || (key, value) == (LABEL_MANAGED_BY, "Helm");
+    !(is_mark(key) || is_of_helm || [ALLOW_DELETION, LAST_APPLIED].contains(&key))
+}
+
+/// The keys of the data and of the annotations that somebody has written.
+pub(super) fn fields(entry: &ManagedFieldsEntry) -> BTreeSet<String> {
+    let Some(all) = entry.fields_v1.as_ref().map(|it| &it.0) else {
+        return BTreeSet::new();
+    };
+    let of = |path: &str| all.pointer(path).and_then(Value::as_object);
+    let places = [of("/f:data"), of("/f:metadata/f:annotations")];
+    let keys = places.into_iter().flatten().flat_map(Map::keys);
+    keys.filter_map(|key| key.strip_prefix("f:").map(str::to_owned))
+        .collect()
+}
+
 /// The field managers with which an edit is in conflict.
 fn owners(status: &Status) -> Vec<String> {
     let causes = status.details.iter().flat_map(|it| &it.causes);
@@ -317,4 +346,53 @@ fn gives_up(status: &Status) -> bool {
 /// Whether this field manager is a person's hand.
 pub(super) fn is_hand(manager: &str) -> bool {
     HANDS.contains(&manager)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_what_a_repository_holds() {
+        let map = json!({
+            "metadata": {
+                "name": "workspace-settings", "namespace": "agents", "uid": "u",
+                "labels": {
+                    "team": "a",
+                    "app.kubernetes.io/managed-by": "Helm",
+                    "argocd.argoproj.io/instance": "apps",
+                    "kustomize.toolkit.fluxcd.io/name": "apps",
+                    "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+                },
+                "annotations": {
+                    "note": "b",
+                    "molecule.ai/pin-codex": "{}",
+                    "argocd.argoproj.io/sync-wave": "1",
+                    "argocd.argoproj.io/tracking-id": "apps:/ConfigMap:agents/workspace-settings",
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                    "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
+                    "meta.helm.sh/release-name": "agents",
+                    "molecule.ai/allow-deletion": "true",
+                },
+            },
+            "data": {"PLATFORM_URL": "http://p.example.com"},
+        });
+        let stored = Stored {
+            map: serde_json::from_value(map).expect("it is a ConfigMap"),
+            namespace: "agents".into(),
+            name: "workspace-settings".into(),
+        };
+        let key = |key: &str| key.to_owned();
+        let printed = stored.with(&BTreeMap::from([(key("NEW"), key("x"))]));
+        let printed = serde_json::to_value(printed).expect("it is JSON");
+        let metadata = json!({
+            "name": "workspace-settings", "namespace": "agents", "labels": {"team": "a"},
+            "annotations": {
+                "note": "b", "molecule.ai/pin-codex": "{}", "argocd.argoproj.io/sync-wave": "1",
+            },
+        });
+        assert_eq!(printed["metadata"], metadata);
+        let data = json!({"PLATFORM_URL": "http://p.example.com", "NEW": "x"});
+        assert_eq!(printed["data"], data);
+    }
 }

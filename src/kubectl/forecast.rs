@@ -25,8 +25,9 @@ pub(super) struct Forecast {
     /// How many agents run; an edit by itself touches none of them.
     pub(super) running: usize,
     /// Whether the settings move those that run, a few at a time.
-    #[serde(skip)]
     pub(super) paced: bool,
+    /// Whether the settings hold that.
+    pub(super) paused: bool,
     /// Those that are stuck, and get another image or Pod at once.
     #[serde(serialize_with = "number")]
     pub(super) freed: BTreeSet<Key>,
@@ -34,7 +35,7 @@ pub(super) struct Forecast {
     #[serde(skip)]
     pub(super) waiting: BTreeSet<Key>,
     /// Those that run, and would be stopped by the edit. There are none, or something is wrong.
-    #[serde(skip)]
+    #[serde(serialize_with = "number")]
     pub(super) touched: BTreeSet<Key>,
 }
 
@@ -47,6 +48,7 @@ pub(super) fn forecast(index: &Index, now: &InForce, next: &InForce, at: Timesta
     let rollout = next.settings.as_ref().map(|it| it.rollout());
     let mut forecast = Forecast {
         paced: rollout.is_some_and(|it| it.policy == Policy::Paced),
+        paused: rollout.is_some_and(|it| it.paused),
         ..Forecast::default()
     };
     for seen in index.all() {

@@ -74,6 +74,11 @@ impl View {
         fleet::seen_from_outside(&self.settings, &self.fleet)
     }
 
+    /// Whether the settings or their record will not be known, for they may not be read.
+    pub(super) fn hides_some(&self) -> bool {
+        self.hidden.contains(&true)
+    }
+
     /// Whether the record will not be known, for it may not be read.
     pub(super) fn hides_fleet(&self) -> bool {
         self.hidden[1]

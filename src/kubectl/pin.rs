@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::store::{Note, Store};
 use super::output;
-use super::preflight::{Asking, show};
+use super::preflight::{Asking, show, words};
 use super::{Answer, Refused, Session};
 use crate::fleet;
 use crate::preflight::{Asker, Cluster, Finding, Need, Row, look, tag_of};
@@ -269,7 +269,8 @@ fn one<'a>(
         ));
         return Ok(None);
     }
-    let why = format!("{image} is {finding}: {because}; nothing was changed");
+    let found = words(image, finding);
+    let why = format!("{found}: {because}; nothing was changed");
     match finding {
         Finding::Missing | Finding::Denied | Finding::Unusable => Err(Refused(why).into()),
         _ => bail!(why),

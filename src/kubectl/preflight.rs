@@ -142,8 +142,16 @@ pub(super) fn show(progress: &RefCell<Option<Progress>>, told: &preflight::Progr
     let mut progress = progress.borrow_mut();
     let progress = progress.get_or_insert_with(|| Progress::new(told.of));
     let (done, of) = (told.done, told.of);
-    let (runtime, finding) = (&told.row.runtime, told.row.finding);
-    progress.set(done, &format!("{done} of {of}: {runtime} is {finding}"));
+    let found = words(&told.row.runtime, told.row.finding);
+    progress.set(done, &format!("{done} of {of}: {found}"));
+}
+
+/// As in "codex is missing".
+pub(super) fn words(what: &str, finding: Finding) -> String {
+    match finding {
+        Finding::CannotTell => format!("whether {what} is there cannot be told"),
+        finding => format!("{what} is {finding}"),
+    }
 }
 
 impl From<Verdict> for Answer {
@@ -222,6 +230,8 @@ fn size(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => {
+            // A registry may say whatever it likes.
+            let (bytes, unit) = (u128::from(bytes), u128::from(unit));
             let tenths = (bytes * 10 + unit / 2) / unit;
             format!("{}.{} {name}", tenths / 10, tenths % 10)
         }
@@ -231,35 +241,63 @@ fn size(bytes: u64) -> String {
 
 /// The answer in one line.
 fn summary(report: &Report, paint: Paint) -> String {
-    let (all, registry) = (report.images.len(), &report.registry);
-    let count = |verdict: Verdict| {
+    let count = |is: &dyn Fn(Finding) -> bool| {
         let rows = report.images.iter();
-        rows.filter(|it| it.finding.verdict() == verdict).count()
+        rows.filter(|it| is(it.finding)).count()
     };
-    let different = report.images.iter();
-    let different = different
-        .filter(|it| it.finding == Finding::Different)
-        .count();
+    let of = |verdict: Verdict| count(&|it| it.verdict() == verdict);
+    let different = count(&|it| it == Finding::Different);
+    let (all, registry) = (report.images.len(), &report.registry);
     match report.verdict() {
-        Verdict::Yes if different == 0 => paint.good(&format!(
-            "Yes: of {all} images, all are there under {registry}."
-        )),
-        Verdict::Yes => paint.good(&format!(
-            "Yes: of {all} images, all are there under {registry}, {different} of them with other \
-             content than what runs."
-        )),
-        Verdict::No if count(Verdict::No) == 0 => paint.bad(&format!(
+        Verdict::Yes => paint.good(&there(all, different, registry)),
+        Verdict::No if of(Verdict::No) == 0 => paint.bad(&others(all, different, registry)),
+        Verdict::No => paint.bad(&unfit(all, of(Verdict::No), registry)),
+        Verdict::Unknown => paint.odd(&unknown(all, of(Verdict::Unknown).max(1), registry)),
+    }
+}
+
+fn there(all: usize, different: usize, registry: &str) -> String {
+    let they = match all {
+        1 => "the one image is there".to_owned(),
+        all => format!("of {all} images, all are there"),
+    };
+    match (all, different) {
+        (_, 0) => format!("Yes: {they} under {registry}."),
+        (1, _) => format!("Yes: {they} under {registry}, with other content than what runs."),
+        _ => format!(
+            "Yes: {they} under {registry}, {different} of them with other content than what runs."
+        ),
+    }
+}
+
+fn others(all: usize, different: usize, registry: &str) -> String {
+    match (all, different) {
+        (1, _) => format!("No: the one image under {registry} has other content than what runs."),
+        (_, 1) => {
+            format!("No: of {all} images under {registry}, 1 has other content than what runs.")
+        }
+        _ => format!(
             "No: of {all} images under {registry}, {different} have other content than what runs."
-        )),
-        Verdict::No => paint.bad(&format!(
-            "No: of {all} images, {} cannot be pulled from {registry}.",
-            count(Verdict::No)
-        )),
-        Verdict::Unknown => paint.odd(&format!(
-            "It cannot be told: of {all} images under {registry}, {} could not be looked up or \
-             compared.",
-            count(Verdict::Unknown).max(1)
-        )),
+        ),
+    }
+}
+
+fn unfit(all: usize, unfit: usize, registry: &str) -> String {
+    match all {
+        1 => format!("No: the one image cannot be pulled from {registry}."),
+        _ => format!("No: of {all} images, {unfit} cannot be pulled from {registry}."),
+    }
+}
+
+fn unknown(all: usize, unknown: usize, registry: &str) -> String {
+    match all {
+        1 => format!(
+            "It cannot be told: the one image under {registry} could not be looked up or compared."
+        ),
+        _ => format!(
+            "It cannot be told: of {all} images under {registry}, {unknown} could not be looked up \
+             or compared."
+        ),
     }
 }
 
@@ -276,8 +314,37 @@ mod tests {
             (1_250_000, "1.3 MB"),
             (6_949_999_999, "6.9 GB"),
             (6_950_000_000, "7.0 GB"),
+            (u64::MAX, "18446744073.7 GB"),
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_is_found_is_a_sentence() {
+        for (finding, text) in [
+            (Finding::Missing, "codex is missing"),
+            (Finding::CannotTell, "whether codex is there cannot be told"),
+        ] {
+            assert_eq!(words("codex", finding), text);
+        }
+    }
+
+    #[test]
+    fn one_image_is_no_plural() {
+        for (of_one, of_two) in [
+            (there(1, 0, "x"), there(2, 0, "x")),
+            (there(1, 1, "x"), there(2, 1, "x")),
+            (others(1, 1, "x"), others(2, 2, "x")),
+            (unfit(1, 1, "x"), unfit(2, 2, "x")),
+            (unknown(1, 1, "x"), unknown(2, 2, "x")),
+        ] {
+            assert!(
+                of_one.contains("the one image ") && !of_one.contains("images"),
+                "{of_one}"
+            );
+            assert!(of_two.contains("of 2 images"), "{of_two}");
+        }
+        assert!(others(2, 1, "x").contains("1 has other content"));
     }
 }

@@ -61,7 +61,12 @@ pub(super) fn prepared(prepull: &Prepull, paint: Paint) -> String {
         failed,
     } = prepull;
     let bar = bar(*pulled, *images);
-    let mut text = format!("{bar} {pulled} of {images} images are pulled for {registry}\n");
+    let images_are = if *images == 1 {
+        "image is"
+    } else {
+        "images are"
+    };
+    let mut text = format!("{bar} {pulled} of {images} {images_are} pulled for {registry}\n");
     for (why, count) in failed {
         let line = format!("not pulled yet: {count}, because {why}");
         text.push_str(&format!("{}\n", paint.odd(&line)));

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::look::{self, View, Watching};
 use super::output::{self, Format, Paint, row, table};
 use super::progress::Progress;
-use super::survey::{Survey, survey};
-use super::{Answer, Session, patience, rollout};
+use super::survey::{Standing, Survey, survey};
+use super::{Answer, Refused, Session, patience, rollout};
 
 const EXAMPLES: &str = "Examples:
   # Of the whole cluster
@@ -20,11 +20,16 @@ const EXAMPLES: &str = "Examples:
   # By name, what a restart would move to another image
   kubectl workspace status -A --outdated
 
-  # In a script: wait until nothing is stuck any more, for ten minutes at most
+  # In a script: wait until the settings are in force and nothing is stuck, for ten minutes at most
   kubectl workspace status -A --wait --timeout 10m
 
-Exit codes: 0 none is stuck (with --all: and none is outdated); 1 some are, or still are after the
-timeout; 2 it cannot be told.";
+Outdated is what runs another image than the settings would give now: its next start brings that. A
+tag that has moved, so that it stands for another build, is told apart, where the settings say that
+tags are watched; no start brings that, but a pin.
+
+Exit codes: 0 none is stuck (with --all: and none is outdated; with --wait: and the settings, as they
+stand, are in force); 1 it is not so, not after the timeout either, or not before somebody mends the
+settings; 2 it cannot be told.";
 
 /// So many are named in a table.
 const NAMES: usize = 10;
@@ -41,7 +46,7 @@ pub(super) struct Status {
     /// Show it again whenever it changes, until Ctrl-C
     #[arg(short, long, conflicts_with = "wait")]
     watch: bool,
-    /// Return when none is stuck
+    /// Return when the settings, as they stand, are in force and none is stuck
     #[arg(long)]
     wait: bool,
     /// Of those that run, count the outdated too: what runs another image than the settings would
@@ -116,8 +121,10 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Whether none is stuck, and if that was asked, none outdated.
+/// Whether none is stuck, and if that was asked, none outdated. Who waits for that waits for the settings
+/// too: before they are in force, nothing that is seen is their doing.
 fn is_well(survey: &Survey, asked: &Status) -> anyhow::Result<bool> {
+    let in_force = !asked.wait || are_in_force(survey)?;
     let outdated = match (survey.outdated, asked.all) {
         (_, false) => 0,
         (Some(outdated), true) => outdated,
@@ -127,7 +134,26 @@ fn is_well(survey: &Survey, asked: &Status) -> anyhow::Result<bool> {
             return Err(anyhow!("what is outdated cannot be told: {why}"));
         }
     };
-    Ok(survey.stuck + outdated == 0)
+    Ok(in_force && survey.stuck + outdated == 0)
+}
+
+/// Whether the settings, as they stand, are in force.
+///
+/// # Errors
+/// Waiting does not help: they are rejected ([`Refused`]), or that cannot be told.
+fn are_in_force(survey: &Survey) -> anyhow::Result<bool> {
+    let why = survey.settings.error.as_deref().unwrap_or_default();
+    match survey.settings.standing {
+        Standing::InForce => Ok(true),
+        Standing::Awaited => Ok(false),
+        Standing::Rejected => Err(Refused(format!(
+            "waiting would not end, as the settings are rejected until somebody mends them: {why}"
+        ))
+        .into()),
+        Standing::Unknown => Err(anyhow!(
+            "whether the settings are in force cannot be told: {why}"
+        )),
+    }
 }
 
 async fn wait(watching: &mut Watching, asked: &Status) -> anyhow::Result<()> {
@@ -138,7 +164,8 @@ async fn wait(watching: &mut Watching, asked: &Status) -> anyhow::Result<()> {
         let survey = survey(&watching.view, Timestamp::now());
         let done = parts.saturating_sub(left(&survey, asked));
         progress.set(done, &brief(&survey, asked));
-        if is_well(&survey, asked)? {
+        // Whether it is so, or never will be, is told in the end.
+        if !matches!(is_well(&survey, asked), Ok(false)) {
             return Ok(());
         }
         if let Some(trouble) = watching.changed().await? {
@@ -156,6 +183,9 @@ fn brief(survey: &Survey, asked: &Status) -> String {
     let mut text = format!("stuck: {}", survey.stuck);
     if let (true, Some(outdated)) = (asked.all, survey.outdated) {
         text.push_str(&format!(", outdated: {outdated}"));
+    }
+    if survey.settings.standing != Standing::InForce {
+        text.push_str("; the settings, as they stand, are not in force");
     }
     text
 }
@@ -249,7 +279,7 @@ fn tags(survey: &Survey, paint: Paint) -> String {
     let mut text = String::new();
     for it in &survey.overview.outdated_images {
         let line = format!(
-            "{} is another build since {}; running what it was: {}",
+            "the tag of {} has moved to another build, since {}; running what it was: {}",
             it.image, it.since, it.workspaces
         );
         text.push_str(&format!("\n{}\n", paint.odd(&line)));
@@ -275,8 +305,16 @@ fn settings(survey: &Survey, paint: Paint) -> String {
         text.push_str(&format!("; before: {previous}"));
     }
     text.push('\n');
-    if let Some(awaited) = &settings.awaited_registry {
-        let line = format!("The settings name {awaited}; the operator has not taken that yet.");
+    let awaited = match &settings.awaited_registry {
+        Some(awaited) => Some(format!(
+            "The settings name {awaited}; the operator has not taken that yet."
+        )),
+        None if settings.standing == Standing::Awaited && settings.error.is_none() => {
+            Some("The operator has not taken the settings yet, as they stand.".to_owned())
+        }
+        None => None,
+    };
+    if let Some(line) = awaited {
         text.push_str(&format!("{}\n", paint.odd(&line)));
     }
     if let Some(error) = &settings.error {

@@ -11,7 +11,7 @@ use crate::overview::{FLEET_STATUS, Overview, overview};
 use crate::pod;
 use crate::resolver::registry_host;
 use crate::seen::{AgentState, Pod, Seen, Workspace};
-use crate::settings::{REGISTRY_KEY, Settings};
+use crate::settings::{Environment, REGISTRY_KEY, Settings};
 use crate::workspace::{READY, RECONCILING, Reason, STALLED, SUSPENDED};
 
 /// The fleet at a glance.
@@ -57,12 +57,29 @@ pub(super) struct Registered {
     /// The prefix that the ConfigMap names, and the operator has not taken yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) awaited_registry: Option<String>,
+    /// How what the ConfigMap holds is to what is in force.
+    pub(super) standing: Standing,
     /// Why the ConfigMap is not what is in force, or why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
     /// Whether an operator has recorded anything.
     #[serde(skip)]
     pub(super) recorded: bool,
+}
+
+/// How the settings, as they stand in the ConfigMap, are to what is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Standing {
+    /// They are in force.
+    InForce,
+    /// No operator has taken them yet.
+    Awaited,
+    /// No operator takes them before somebody mends them.
+    Rejected,
+    /// That cannot be told, and waiting does not help.
+    #[default]
+    Unknown,
 }
 
 /// A registry.
@@ -138,9 +155,23 @@ fn earlier(view: &View) -> Overview {
 }
 
 fn registered(view: &View, in_force: &InForce) -> Registered {
-    if matches!(view.fleet, Source::Absent) {
+    let standing = match view.hides_some() {
+        true => Standing::Unknown,
+        false => standing(&view.settings, &view.fleet),
+    };
+    let own = in_force.error.clone();
+    let unread = match &view.fleet {
+        Source::Absent => Some(NO_RECORD.to_owned()),
+        Source::Unreadable(why) => Some(
+            own.clone()
+                .unwrap_or_else(|| format!("what is in force cannot be told: {why}")),
+        ),
+        _ => None,
+    };
+    if unread.is_some() {
         return Registered {
-            error: Some(NO_RECORD.to_owned()),
+            error: unread,
+            standing,
             ..Registered::default()
         };
     }
@@ -153,14 +184,41 @@ fn registered(view: &View, in_force: &InForce) -> Registered {
         _ => None,
     };
     let told = stored(&view.fleet, FLEET_ERROR);
-    let awaited = in_force.error.is_none() && asked.is_some() && asked != registry;
+    let awaited = own.is_none() && asked.is_some() && asked != registry;
     Registered {
         since: stored(&view.fleet, FLEET_SINCE).map(str::to_owned),
         previous_registry: fleet::previous_registry(&view.fleet).map(str::to_owned),
         awaited_registry: asked.filter(|_| awaited),
-        error: told.map(str::to_owned).or_else(|| in_force.error.clone()),
+        standing,
+        error: own.or_else(|| told.map(str::to_owned)),
         registry,
         recorded: true,
+    }
+}
+
+/// How the settings, as they stand, are to what is on record as in force. Where they name no registry,
+/// the one of the operator's own environment counts, which is not seen from outside: the one in force
+/// is taken for it.
+fn standing(settings: &Source, fleet: &Source) -> Standing {
+    let nothing = BTreeMap::new();
+    let data = match settings {
+        Source::Present(data) => data,
+        Source::Absent => &nothing,
+        Source::Unread | Source::Unreadable(_) => return Standing::Awaited,
+    };
+    let in_force = fleet::last_good(fleet).ok().flatten();
+    let registry = in_force.as_ref().map(|it| it.registry().to_string());
+    match Settings::parse(data, &Environment { registry }) {
+        _ if matches!(fleet, Source::Absent) => Standing::Unknown,
+        Err(_) => Standing::Rejected,
+        // What the operator says of them counts too: it may be of another version.
+        Ok(parsed) if Some(&parsed.settings) == in_force.as_ref() => {
+            match stored(fleet, FLEET_ERROR) {
+                None => Standing::InForce,
+                Some(_) => Standing::Awaited,
+            }
+        }
+        Ok(_) => Standing::Awaited,
     }
 }
 
@@ -274,4 +332,57 @@ fn outdated(seen: &[Seen<'_>], settings: &Settings) -> Vec<Outdated> {
         })
     };
     seen.iter().filter_map(outdated).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const A: &str = "a.example.com/agents";
+
+    fn present(data: &[(&str, &str)]) -> Source {
+        let owned = |it: &(&str, &str)| (it.0.to_owned(), it.1.to_owned());
+        Source::Present(data.iter().map(owned).collect())
+    }
+
+    #[test]
+    fn settings_are_in_force_only_as_they_stand() {
+        let last_good =
+            json!({REGISTRY_KEY: A, "PLATFORM_URL": "http://p.example.com"}).to_string();
+        let taken = present(&[("lastGood", &last_good)]);
+        let complaining = present(&[("lastGood", &last_good), (FLEET_ERROR, "no")]);
+        let url = ("PLATFORM_URL", "http://p.example.com");
+        let same = present(&[(REGISTRY_KEY, A), url]);
+        let wrong = present(&[(REGISTRY_KEY, "https://a.example.com/agents"), url]);
+        for (settings, fleet, expected) in [
+            (&same, &taken, Standing::InForce),
+            (&present(&[url]), &taken, Standing::InForce),
+            (
+                &present(&[(REGISTRY_KEY, "b.example.com/agents"), url]),
+                &taken,
+                Standing::Awaited,
+            ),
+            (&present(&[(REGISTRY_KEY, A)]), &taken, Standing::Awaited),
+            (&Source::Absent, &taken, Standing::Awaited),
+            (&same, &complaining, Standing::Awaited),
+            (&same, &present(&[]), Standing::Awaited),
+            (&same, &Source::Unreadable("slow".into()), Standing::Awaited),
+            (
+                &Source::Unreadable("slow".into()),
+                &taken,
+                Standing::Awaited,
+            ),
+            (&wrong, &taken, Standing::Rejected),
+            (&wrong, &present(&[]), Standing::Rejected),
+            (&same, &Source::Absent, Standing::Unknown),
+        ] {
+            assert_eq!(
+                standing(settings, fleet),
+                expected,
+                "{settings:?} {fleet:?}"
+            );
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `kubectl workspace switch`: the one edit, before it, and until it is over.
 
+mod back;
 mod beyond;
 mod check;
 mod follow;
@@ -19,8 +20,9 @@ use super::output::{self, Format};
 use super::preflight::{Asking, Nodes};
 use super::{Answer, Refused, Session, patience};
 use crate::fleet::{self, InForce, Origin};
-use crate::settings::{Environment, Prefix, REGISTRY_KEY, Settings};
+use crate::settings::{Environment, Prefix, REGISTRY_KEY, ROLLOUT_PAUSED_KEY, Settings};
 use crate::watch::Scope;
+use back::Registries;
 
 const EXAMPLES: &str = "Examples:
   # See what would happen, and be asked
@@ -45,7 +47,8 @@ Ready after the timeout; 2 it cannot be told; 130 interrupted: it says how to go
 pub(super) struct Switch {
     /// The registry prefix to switch to, as in mirror.example.com/molecule-ai
     prefix: Option<Prefix>,
-    /// Switch back to the prefix that was in force before
+    /// Switch back to the prefix that was in force before; or, where the settings name one that no
+    /// operator has taken yet, undo that
     #[arg(long)]
     back: bool,
     /// Do not ask
@@ -54,7 +57,8 @@ pub(super) struct Switch {
     /// Print the ConfigMap, and edit nothing
     #[arg(long)]
     dry_run: bool,
-    /// Switch though images are missing there, or that cannot be told, or though it stops what runs
+    /// Switch though images cannot be used from there, or that cannot be told, or though it stops
+    /// what runs
     #[arg(long)]
     force: bool,
     /// Do not look for the images there, as from where the registry cannot be reached
@@ -146,9 +150,8 @@ pub(super) async fn run(mut session: Session, asked: Switch) -> anyhow::Result<A
         refuse_to_stop(&intent.forecast, asked.force)?;
         // Not to be left half-way: Ctrl-C is heard when it is known what became of it.
         let force = asked.force_conflicts;
-        let edited = intent
-            .stored
-            .set(&client, edit::SWITCH, &intent.edit, force);
+        let manager = if asked.back { edit::BACK } else { edit::SWITCH };
+        let edited = intent.stored.set(&client, manager, &intent.edit, force);
         edited.await?;
         output::say(&format!("{REGISTRY_KEY} is now {}.", intent.to));
     }
@@ -225,33 +228,22 @@ async fn prepare(client: &kube::Client, scope: Scope, asked: &Switch) -> anyhow:
     })
 }
 
-/// The prefix to go back to: the one in force, where the settings name another that is not taken
-/// yet; else the one before. Where that is what they name, the way back was chosen already.
+/// The prefix to go back to.
 fn back(view: &View, stored: &Stored) -> anyhow::Result<Prefix> {
     if let fleet::Source::Unreadable(why) = &view.fleet {
         return Err(anyhow!("the registry before cannot be told: {why}"));
     }
     let in_force = fleet::last_good(&view.fleet).ok().flatten();
-    let in_force = in_force.map(|it| it.registry().clone());
-    let previous = fleet::previous_registry(&view.fleet);
+    let in_force = in_force.map(|it| it.registry().to_string());
     let named = named(stored);
-    if let (Some(in_force), Some(named)) = (in_force, &named)
-        && in_force.as_str() != named
-        && previous != Some(named)
-    {
-        return Ok(in_force);
-    }
-    let previous = previous.ok_or_else(|| {
-        Refused(
-            "no registry was in force before this one: name the one to switch to, as in kubectl \
-             workspace switch ghcr.io/molecule-ai"
-                .to_owned(),
-        )
+    let back = back::back(&Registries {
+        in_force: in_force.as_deref(),
+        previous: fleet::previous_registry(&view.fleet),
+        named: named.as_deref(),
+        writers: stored.writers(REGISTRY_KEY),
     })?;
-    let parsed = previous
-        .parse::<Prefix>()
-        .map_err(|fault| anyhow!("{fault}"));
-    parsed.with_context(|| format!("the record names {previous:?} as the registry before"))
+    let parsed = back.parse::<Prefix>().map_err(|fault| anyhow!("{fault}"));
+    parsed.with_context(|| format!("the record names {back:?} as the registry before"))
 }
 
 /// The prefix that the settings name, if they name one.
@@ -275,20 +267,14 @@ fn announce(intent: &Intent) -> String {
         Some(named) => format!("Stay with {to}, and undo the edit to {named}, which is not taken:"),
         None => format!("Stay with {to}, and write it into the settings:"),
     };
-    let touched = match forecast.touched.len() {
-        0 if forecast.paced => {
-            "they are moved a few at a time, once their image is proved".to_owned()
-        }
-        0 => "none of them is touched".to_owned(),
-        touched => format!("OF THEM STOPPED: {touched}"),
-    };
     text.push_str(&format!(
         "\n  Workspaces: {}; of them take an image from there at their next rollout: {}\n  stuck, \
-         and freed by it: {}\n  running: {}; {touched}",
+         and freed by it: {}\n  running: {}; {}",
         forecast.workspaces,
         forecast.affected,
         forecast.freed.len(),
         forecast.running,
+        touched(forecast)
     ));
     if let Some(namespace) = &intent.beyond {
         text.push_str(&format!(
@@ -297,6 +283,19 @@ fn announce(intent: &Intent) -> String {
         ));
     }
     text
+}
+
+/// What becomes of those that run.
+fn touched(forecast: &Forecast) -> String {
+    match (forecast.touched.len(), forecast.paced, forecast.paused) {
+        (0, false, _) => "none of them is touched".to_owned(),
+        (0, true, false) => "they are moved a few at a time, once their image is proved".to_owned(),
+        (0, true, true) => format!(
+            "none of them is touched while {ROLLOUT_PAUSED_KEY} is true, and after that they are \
+             moved a few at a time, once their image is proved"
+        ),
+        (touched, ..) => format!("OF THEM STOPPED: {touched}"),
+    }
 }
 
 /// Where an edit could not be made or would not last, the answer is no before anything is looked for.
@@ -324,8 +323,8 @@ fn refuse(intent: &Intent, checked: Option<&check::Checked>, asked: &Switch) -> 
     match checked.map(|it| it.answer) {
         _ if asked.force => Ok(()),
         Some(Answer::No) => Err(Refused(
-            "not switched: images are missing there, so what restarts could not start; mirror \
-             them first, or switch with --force"
+            "not switched: not every image can be used from there, so what restarts could not \
+             start; mend that first, or switch with --force"
                 .to_owned(),
         )
         .into()),
@@ -390,5 +389,30 @@ mod tests {
         let refused = refuse_to_stop(&forecast, false).map_err(|it| it.to_string());
         assert!(refused.is_err_and(|it| it.contains("would stop 1 of those that run")));
         assert!(refuse_to_stop(&forecast, true).is_ok());
+    }
+
+    #[test]
+    fn what_becomes_of_those_that_run_is_told() {
+        let forecast = |paced, paused| Forecast {
+            paced,
+            paused,
+            ..Forecast::default()
+        };
+        for (forecast, words) in [
+            (forecast(false, false), "none of them is touched"),
+            (forecast(false, true), "none of them is touched"),
+            (forecast(true, false), "they are moved a few at a time"),
+            (
+                forecast(true, true),
+                "none of them is touched while ROLLOUT_PAUSED is true",
+            ),
+        ] {
+            let told = touched(&forecast);
+            assert!(told.starts_with(words), "{told}");
+            assert_eq!(told.contains("moved"), forecast.paced, "{told}");
+        }
+        let mut stopping = forecast(true, true);
+        stopping.touched.insert(Key::new("team", "alice"));
+        assert_eq!(touched(&stopping), "OF THEM STOPPED: 1");
     }
 }

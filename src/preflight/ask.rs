@@ -164,11 +164,24 @@ impl<'a> Asker<'a> {
         logins
     }
 
+    /// What the nodes are that those who need an image can be on; all, where that is not known of one.
+    fn platforms(&self, question: &Question<'_>) -> BTreeSet<String> {
+        let all = question.users.iter().map(|it| &it.platforms);
+        if question.users.is_empty() {
+            return self.cluster.platforms_for_anyone();
+        }
+        match all.clone().any(BTreeSet::is_empty) {
+            true => self.cluster.platforms(),
+            false => all.flatten().cloned().collect(),
+        }
+    }
+
     async fn answer(&self, question: &Question<'_>) -> Row {
+        let nodes = &self.platforms(question);
         let asked = Asked {
             need: question.need,
             users: &question.users,
-            nodes: &self.cluster.nodes,
+            nodes,
             logins: question.logins.as_ref().map_or(0, Vec::len),
             credentials_on_nodes: self.access.credentials_on_nodes,
         };
@@ -183,13 +196,14 @@ impl<'a> Asker<'a> {
                 if self.prober.is_none() {
                     return row;
                 }
-                let as_anybody = self.look_up(&reference, &[]).await.err();
+                let as_anybody = self.look_up(&reference, &[], nodes).await.err();
                 return self.by_node(question, row, as_anybody.as_ref()).await;
             }
         };
-        match self.look_up(&reference, logins).await {
+        match self.look_up(&reference, logins, nodes).await {
             Ok(found) => {
-                let content = self.content(question, &reference, logins, &found).await;
+                let beside = (&found, nodes);
+                let content = self.content(question, &reference, logins, beside).await;
                 judge::found(&asked, &found, content)
             }
             Err(refusal) => {
@@ -221,13 +235,17 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Looks an image up, unless its registry is known to fail.
-    async fn look_up(&self, reference: &Reference, logins: &[Login]) -> Result<Found, Refusal> {
+    /// Looks an image up for these platforms, unless its registry is known to fail.
+    async fn look_up(
+        &self,
+        reference: &Reference,
+        logins: &[Login],
+        nodes: &BTreeSet<String>,
+    ) -> Result<Found, Refusal> {
         let host = reference.host();
         if let Some(refusal) = self.failing(|it| it.get(host).cloned()) {
             return Err(refusal);
         }
-        let nodes = &self.cluster.nodes;
         let wanted = |it: &Platform| nodes.is_empty() || nodes.contains(&it.short());
         let mut found = self.registry.look_up(reference, logins, &wanted).await;
         // One connection that breaks off says little, and what is said of the registry is said of all.
@@ -248,13 +266,13 @@ impl<'a> Asker<'a> {
         look(&mut self.failing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How what was found compares with what runs. A digest needs no comparison.
+    /// How what was found compares with what runs, for these platforms. A digest needs no comparison.
     async fn content(
         &self,
         question: &Question<'_>,
         reference: &Reference,
         logins: &[Login],
-        found: &Found,
+        found: (&Found, &BTreeSet<String>),
     ) -> Option<Content> {
         if reference.is_digest() {
             return None;
@@ -276,14 +294,14 @@ impl<'a> Asker<'a> {
         source: &Source,
         reference: &Reference,
         logins: &[Login],
-        found: &Found,
+        (found, nodes): (&Found, &BTreeSet<String>),
     ) -> Content {
         if names(found, &running.digest) {
             return Content::Same;
         }
-        let nodes = &self.cluster.nodes;
+        let then = reference.at(&running.digest);
         // Where the tag has moved, its registry may still know what it stood for.
-        if let Ok(build) = self.look_up(&reference.at(&running.digest), logins).await {
+        if let Ok(build) = self.look_up(&then, logins, nodes).await {
             return compare(&build, found, nodes);
         }
         let Ok(told) = running.image.parse::<Reference>() else {
@@ -294,7 +312,7 @@ impl<'a> Asker<'a> {
             None => self.logins(source, &told.name()),
         };
         let (told, logins) = (told.at(&running.digest), logins.unwrap_or_default());
-        match self.look_up(&told, &logins).await {
+        match self.look_up(&told, &logins, nodes).await {
             Ok(build) => compare(&build, found, nodes),
             Err(_) => Content::CannotTell,
         }

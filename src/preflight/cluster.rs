@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{self as core, Namespace};
 use kube::api::ListParams;
 use kube::{Api, Client, Error};
 
+use super::nodes::{self, Bound, Node};
 use crate::fleet::{self, Source};
 use crate::names;
 use crate::requests::{list, within};
@@ -28,8 +29,8 @@ pub struct Cluster {
     pub fleet: Source,
     /// Every Workspace that is not being deleted.
     pub workspaces: Vec<Known>,
-    /// What the nodes are, as in `linux/amd64`; nothing where they cannot be read.
-    pub nodes: BTreeSet<String>,
+    /// The nodes; none where they cannot be read.
+    pub nodes: Vec<Node>,
     /// The images of the operator itself; `None` = they cannot be read.
     pub operators: Option<BTreeSet<String>>,
 }
@@ -43,15 +44,24 @@ pub struct Known {
     pub spec: Result<WorkspaceSpec, String>,
     /// Where it stands.
     pub status: WorkspaceStatus,
+    /// What the nodes are that its Pod can be on, as in `linux/amd64`; nothing where that is not known.
+    pub platforms: BTreeSet<String>,
 }
 
 impl Known {
-    /// What is known of a Workspace, unless it is on its way out.
+    /// What is known of a Workspace, unless it is on its way out: among these nodes, with its Pod on
+    /// this one.
     #[must_use]
-    pub fn of(key: Key, seen: Workspace) -> Option<Self> {
-        (!seen.deleting).then(|| Self {
+    pub fn of(key: Key, seen: Workspace, nodes: &[Node], bound: Option<&Bound>) -> Option<Self> {
+        if seen.deleting {
+            return None;
+        }
+        let spec = seen.spec.map(|it| it.unpack());
+        let platforms = spec.as_ref().map(|it| nodes::platforms(nodes, it, bound));
+        Some(Self {
             key,
-            spec: seen.spec.map(|it| it.unpack()),
+            platforms: platforms.unwrap_or_default(),
+            spec,
             status: seen.status,
         })
     }
@@ -64,13 +74,17 @@ impl Known {
 /// or a part of what is seen.
 pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
     let all = scope.objects::<wire::Workspace>(client);
-    let nodes = Api::<Node>::all(client.clone());
+    let pods = scope.objects::<wire::Pod>(client);
+    let of_workspaces =
+        ListParams::default().labels(&format!("{}={}", names::LABEL_NAME, names::NAME));
+    let nodes = Api::<core::Node>::all(client.clone());
     let home = &scope.settings_namespace;
     let deployments = Api::<Deployment>::namespaced(client.clone(), home);
     let operators =
         ListParams::default().labels(&format!("{}={}", names::LABEL_NAME, names::MANAGER));
-    let (workspaces, nodes, operators, settings, fleet) = futures::join!(
+    let (workspaces, pods, nodes, operators, settings, fleet) = futures::join!(
         list(&all, ListParams::default()),
+        list(&pods, of_workspaces),
         list(&nodes, ListParams::default()),
         list(&deployments, operators),
         config_map(client, scope, &scope.settings_name),
@@ -82,12 +96,19 @@ pub async fn look(client: &Client, scope: &Scope) -> anyhow::Result<Cluster> {
     if workspaces.is_empty() {
         refuse_if_missing(client, scope).await?;
     }
-    let known = |it: wire::Workspace| Known::of(it.key(), it.seen());
+    let bound = |it: wire::Pod| Some((it.key(), Bound::of(it.seen())?));
+    let bound: BTreeMap<_, _> = pods.into_iter().flatten().filter_map(bound).collect();
+    let nodes: Vec<_> = nodes.into_iter().flatten().filter_map(Node::of).collect();
+    let known = |it: wire::Workspace| {
+        let key = it.key();
+        let bound = bound.get(&key);
+        Known::of(key, it.seen(), &nodes, bound)
+    };
     Ok(Cluster {
         settings: settings.unwrap_or_else(|error| unreadable(&error)),
         fleet: fleet.unwrap_or_else(|error| unreadable(&error)),
         workspaces: workspaces.into_iter().filter_map(known).collect(),
-        nodes: nodes.iter().flatten().filter_map(platform).collect(),
+        nodes,
         operators: operators
             .ok()
             .map(|it| it.iter().flat_map(images).collect()),
@@ -144,13 +165,6 @@ fn unreadable(error: &Error) -> Source {
     })
 }
 
-/// What a node is, if it takes Pods at all.
-fn platform(node: &Node) -> Option<String> {
-    let info = node.status.as_ref()?.node_info.as_ref()?;
-    (!info.architecture.is_empty())
-        .then(|| format!("{}/{}", info.operating_system, info.architecture))
-}
-
 fn images(deployment: &Deployment) -> Vec<String> {
     let pod = deployment
         .spec
@@ -161,6 +175,23 @@ fn images(deployment: &Deployment) -> Vec<String> {
 }
 
 impl Cluster {
+    /// What the nodes are.
+    #[must_use]
+    pub fn platforms(&self) -> BTreeSet<String> {
+        self.nodes.iter().map(|it| it.platform.clone()).collect()
+    }
+
+    /// What the nodes are on which a Pod can be that asks for none in particular; all, where there is
+    /// none of these.
+    #[must_use]
+    pub fn platforms_for_anyone(&self) -> BTreeSet<String> {
+        let open = nodes::platforms(&self.nodes, &WorkspaceSpec::default(), None);
+        match open.is_empty() {
+            true => self.platforms(),
+            false => open,
+        }
+    }
+
     /// The settings in force, as far as that is seen from here.
     ///
     /// # Errors

@@ -14,13 +14,17 @@ use crate::probe::Answer;
 use crate::pull::About;
 use crate::registry::{Found, Kind, Refusal};
 use crate::resolver::registry_host;
+use crate::seen::Key;
 use crate::settings::Settings;
+
+/// So many Workspaces are named in a sentence.
+const NAMES: usize = 10;
 
 /// What was asked.
 pub(super) struct Asked<'a> {
     pub(super) need: &'a Need,
     pub(super) users: &'a [&'a User],
-    /// What nodes there are.
+    /// What the nodes are that those who need it can be on.
     pub(super) nodes: &'a BTreeSet<String>,
     /// How many logins there were to show.
     pub(super) logins: usize,
@@ -146,17 +150,17 @@ fn usable(asked: &Asked<'_>, found: &Found, content: Option<Content>) -> (Findin
     let host = asked.host();
     let mut of_nodes = found.images.iter().filter(|it| runs(it, asked.nodes));
     if of_nodes.clone().next().is_none() {
-        let built = found.images.iter().filter_map(|it| it.platform.as_ref());
-        let built: Vec<_> = built.map(ToString::to_string).collect();
         let nodes: Vec<_> = asked.nodes.iter().map(String::as_str).collect();
-        let because = match built.is_empty() {
-            true => "it is an index without images".to_owned(),
-            false => format!(
-                "it is built for {}, and the nodes are {}",
-                built.join(", "),
+        let because = match built_for(found) {
+            built if built.is_empty() => "it is an index without images".to_owned(),
+            built => format!(
+                "it is built for {built}, and its nodes are {}",
                 nodes.join(", ")
             ),
         };
+        return (Finding::Unusable, because);
+    }
+    if let Some(because) = homeless(asked, found) {
         return (Finding::Unusable, because);
     }
     let broken = of_nodes.find_map(|it| match &it.content {
@@ -181,6 +185,39 @@ fn usable(asked: &Asked<'_>, found: &Found, content: Option<Content>) -> (Findin
             "under this tag is another build than the one that runs".to_owned(),
         ),
         _ => (Finding::Present, String::new()),
+    }
+}
+
+/// For what it is built.
+fn built_for(found: &Found) -> String {
+    let built = found.images.iter().filter_map(|it| it.platform.as_ref());
+    let built: Vec<_> = built.map(ToString::to_string).collect();
+    built.join(", ")
+}
+
+/// Those of whose nodes none can run it, if there are any.
+fn homeless(asked: &Asked<'_>, found: &Found) -> Option<String> {
+    let can_be = |user: &&&User| found.images.iter().any(|it| runs(it, &user.platforms));
+    let users: Vec<_> = asked.users.iter().filter(|it| !can_be(it)).collect();
+    let nodes: BTreeSet<_> = users.iter().flat_map(|it| &it.platforms).collect();
+    let nodes: Vec<_> = nodes.into_iter().map(String::as_str).collect();
+    let keys: Vec<_> = users.iter().map(|it| &it.key).collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "it is built for {}, and only on nodes of {} can these be: {}",
+            built_for(found),
+            nodes.join(", "),
+            named(&keys)
+        )
+    })
+}
+
+/// The first of them by name, and how many more there are.
+fn named(keys: &[&Key]) -> String {
+    let named: Vec<_> = keys.iter().take(NAMES).map(ToString::to_string).collect();
+    match keys.len().saturating_sub(NAMES) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
@@ -229,9 +266,10 @@ fn prepared(cluster: &Cluster, settings: &Settings, namespace: Option<&str>) -> 
     let failed = failed
         .iter()
         .map(|(why, count)| format!("; {count} failed: {why}"));
+    let noun = if images == 1 { "image" } else { "images" };
     (registry == settings.registry().as_str()).then(|| {
         format!(
-            "Pulled before the switch, counted on each node: {pulled} of {images} images{}.",
+            "Pulled before the switch, counted on each node: {pulled} of {images} {noun}{}.",
             failed.collect::<String>()
         )
     })
@@ -287,9 +325,25 @@ fn platforms(cluster: &Cluster, rows: &[Row]) -> Vec<String> {
             .filter(|it| it.lacking.iter().any(|it| it == platform));
         let images: Vec<_> = rows.map(|it| it.runtime.as_str()).collect();
         format!(
-            "There are nodes of {platform}, for which these are not built: {}.",
+            "Some of those that need these may get on nodes of {platform}, for which they are not \
+             built: {}. A nodeSelector keeps them away from there.",
             images.join(", ")
         )
     };
-    lacking.into_iter().map(warning).collect()
+    let mut warnings: Vec<_> = lacking.into_iter().map(warning).collect();
+    warnings.extend(nowhere(cluster));
+    warnings
+}
+
+/// Of whom it is not known what their image has to be built for.
+fn nowhere(cluster: &Cluster) -> Option<String> {
+    let known = cluster.workspaces.iter().filter(|it| it.spec.is_ok());
+    let nowhere = known.filter(|it| it.platforms.is_empty());
+    let keys: Vec<_> = nowhere.map(|it| &it.key).collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "No node takes these, so it is not known for which platforms their image has to be: {}.",
+            named(&keys)
+        )
+    })
 }

@@ -39,6 +39,8 @@ pub struct User {
     pub source: Source,
     /// What runs of it now.
     pub running: Option<Running>,
+    /// What the nodes are that its Pod can be on; nothing where that is not known.
+    pub platforms: BTreeSet<String>,
 }
 
 /// What runs now.
@@ -124,5 +126,6 @@ fn user(known: &Known, settings: &Settings) -> User {
         key: known.key.clone(),
         source: Source::of(&known.key.namespace, spec, settings),
         running: running.map(|(image, digest)| Running { image, digest }),
+        platforms: known.platforms.clone(),
     }
 }

@@ -24,7 +24,7 @@ pub enum Finding {
     Present,
     /// It is there, but under this tag is other content than what runs now.
     Different,
-    /// It is there, but for platforms only that no node has, or in part.
+    /// It is there, but in part, or for no node that one of those who need it can be on.
     Unusable,
     /// The registry does not have it.
     Missing,
@@ -110,7 +110,7 @@ pub struct Row {
     /// What it is built for, as in `linux/amd64`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
-    /// What nodes there are for which it is not built.
+    /// What the nodes are that those who need it can be on, and for which it is not built.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
     /// How it compares with what runs now; absent where nothing of it runs.

@@ -35,6 +35,7 @@ fn known(name: &str, spec: Value) -> Known {
         key: Key::new("team", name),
         spec: Ok(serde_json::from_value(spec).expect("a spec")),
         status: WorkspaceStatus::default(),
+        platforms: BTreeSet::new(),
     }
 }
 
@@ -144,7 +145,10 @@ fn cluster(data: Option<&[(&str, &str)]>, last_good: Option<&str>) -> Cluster {
         settings: data.map_or(Source::Absent, map),
         fleet: record.map_or(Source::Absent, |text| map(&[("lastGood", &text)])),
         workspaces: Vec::new(),
-        nodes: ["linux/amd64".to_owned()].into(),
+        nodes: vec![Node {
+            platform: "linux/amd64".into(),
+            ..Node::default()
+        }],
         operators: Some(BTreeSet::new()),
     }
 }
@@ -295,7 +299,7 @@ fn an_image_has_to_be_there_for_what_the_nodes_are() {
     assert_eq!(row.lacking, ["linux/s390x"]);
     let row = judged(both(), &["linux/s390x"], None);
     assert_eq!(row.finding, Finding::Unusable);
-    let because = "it is built for linux/amd64, linux/arm64, and the nodes are linux/s390x";
+    let because = "it is built for linux/amd64, linux/arm64, and its nodes are linux/s390x";
     assert_eq!(row.because, because);
     assert_eq!(judged(both(), &[], None).finding, Finding::Present);
     assert_eq!(
@@ -304,6 +308,76 @@ fn an_image_has_to_be_there_for_what_the_nodes_are() {
     );
     let row = judged(both(), &["linux/amd64"], Some(Content::Different));
     assert_eq!(row.finding, Finding::Different);
+}
+
+/// A Workspace whose Pod can be on these nodes.
+fn on(name: &str, nodes: &[&str]) -> User {
+    let known = known(name, json!({"runtime": "codex"}));
+    let nodes = nodes.iter().map(|it| (*it).to_owned());
+    let known = Known {
+        platforms: nodes.collect(),
+        ..known
+    };
+    let needs = needs(&[known], &Settings::default(), false);
+    needs.images[0].users[0].clone()
+}
+
+#[test]
+fn an_image_has_to_be_there_for_a_node_of_everybody() {
+    let need = need("ghcr.io/a/codex:latest");
+    let nodes = BTreeSet::from(["linux/amd64".to_owned(), "linux/arm64".to_owned()]);
+    let amd64 = Found {
+        digest: digest('0'),
+        images: vec![image("amd64", stored(5))],
+    };
+    for (users, finding, because) in [
+        (
+            vec![("any", vec!["linux/amd64", "linux/arm64"])],
+            Finding::Present,
+            "",
+        ),
+        (vec![("unknown", vec![])], Finding::Present, ""),
+        (
+            vec![
+                ("any", vec!["linux/amd64", "linux/arm64"]),
+                ("arm", vec!["linux/arm64"]),
+                ("amd", vec!["linux/amd64"]),
+            ],
+            Finding::Unusable,
+            "it is built for linux/amd64, and only on nodes of linux/arm64 can these be: team/arm",
+        ),
+    ] {
+        let users: Vec<_> = users.iter().map(|(name, nodes)| on(name, nodes)).collect();
+        let asked = Asked {
+            need: &need,
+            users: &users.iter().collect::<Vec<_>>(),
+            nodes: &nodes,
+            logins: 0,
+            credentials_on_nodes: false,
+        };
+        let row = judge::found(&asked, &amd64, None);
+        assert_eq!((row.finding, row.because.as_str()), (finding, because));
+        assert_eq!(row.lacking, ["linux/arm64"]);
+    }
+}
+
+#[test]
+fn who_may_get_on_a_node_that_cannot_run_it_is_warned_of_and_who_gets_on_none() {
+    let lacking = Row {
+        lacking: vec!["linux/arm64".into()],
+        ..row(Finding::Present, None)
+    };
+    let mut seen = cluster(None, Some(A));
+    seen.workspaces = vec![known("lost", json!({}))];
+    let settings = settings(&[("MOLECULE_IMAGE_REGISTRY", B)]);
+    let report = judge::report(&seen, &settings, Vec::new(), vec![lacking], &request(false));
+    assert_eq!(report.verdict(), Verdict::Yes);
+    let told = report.warnings.join("\n");
+    let words = "may get on nodes of linux/arm64, for which they are not built: codex.";
+    assert!(told.contains(words), "{told}");
+    let words = "No node takes these, so it is not known for which platforms their image has to be: \
+                 team/lost.";
+    assert!(told.contains(words), "{told}");
 }
 
 #[test]

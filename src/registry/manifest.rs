@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_cannot_be_are_no_fault_of_ours() {
+        let huge = |size: u64| json!({"digest": "sha256:l", "size": size});
+        let image = read(json!({"schemaVersion": 2,
+            "config": {"digest": sha256('c'), "size": 3},
+            "layers": [huge(u64::MAX), huge(u64::MAX)]}));
+        let content = Content {
+            config: sha256('c'),
+            size: u64::MAX,
+        };
+        assert_eq!(image, Ok(Manifest::Image(content)));
+    }
+
+    #[test]
     fn what_is_no_manifest_is_told() {
         let old = read(json!({"schemaVersion": 1, "fsLayers": []}));
         assert!(old.is_err_and(|it| it.contains("schema 1")));

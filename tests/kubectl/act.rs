@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cluster::{Signal, State};
+use cluster::{Process, Signal, State};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -97,6 +97,72 @@ async fn a_restart_is_paced_and_gives_each_another_pod() {
         let name = pod["metadata"]["name"].as_str().expect("it has a name");
         assert_ne!(uid(&world.ready(name).await), uid(&pod), "{name}");
     }
+}
+
+const FOUR: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Those of the four that are so.
+fn those(world: &World, are: fn(&Value) -> bool) -> Vec<&'static str> {
+    let those = FOUR.iter().filter(|it| are(&world.get("workspace", it)));
+    those.copied().collect()
+}
+
+/// Begins to do something about all four, two at a time, while none comes to an end: then it is asked
+/// of two, and of no more.
+async fn two_at_once(world: &World, act: &str, is_asked: fn(&Value) -> bool) -> Process {
+    let working = world.start_plugin(&[act, "--all", "--max-unavailable", "2"]);
+    let line = working.wait_for_line("(under way: 2)", PATIENCE).await;
+    line.unwrap_or_else(|error| panic!("{act}: {error:#}"));
+    // Time enough for what must not come.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(those(world, is_asked), ["a", "b"], "{act}");
+    working
+}
+
+async fn is_done(mut working: Process) {
+    let ended = working.wait(PATIENCE).await.expect("it ends");
+    assert_eq!(ended.code(), Some(0), "{:?}", working.lines());
+}
+
+#[tokio::test]
+async fn as_many_as_may_be_are_under_way_and_no_more() {
+    let world = World::new().await;
+    let first = world.running(&FOUR).await;
+    world.turn(&first, State::Unauthorized).await;
+    let restart = two_at_once(&world, "restart", |it| {
+        let annotation = "/metadata/annotations/molecule.ai~1restartedAt";
+        it.pointer(annotation).is_some()
+    });
+    let restart = restart.await;
+    world.turn(&first, State::Up).await;
+    is_done(restart).await;
+
+    let behaves = |name: &str, how: &str| {
+        world.kubectl(&["annotate", "pod", name, "--overwrite", how]);
+    };
+    for name in FOUR {
+        behaves(name, "kwok/behaviour=stuck-terminating");
+    }
+    let suspend = two_at_once(&world, "suspend", |it| it["spec"]["suspend"] == true).await;
+    // Where one is over, the next comes.
+    behaves("a", "kwok/behaviour-");
+    world
+        .until("workspace", "c", |it| it["spec"]["suspend"] == true)
+        .await;
+    assert_eq!(
+        those(&world, |it| it["spec"]["suspend"] == true),
+        ["a", "b", "c"]
+    );
+    for name in ["b", "c", "d"] {
+        behaves(name, "kwok/behaviour-");
+    }
+    is_done(suspend).await;
+
+    world.turn(&first, State::Unauthorized).await;
+    let resume = two_at_once(&world, "resume", |it| it["spec"]["suspend"] != true).await;
+    world.turn(&first, State::Up).await;
+    is_done(resume).await;
+    world.all_ready(4).await;
 }
 
 #[tokio::test]

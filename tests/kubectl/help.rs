@@ -48,6 +48,11 @@ fn every_command_has_an_example_and_says_its_exit_codes() {
             &[&usage, &example, "Examples:", "Exit codes:"],
         );
         assert_says(&help.stdout, &flags);
+        // Those that are about the settings look at all who go by them.
+        let words: Vec<_> = help.stdout.split_whitespace().collect();
+        let namespace = "The namespace of the Workspaces [default: that of the context; for preflight, \
+                         switch, pin and pins: all]";
+        assert_says(&words.join(" "), &[namespace]);
         let short = plugin(&[command, "-h"]);
         assert_says(&short.stdout, &["Examples:"]);
     }

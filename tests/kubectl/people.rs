@@ -107,6 +107,16 @@ async fn who_may_not_see_the_settings_is_told_the_rest() {
     );
     assert_eq!(all.code, 2, "{all:?}");
     assert_says(&all.stderr, &["what is outdated cannot be told"]);
+    let waited = plugin(
+        &viewer,
+        "molecule-system",
+        &[&args[..], &["--wait"]].concat(),
+    );
+    assert_eq!(waited.code, 2, "{waited:?}");
+    assert_says(
+        &waited.stderr,
+        &["whether the settings are in force cannot be told: "],
+    );
 }
 
 #[tokio::test]

@@ -78,6 +78,9 @@ async fn what_flux_or_argo_cd_keep_is_not_edited_but_printed() {
         );
         let printed = world.plugin(&["switch", &second, "--dry-run"]);
         assert_eq!(printed.code, 0, "{printed:?}");
+        for of_tool in ["fluxcd.io", "argoproj.io"] {
+            assert!(!printed.stdout.contains(of_tool), "{printed:?}");
+        }
         mark(&world, &unset, "kubectl-patch");
     }
     mark(

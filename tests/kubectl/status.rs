@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cluster::{Process, Signal, State};
 use serde_json::json;
 
-use crate::bed::assert_says;
+use crate::bed::{REGISTRY, assert_says};
 use crate::fixture::{PATIENCE, World, host};
 
 #[tokio::test]
@@ -209,6 +209,67 @@ async fn rejected_settings_and_an_edit_that_nobody_took_are_told() {
     );
 }
 
+/// How a wait ends that has a second to wait, and what it says.
+fn waited(world: &World, code: i32) -> String {
+    let waited = world.plugin(&["status", "--wait", "--timeout", "1s"]);
+    assert_eq!(waited.code, code, "{waited:?}");
+    format!("{}{}", waited.stdout, waited.stderr)
+}
+
+#[tokio::test]
+async fn waiting_does_not_end_before_the_settings_are_in_force_as_they_stand() {
+    let mut world = World::new().await;
+    let first = world.running(&["a"]).await;
+    waited(&world, 0);
+    world.stop().await;
+    let second = world.prefix("second");
+    let not_yet = "the settings, as they stand, are not in force";
+    world.registry(&second);
+    let said = waited(&world, 1);
+    assert_says(
+        &said,
+        &[not_yet, &format!("The settings name {second}; the")],
+    );
+
+    // It need not be the registry.
+    let url = ("PLATFORM_URL", "http://p.example.com");
+    world.settings(&[(REGISTRY, &first), url]);
+    let said = waited(&world, 1);
+    let words = "The operator has not taken the settings yet, as they stand.";
+    assert_says(&said, &[not_yet, words]);
+    let told = world.plugin_json(1, &["status", "--wait", "--timeout", "1s"]);
+    assert_eq!(told["settings"]["standing"], json!("awaited"));
+    assert_eq!(world.plugin(&["status"]).code, 0, "none is stuck");
+
+    let mut waiting = world.start_plugin(&["status", "--wait"]);
+    let line = waiting.wait_for_line(not_yet, PATIENCE).await;
+    line.expect("it says what it waits for");
+    world.start();
+    let ended = waiting.wait(PATIENCE).await.expect("it ends");
+    assert_eq!(ended.code(), Some(0), "{:?}", waiting.lines());
+    assert!(world.fleet("lastGood").contains(url.1));
+}
+
+#[tokio::test]
+async fn waiting_ends_where_the_settings_are_rejected() {
+    let world = World::new().await;
+    let first = world.running(&["a"]).await;
+    world.registry("https://mistyped.example.com/x");
+    // Until then it would be for ever.
+    let rejected = world.plugin(&["status", "--wait", "--timeout", "0s"]);
+    assert_eq!(rejected.code, 1, "{rejected:?}");
+    let words = [
+        "error: waiting would not end, as the settings are rejected until somebody mends them: ",
+        "https://mistyped.example.com/x",
+    ];
+    assert_says(&rejected.stderr, &words);
+    assert_says(&rejected.stdout, &["Workspaces: 1; Ready: 1"]);
+    world.registry(&first);
+    let mended = world.plugin(&["status", "--wait"]);
+    assert_eq!(mended.code, 0, "{mended:?}");
+    assert_eq!(world.fleet("error"), "");
+}
+
 #[tokio::test]
 async fn without_a_record_no_registry_is_in_force() {
     let world = World::without_operator().await;
@@ -227,6 +288,9 @@ async fn without_a_record_no_registry_is_in_force() {
         );
         world.workspace("a", "{runtime: codex}");
     }
+    let said = waited(&world, 2);
+    let words = "whether the settings are in force cannot be told: there is no record";
+    assert_says(&said, &[words]);
 }
 
 #[tokio::test]

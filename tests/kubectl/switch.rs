@@ -1,10 +1,12 @@
 //! `kubectl workspace switch`, there and back.
 
+use std::time::Duration;
+
 use cluster::State;
 use serde_json::{Value, json};
 
 use crate::bed::{REGISTRY, assert_says};
-use crate::fixture::{PATIENCE, World, image};
+use crate::fixture::{PATIENCE, World, image, uid};
 
 /// Who owns which keys of the settings, by server-side apply or any other write.
 fn owners(world: &World) -> Vec<(String, String)> {
@@ -150,6 +152,103 @@ async fn settings_that_are_absent_are_created() {
         (prefix.clone(), prefix)
     );
     assert_eq!(world.fleet("previousRegistry"), "ghcr.io/molecule-ai");
+    let expected = (REGISTRY.to_owned(), "kubectl-workspace-switch".to_owned());
+    assert_eq!(owners(&world), [expected]);
+    let args = ["get", "configmap", "workspace-settings", "-o"];
+    let operations = "jsonpath={.metadata.managedFields[*].operation}";
+    let shown = [&args[..], &[operations, "--show-managed-fields"]].concat();
+    assert_eq!(world.kubectl(&shown), "Apply");
+}
+
+#[tokio::test]
+async fn a_fleet_that_is_moved_is_told_so_and_so_is_one_that_is_held() {
+    let world = World::new().await;
+    let [first, second, third] = ["first", "second", "third"].map(|it| world.prefix(it));
+    let held = [("ROLLOUT", "Paced"), ("ROLLOUT_PAUSED", "true")];
+    world.settings(&[&[(REGISTRY, first.as_str())][..], &held].concat());
+    world.in_force(&first).await;
+    let names = ["a", "b"];
+    for name in names {
+        world.workspace(name, "{runtime: codex}");
+    }
+    world.all_ready(2).await;
+    let before = world.versions(&names);
+    let uids = names.map(|it| uid(&world.get("pod", it)).to_owned());
+    let switch = |to: &str, expected: Value, words: &str| {
+        let switched = world.plugin(&["switch", to, "--yes", "-o", "json"]);
+        assert_eq!(switched.code, 0, "{switched:?}");
+        assert_says(&switched.stderr, &[words]);
+        let told: Value = serde_json::from_str(&switched.stdout).expect("it is JSON");
+        let told = ["paced", "paused", "touched"].map(|it| told[it].clone());
+        assert_eq!(json!(told), expected);
+    };
+    let words = "running: 2; none of them is touched while ROLLOUT_PAUSED is true";
+    switch(&second, json!([true, true, 0]), words);
+    // Time enough for what must not come.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.versions(&names), before);
+
+    let on = async |prefix: &str| {
+        for name in names {
+            let is = |it: &Value| image(it).starts_with(prefix);
+            world.until("pod", name, is).await;
+        }
+        world.all_ready(2).await;
+    };
+    let goes_on = r#"{"data": {"ROLLOUT_PAUSED": "false"}}"#;
+    let settings = ["configmap", "workspace-settings"];
+    world.kubectl(&[&["patch"][..], &settings, &["--type=merge", "-p", goes_on]].concat());
+    on(&second).await;
+    let words = "running: 2; they are moved a few at a time, once their image is proved";
+    switch(&third, json!([true, false, 0]), words);
+    on(&third).await;
+    let now = names.map(|it| uid(&world.get("pod", it)).to_owned());
+    assert_eq!(now, uids, "in place");
+}
+
+#[tokio::test]
+async fn back_undoes_what_was_not_taken_and_goes_nowhere_where_it_cannot_tell() {
+    let mut world = World::new().await;
+    let first = world.running(&["a"]).await;
+    let second = world.prefix("second");
+    for to in [second.as_str(), "--back"] {
+        let done = world.plugin(&["switch", to, "--yes"]);
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    let record = ["registry", "previousRegistry"].map(|it| world.fleet(it));
+    assert_eq!(record, [first.clone(), second.clone()]);
+    world.stop().await;
+
+    // The settings name the one before, as they also would after a way back.
+    let there = world.plugin(&["switch", &second, "--yes", "--timeout", "1s"]);
+    assert_eq!(
+        (there.code, world.named()),
+        (1, second.clone()),
+        "{there:?}"
+    );
+    let back = ["switch", "--back", "--yes", "--timeout", "1s"];
+    let undone = world.plugin(&back);
+    assert_eq!(
+        (undone.code, world.named()),
+        (0, first.clone()),
+        "{undone:?}"
+    );
+    let words = format!("Stay with {first}, and undo the edit to {second}, which is not taken:");
+    assert_says(&undone.stderr, &[&words]);
+
+    // Whoever wrote it by hand may have meant either.
+    world.registry(&second);
+    let unclear = world.plugin(&back);
+    assert_eq!(
+        (unclear.code, world.named()),
+        (2, second.clone()),
+        "{unclear:?}"
+    );
+    let words = format!("error: whether back is {first}, which is in force, or {second}, ");
+    let say_which = "cannot be told: say which, as in kubectl workspace switch";
+    assert_says(&unclear.stderr, &[&words, say_which]);
+    let named = world.plugin(&["switch", &first, "--yes"]);
+    assert_eq!((named.code, world.named()), (0, first), "{named:?}");
 }
 
 #[tokio::test]
@@ -327,6 +426,8 @@ async fn every_format_says_the_same() {
     let counts =
         ["workspaces", "affected", "running", "freed", "ready"].map(|it| switched[it].clone());
     assert_eq!(counts, [1, 1, 1, 0, 0].map(Value::from));
+    let moved = ["paced", "paused", "touched"].map(|it| switched[it].clone());
+    assert_eq!(moved, [json!(false), json!(false), json!(0)]);
     let a = json!([format!("{}/a", world.namespace)]);
     for act in ["restart", "suspend", "resume"] {
         let done = yaml(&[act, "a"]);

@@ -1,8 +1,9 @@
 //! The plugin on a pseudo terminal.
 
 use cluster::State;
+use serde_json::json;
 
-use crate::bed::assert_says;
+use crate::bed::{REGISTRY, assert_says};
 use crate::fixture::World;
 use crate::terminal::Terminal;
 
@@ -132,6 +133,30 @@ async fn colour_is_for_terminals_only_and_only_where_it_is_wanted() {
         !piped.stdout.contains('\x1b') && !piped.stderr.contains('\x1b'),
         "{piped:?}"
     );
+}
+
+#[tokio::test]
+async fn settings_that_somebody_makes_meanwhile_are_not_overwritten() {
+    let world = World::new().await;
+    world.in_force("ghcr.io/molecule-ai").await;
+    let second = world.prefix("second");
+    let settings = ["configmap", "workspace-settings"];
+    for (key, value) in [
+        (REGISTRY, world.prefix("first")),
+        ("PLATFORM_URL", "http://p.example.com".to_owned()),
+    ] {
+        let mut terminal = Terminal::start(&world.plugin_command(&["switch", &second]));
+        terminal.shows("Switch? [y/N]").await;
+        let literal = format!("--from-literal={key}={value}");
+        world.kubectl(&[&["create"][..], &settings, &[&literal]].concat());
+        terminal.press("y\r");
+        assert_eq!(terminal.ends().await, 1, "{}", terminal.text());
+        assert_says(&terminal.text(), &["was edited meanwhile: look again"]);
+        let data = world.get("configmap", "workspace-settings")["data"].clone();
+        assert_eq!(data, json!({key: value}));
+        world.kubectl(&[&["delete"][..], &settings].concat());
+        world.in_force("ghcr.io/molecule-ai").await;
+    }
 }
 
 #[tokio::test]

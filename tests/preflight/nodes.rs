@@ -1,12 +1,15 @@
 //! What cannot be told from here, asked through a node.
 
-use cluster::{Mark, Process, Signal, State};
-use serde_json::Value;
+use cluster::{Mark, Options, Process, Signal, State};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::bed::{image, only, prefix};
-use crate::fixture::{PATIENCE, World};
+use crate::bed::{image, name, only, prefix};
+use crate::fixture::{PATIENCE, World, start_cluster};
+use crate::images::{INDEX, push, push_index};
 use crate::registries::Registry;
+
+const CRD: &str = include_str!("../../crds/workspace.yaml");
 
 /// A Workspace whose registry lets nobody in from here, and that registry.
 async fn private() -> (World, Registry, Registry) {
@@ -198,4 +201,97 @@ async fn ctrl_c_leaves_no_probe_behind() {
     world
         .holds("no probe", |world| world.list("pods").is_empty())
         .await;
+}
+
+/// A namespace in a cluster of its own that has a node `arm` besides, of another processor.
+async fn with_two_kinds_of_nodes() -> World {
+    let options = Options {
+        crds: vec![CRD.into()],
+        ..Options::default()
+    };
+    let world = World::in_cluster(start_cluster(options).await).await;
+    let mut node = world.get("node", "node-1");
+    node["metadata"] = json!({"name": "arm", "labels": {
+        "kubernetes.io/hostname": "arm", "kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64",
+    }});
+    node["status"]["nodeInfo"]["architecture"] = json!("arm64");
+    let created = world
+        .admin()
+        .run_with_input(&["create", "-f", "-"], &node.to_string());
+    let created = created.expect("kubectl runs");
+    assert!(created.ok(), "{created:?}");
+    world
+}
+
+#[tokio::test]
+async fn an_image_has_to_be_for_a_node_on_which_each_workspace_can_be() {
+    let world = with_two_kinds_of_nodes().await;
+    let registry = Registry::open().await;
+    let amd = push(&registry, &name("codex"), Some("latest"), "amd64", "a").await;
+    let arm = push(&registry, &name("codex"), None, "arm64", "b").await;
+    let to = prefix(&registry);
+    let told = |code: i32| world.told(code, &["preflight", "--to", &to]);
+
+    // It may get on a node that cannot run it, and need not.
+    world.workspace("one", "{runtime: codex}");
+    let report = told(0);
+    assert_eq!(finding(&report).0, "present", "{report:#}");
+    let warning = "may get on nodes of linux/arm64, for which they are not built: codex.";
+    assert!(
+        report["warnings"].to_string().contains(warning),
+        "{report:#}"
+    );
+    let on = |arch: &str| {
+        let spec = format!("{{runtime: codex, nodeSelector: {{kubernetes.io/arch: {arch}}}}}");
+        world.workspace("one", &spec);
+    };
+    on("amd64");
+    let report = told(0);
+    assert!(
+        !report["warnings"].to_string().contains(warning),
+        "{report:#}"
+    );
+
+    // Another has no node at all that can.
+    let affinity = "{nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: \
+        {nodeSelectorTerms: [{matchExpressions: \
+        [{key: kubernetes.io/arch, operator: NotIn, values: [amd64]}]}]}}}";
+    world.workspace("two", &format!("{{runtime: codex, affinity: {affinity}}}"));
+    let report = told(1);
+    let because = format!(
+        "it is built for linux/amd64, and only on nodes of linux/arm64 can these be: {}/two",
+        world.namespace
+    );
+    assert_eq!(finding(&report), ("unusable", because.as_str()));
+    let both = [&amd, &arm];
+    push_index(&registry, &name("codex"), "latest", INDEX, &both, &[]).await;
+    let report = told(0);
+    assert_eq!(finding(&report).0, "present", "{report:#}");
+}
+
+#[tokio::test]
+async fn a_pod_that_waits_for_its_image_gets_it_on_its_node() {
+    let world = with_two_kinds_of_nodes().await;
+    let registry = Registry::open().await;
+    image(&registry, "codex", "latest", "a").await;
+    let to = prefix(&registry);
+    let before = world.prefix("before");
+    world.turn(&before, State::Unauthorized).await;
+    world.workspace("one", "{runtime: codex}");
+    // As the operator would have made it.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "one", "labels": {"app.kubernetes.io/name": "workspace"}},
+        "spec": {
+            "nodeName": "arm",
+            "containers": [{"name": "agent", "image": format!("{before}/codex:latest")}],
+        },
+    });
+    world.apply(&pod.to_string());
+    let report = world.told(1, &["preflight", "--to", &to]);
+    let because = "it is built for linux/amd64, and its nodes are linux/arm64";
+    assert_eq!(finding(&report), ("unusable", because));
+    world.kubectl(&["delete", "pod", "one"]);
+    let report = world.told(0, &["preflight", "--to", &to]);
+    assert_eq!(finding(&report).0, "present", "{report:#}");
 }

@@ -1,11 +1,13 @@
 //! Is every image there?
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::Event;
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::bed::{image, name, only, prefix};
 use crate::fixture::World;
@@ -186,6 +188,43 @@ async fn a_registry_that_hangs_is_waited_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_images_are_asked_for_at_a_time() {
+    const AT_ONCE: usize = 8;
+    let world = World::without_operator().await;
+    let registry = Registry::open().await;
+    for number in 0..AT_ONCE {
+        let tag = format!("v{number}");
+        image(&registry, "codex", &tag, "a").await;
+        let spec = format!("{{runtime: codex, tag: {tag}}}");
+        world.workspace(&format!("w{number}"), &spec);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let to = format!("{}/agents", listener.local_addr().expect("an address"));
+    let behind = registry.host.clone();
+    // Nobody is answered before so many have asked, each on a connection of its own.
+    let come = Arc::new(watch::Sender::new(0));
+    let front = tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let (behind, come) = (behind.clone(), Arc::clone(&come));
+            tokio::spawn(async move {
+                come.send_modify(|it| *it += 1);
+                drop(come.subscribe().wait_for(|it| *it >= AT_ONCE).await);
+                let mut to = TcpStream::connect(behind).await.expect("it is there");
+                // Whoever has what it came for goes away.
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    let report = world.told(0, &["preflight", "--to", &to]);
+    assert_eq!(
+        report["images"].as_array().map(Vec::len),
+        Some(AT_ONCE),
+        "{report:#}"
+    );
+    front.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_wants_a_pause_is_left_alone_and_the_pause_told() {
     let world = World::without_operator().await;
     let front = Front::alone(|_| status(429, &[("retry-after", "77")], "")).await;
@@ -197,7 +236,8 @@ async fn a_registry_that_wants_a_pause_is_left_alone_and_the_pause_told() {
     let line = "answered 429 Too Many Requests; it asks to be left alone for 77 s.";
     assert!(told.stdout.contains(line), "{}", told.stdout);
     assert!(
-        told.stdout.contains("It cannot be told: of 1 images"),
+        told.stdout
+            .contains("It cannot be told: the one image under"),
         "{}",
         told.stdout
     );
@@ -249,7 +289,7 @@ async fn an_image_for_other_processors_is_no_use() {
     world.workspace("one", "{runtime: codex}");
     world.workspace("two", "{runtime: hermes}");
     let report = world.told(1, &["preflight", "--to", &prefix(&registry)]);
-    let because = "it is built for linux/arm64, and the nodes are linux/amd64";
+    let because = "it is built for linux/arm64, and its nodes are linux/amd64";
     assert_eq!(report["images"][0]["finding"], "unusable");
     assert_eq!(report["images"][0]["because"], because);
     assert_eq!(report["images"][1]["finding"], "present");

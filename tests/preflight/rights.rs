@@ -2,7 +2,7 @@
 //! registry, the edit, and what was stuck is freed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use cluster::{Options, State};
 use serde_json::{Value, json};
@@ -50,23 +50,20 @@ async fn one_runs_and_one_is_stuck(world: &World, first: &str, registry: &Regist
     world.state("account", "ImagePullFailed").await;
 }
 
-/// The kubeconfig of someone who has these rights and no others.
-async fn person(world: &World, rights: &str) -> PathBuf {
+/// Gives these rights and no others to the account, and waits until it has this one of them.
+async fn grant(world: &World, kubeconfig: &Path, rights: &str, one: &[&str]) {
     let namespace = world.namespace.as_str();
     let group = "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: night-shift}";
     let account = format!("{{kind: ServiceAccount, name: {ACCOUNT}, namespace: {namespace}}}");
     let own = rights.replace("molecule-system", namespace);
     let own = own.replace(group, &account);
     assert!(own.contains(&account));
-    world.kubectl(&["create", "serviceaccount", ACCOUNT]);
     world.admin().apply(&own).expect("they are applied");
-    let kubeconfig = kubeconfig(world, ACCOUNT).await;
-    let person = world.admin().with_kubeconfig(&kubeconfig);
-    let may = ["auth", "can-i", "list", "deployments.apps", "-n", namespace];
+    let person = world.admin().with_kubeconfig(kubeconfig);
+    let may = [&["auth", "can-i"], one, &["-n", namespace]].concat();
     world
         .holds("the rights", |_| person.run(&may).is_ok_and(|it| it.ok()))
         .await;
-    kubeconfig
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +86,21 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
     let stuck = uid(&world.get("pod", "account")).to_owned();
     let before = world.versions(&["own"]);
     let rights = format!("{}\n---\n{}", listed("rights"), listed("preflight rights"));
-    let kubeconfig = person(&world, &rights).await;
+    world.kubectl(&["create", "serviceaccount", ACCOUNT]);
+    let kubeconfig = kubeconfig(&world, ACCOUNT).await;
+
+    // To make the first settings is a patch, and takes the right to create them all the same.
+    let fewer = rights.replace("verbs: [create]", "verbs: [get]");
+    grant(&world, &kubeconfig, &fewer, &["list", "deployments.apps"]).await;
+    let mut command = world.plugin_command(&["switch", &to, "--yes", "--no-preflight"]);
+    let refused = run(command.env("KUBECONFIG", &kubeconfig));
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(
+        refused.stderr.contains("cannot create resource"),
+        "{refused:#?}"
+    );
+    assert!(world.get("configmap", "workspace-settings").is_null());
+    grant(&world, &kubeconfig, &rights, &["create", "configmaps"]).await;
 
     world.forget();
     let switch = ["switch", &to, "--yes"];
@@ -125,7 +136,7 @@ async fn the_rights_in_the_readme_are_those_that_a_switch_with_its_preflight_nee
         .iter()
         .map(|it| format!("{} {}", it.verb, it.resource))
         // Where all are Ready by the time that the Pods are listed, nothing is left to be watched.
-        .chain(["watch pods".to_owned()])
+        .chain(["watch pods", "create configmaps"].map(str::to_owned))
         .collect();
     assert_eq!(used, granted(&rights));
 }

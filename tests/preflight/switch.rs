@@ -28,8 +28,8 @@ async fn a_registry_without_the_images_is_not_switched_to() {
     let host = &registry.host;
     for words in [
         format!("{host} answered 404 Not Found"),
-        format!("No: of 1 images, 1 cannot be pulled from {to}."),
-        "not switched: images are missing there".to_owned(),
+        format!("No: the one image cannot be pulled from {to}."),
+        "not switched: not every image can be used from there".to_owned(),
     ] {
         assert!(
             refused.stderr.contains(&words),
@@ -41,7 +41,7 @@ async fn a_registry_without_the_images_is_not_switched_to() {
 
     image(&registry, "codex", "latest", "a").await;
     let switched = world.plugin(0, &switch);
-    let line = format!("Yes: of 1 images, all are there under {to}.");
+    let line = format!("Yes: the one image is there under {to}.");
     assert!(switched.stderr.contains(&line), "{}", switched.stderr);
     assert_eq!(named(&world), to);
 }

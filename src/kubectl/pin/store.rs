@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kubectl::Refused;
-use crate::kubectl::edit::{Edit, PIN, Stored, is_hand};
+use crate::kubectl::edit::{Edit, PIN, Stored, fields, is_hand};
 use crate::names::PINNED;
 use crate::requests::within;
 use crate::settings::{Digest, PIN_KEY_PREFIX};
@@ -94,11 +94,6 @@ impl Store {
         annotations.unwrap_or_default()
     }
 
-    fn managers(&self) -> impl Iterator<Item = &ManagedFieldsEntry> {
-        let maps = self.stored.map.iter();
-        maps.flat_map(|it| &it.metadata.managed_fields).flatten()
-    }
-
     /// Every runtime that a key pins, known or not.
     pub(super) fn runtimes(&self) -> Vec<String> {
         let data = self.stored.data();
@@ -137,6 +132,7 @@ impl Store {
         force: bool,
     ) -> anyhow::Result<()> {
         let ours: BTreeSet<_> = self
+            .stored
             .managers()
             .filter(|it| is_ours(it))
             .flat_map(fields)
@@ -185,7 +181,7 @@ impl Store {
 
     /// A pin that is not kept by a person's hand, and by what.
     fn of_tools(&self, runtimes: &[String]) -> Option<(String, String)> {
-        self.managers().find_map(|entry| {
+        self.stored.managers().find_map(|entry| {
             let manager = entry.manager.clone().filter(|it| !is_hand(it))?;
             let fields = fields(entry);
             let runtime = runtimes.iter().find(|it| fields.contains(&key(it)))?;
@@ -196,16 +192,4 @@ impl Store {
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(PIN)
-}
-
-/// The keys of the data and of the annotations that somebody has written.
-fn fields(entry: &ManagedFieldsEntry) -> BTreeSet<String> {
-    let Some(all) = entry.fields_v1.as_ref().map(|it| &it.0) else {
-        return BTreeSet::new();
-    };
-    let of = |path: &str| all.pointer(path).and_then(Value::as_object);
-    let places = [of("/f:data"), of("/f:metadata/f:annotations")];
-    let keys = places.into_iter().flatten().flat_map(Map::keys);
-    keys.filter_map(|key| key.strip_prefix("f:").map(str::to_owned))
-        .collect()
 }
