@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    self as core, NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration,
+    self as core, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration,
 };
 
 use crate::seen::Pod;
@@ -76,19 +76,34 @@ pub fn platforms(nodes: &[Node], spec: &WorkspaceSpec, bound: Option<&Bound>) ->
     let taking = nodes.iter().filter(|it| takes(it, spec));
     let found: BTreeSet<_> = taking.chain(here).map(|it| it.platform.clone()).collect();
     match found.is_empty() {
-        true => asked_for(spec).into_iter().collect(),
+        true => asked_for(spec),
         false => found,
     }
 }
 
 /// What a Workspace says that its node has to be.
-fn asked_for(spec: &WorkspaceSpec) -> Option<String> {
-    let architecture = spec.node_selector.get(ARCHITECTURE)?;
-    let system = spec.node_selector.get(SYSTEM);
-    Some(format!(
-        "{}/{architecture}",
-        system.map_or("linux", String::as_str)
-    ))
+fn asked_for(spec: &WorkspaceSpec) -> BTreeSet<String> {
+    let selected = |label: &str| spec.node_selector.get(label).cloned();
+    let system = selected(SYSTEM).unwrap_or_else(|| "linux".to_owned());
+    let architectures: Vec<_> = match selected(ARCHITECTURE) {
+        Some(architecture) => vec![architecture],
+        None => {
+            let terms = required(spec)
+                .into_iter()
+                .flat_map(|it| &it.node_selector_terms);
+            let asked: Option<Vec<_>> = terms.map(architectures).collect();
+            asked.unwrap_or_default().concat()
+        }
+    };
+    let platform = |it: &String| format!("{system}/{it}");
+    architectures.iter().map(platform).collect()
+}
+
+/// The processors of which a term leaves the choice, if it names them.
+fn architectures(term: &NodeSelectorTerm) -> Option<Vec<String>> {
+    let mut asked = term.match_expressions.iter().flatten();
+    let named = asked.find(|it| it.key == ARCHITECTURE && it.operator == "In")?;
+    named.values.clone()
 }
 
 /// Whether the scheduler could put a Pod of this Workspace on a node, by what both say of themselves;
@@ -104,13 +119,15 @@ fn takes(node: &Node, spec: &WorkspaceSpec) -> bool {
 }
 
 fn is_required(node: &Node, spec: &WorkspaceSpec) -> bool {
-    let affinity = spec.affinity.as_ref();
-    let affinity = affinity.and_then(|it| it.node_affinity.as_ref());
-    let required = affinity.and_then(|it| {
-        it.required_during_scheduling_ignored_during_execution
-            .as_ref()
-    });
-    required.is_none_or(|it| it.node_selector_terms.iter().any(|term| fits(node, term)))
+    let fits = |it: &NodeSelector| it.node_selector_terms.iter().any(|term| fits(node, term));
+    required(spec).is_none_or(fits)
+}
+
+fn required(spec: &WorkspaceSpec) -> Option<&NodeSelector> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()
 }
 
 /// A term that asks for nothing fits no node.
@@ -305,5 +322,22 @@ mod tests {
         let windows = json!({ARCHITECTURE: "arm", SYSTEM: "windows"});
         assert_eq!(asked(windows), ["windows/arm"]);
         assert_eq!(asked(json!({"pool": "empty"})), [""; 0]);
+        let among = |terms: Value| {
+            let required = json!({"nodeSelectorTerms": terms});
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": required});
+            found(json!({"affinity": {"nodeAffinity": required}}), None)
+        };
+        let of = |key: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": "In", "values": values}]});
+        let (arm, riscv) = (
+            of(ARCHITECTURE, json!(["arm"])),
+            of(ARCHITECTURE, json!(["riscv64"])),
+        );
+        assert_eq!(among(json!([arm, riscv])), ["arm", "riscv64"]);
+        let pool = of("pool", json!(["empty"]));
+        assert_eq!(
+            among(json!([arm, pool])),
+            [""; 0],
+            "of any kind, if of that pool"
+        );
     }
 }
