@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::pace::Pace;
-use crate::plan::{How, When, how, is_over, is_refused, when};
+use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::resolver::{self, Version};
 use crate::seen::{Key, Pod, Proof, Question, Seen, Turn, Wish, later};
@@ -172,14 +172,23 @@ impl<'a> Look<'a> {
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
         if !pod.is_some_and(|it| it.ready) {
             self.tally.unavailable += 1;
-            let left = seen.memory.left.as_ref();
-            self.leaves += usize::from(left.is_some_and(|it| it.moved_from.is_some()));
+            self.leaves += usize::from(self.leaves_for_another(&seen));
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
         if let (Some(pod), Some(wish)) = (pod.filter(as_asked), wish) {
             self.place(seen, pod, &wish);
         }
+    }
+
+    /// Whether its old Pod is on its way out for the move, or the new one about to be created. What
+    /// hangs at that is down like any other.
+    fn leaves_for_another(&self, seen: &Seen<'_>) -> bool {
+        let left = seen.memory.left.as_ref();
+        let grace = seen.pod.and_then(|it| it.deleting);
+        let hangs = grace.is_some_and(|grace| later(grace, TERMINATING_OVERDUE) <= self.now);
+        let is_moved = left.is_some_and(|it| it.moved_from.is_some());
+        is_moved && !hangs && seen.memory.pod_refusal.is_none()
     }
 
     fn is_off(&self, wish: &Wish) -> bool {
@@ -229,10 +238,12 @@ impl<'a> Look<'a> {
         };
         let seconds = wish.provision_timeout_seconds;
         let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
-        if moved.came_back(pod.ready_changed, seconds) {
+        let grace = wish.termination_grace_period_seconds;
+        if moved.came_back(pod.ready_changed, grace, seconds) {
             return;
         }
-        let since = moved.at.max(pod.ready_changed.unwrap_or(moved.at));
+        let stopped = moved.stopped(grace);
+        let since = stopped.max(pod.ready_changed.unwrap_or(stopped));
         let deadline = later(since, SignedDuration::from_secs(seconds.into()));
         if self.now < deadline {
             self.tally.moving += 1;
@@ -270,7 +281,8 @@ impl<'a> Look<'a> {
             let waits = room.is_shut && candidates.iter().any(|it| it.pod.ready);
             self.tally.waits = waits.then(|| WAITS.to_owned());
             for candidate in &candidates {
-                let turn = self.turn(candidate, is_moving(candidate.seen.key), &proof, &mut room);
+                let earlier = earlier.get(candidate.seen.key).copied();
+                let turn = self.turn(candidate, earlier.unwrap_or_default(), &proof, &mut room);
                 if turn != Turn::Waits {
                     turns.insert(candidate.seen.key.clone(), turn);
                 }
@@ -330,7 +342,7 @@ impl<'a> Look<'a> {
     fn turn(
         &mut self,
         candidate: &Candidate<'_>,
-        is_moving: bool,
+        earlier: Turn,
         proof: &impl Fn(&Question) -> Proof,
         room: &mut Room,
     ) -> Turn {
@@ -340,7 +352,9 @@ impl<'a> Look<'a> {
             image,
             how,
         } = candidate;
-        if pod.ready && !is_moving && room.is_full() {
+        let is_moving = earlier == Turn::Moves;
+        // What is told to be blocked stays told so while there is no room.
+        if pod.ready && earlier == Turn::Waits && room.is_full() {
             return Turn::Waits;
         }
         // It tells so as long as it is looked at; its place is for others.

@@ -81,15 +81,18 @@ impl Want {
         })
     }
 
-    /// Whether it names a pull secret that this Pod does not have: what its node has for this Pod, it
-    /// may not have for the next one then.
+    /// Whether other pull secrets than those of this Pod are to be shown, or may be: what its node has
+    /// for this Pod, it may not have for the next one then.
     #[must_use]
     pub fn has_other_secrets(&self, pod: &Pod) -> bool {
         match &self.question.credentials {
-            Credentials::Secrets { names, .. } => {
-                names.iter().any(|name| !pod.pull_secrets.contains(name))
+            Credentials::Secrets { namespace, .. } => {
+                let live = credentials(namespace, pod.pull_secrets.clone());
+                live != self.question.credentials
             }
-            Credentials::None | Credentials::OfServiceAccount { .. } => false,
+            Credentials::None | Credentials::OfServiceAccount { .. } => {
+                !pod.pull_secrets.is_empty()
+            }
         }
     }
 }

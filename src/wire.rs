@@ -313,6 +313,7 @@ impl Wire for Pod {
         let lags = status.observed_generation.zip(metadata.generation);
         let observed = lags.is_none_or(|(observed, generation)| observed >= generation);
         let image = spec.containers.into_iter().find(|it| it.name == AGENT);
+        let spec_image = image.and_then(|it| it.image).unwrap_or_default();
         let secrets = spec.image_pull_secrets.into_iter();
         let (agent, told) = (agent.seen(), told(metadata.annotations.as_ref()));
         seen::Pod {
@@ -342,13 +343,13 @@ impl Wire for Pod {
                 && observed
                 && agent.ready
                 && agent.state == AgentState::Running
-                && !told.is_leaving(&agent)
+                && !told.is_leaving(&agent, &spec_image)
                 && metadata.deletion_timestamp.is_none(),
             ready_changed: condition("Ready")
                 .and_then(|it| it.last_transition_time.as_ref())
                 .map(|time| time.0),
             status_reason: status.reason,
-            spec_image: image.and_then(|it| it.image).unwrap_or_default(),
+            spec_image,
             pull_secrets: secrets.map(|it| it.name).collect(),
             told,
             agent,

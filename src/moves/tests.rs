@@ -1,3 +1,5 @@
+mod odd;
+
 use serde_json::{Value, json};
 
 use super::*;

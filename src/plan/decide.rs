@@ -392,7 +392,8 @@ impl Case<'_> {
     }
 
     pub(super) fn deadline(&self, pod: &Pod) -> Deadline {
-        Deadline::of(pod, self.provision_timeout())
+        let grace = self.spec.termination_grace_period_seconds;
+        Deadline::of(pod, grace, self.provision_timeout())
     }
 
     /// In seconds.
@@ -419,7 +420,7 @@ impl Case<'_> {
 /// Whether its container ended for another image, and has not started with it: nothing can restart it.
 fn waits_for_new_image(pod: &Pod) -> bool {
     let waits = matches!(pod.agent.state, AgentState::Waiting { .. });
-    waits && pod.told.is_leaving(&pod.agent)
+    waits && pod.is_leaving()
 }
 
 /// Why there is to be no Pod.

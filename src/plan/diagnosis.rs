@@ -21,8 +21,8 @@ pub(super) struct Deadline {
 
 impl Deadline {
     /// Counted from when it last had reason to start.
-    pub(super) fn of(pod: &Pod, seconds: u32) -> Self {
-        let moved = pod.told.moved.as_ref().map(|it| it.at);
+    pub(super) fn of(pod: &Pod, grace: Option<i64>, seconds: u32) -> Self {
+        let moved = pod.told.moved.as_ref().map(|it| it.stopped(grace));
         let since = [Some(pod.created), pod.ready_changed, pod.told.healed, moved];
         let since = since.into_iter().flatten().max().unwrap_or(pod.created);
         Self {
@@ -95,7 +95,7 @@ fn is_being_moved(pod: &Pod, spec: &WorkspaceSpec) -> bool {
         return false;
     };
     match pod.agent.state {
-        AgentState::Running | AgentState::Terminated if pod.told.is_leaving(&pod.agent) => true,
+        AgentState::Running | AgentState::Terminated if pod.is_leaving() => true,
         AgentState::Running if moved.is_first_run(&pod.agent) => {
             // Once it has answered on it, it is an agent like any other.
             let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE);
@@ -111,9 +111,7 @@ fn is_being_moved(pod: &Pod, spec: &WorkspaceSpec) -> bool {
 /// to be started with it.
 fn ended_for_another_image(pod: &Pod) -> bool {
     match &pod.agent.state {
-        AgentState::Waiting { reason, .. } => {
-            is_plain_start(reason) && pod.told.is_leaving(&pod.agent)
-        }
+        AgentState::Waiting { reason, .. } => is_plain_start(reason) && pod.is_leaving(),
         AgentState::Running => {
             let moved = pod.told.moved.as_deref();
             moved.is_some_and(|it| it.is_first_run(&pod.agent))

@@ -166,7 +166,7 @@ impl fmt::Display for Stuck {
 }
 
 /// How long a Pod may go on terminating after its grace before its node counts as lost.
-const TERMINATING_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
+pub const TERMINATING_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 /// A Pod that ran for this long did not fail at its start.
 const STABLE: SignedDuration = SignedDuration::from_mins(10);
 const FAILURE_BACKOFF: Backoff = Backoff {

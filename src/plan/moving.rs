@@ -67,7 +67,7 @@ impl Case<'_> {
             return None;
         }
         // Told its old image again before its node has looked, the container would just stay.
-        if pod.told.is_leaving(&pod.agent) {
+        if pod.is_leaving() {
             return None;
         }
         if let Some(decision) = self.rejected(&ask) {
@@ -103,7 +103,8 @@ impl Case<'_> {
             return None;
         }
         let moved = pod.told.moved.as_ref()?;
-        if moved.came_back(pod.ready_changed, self.provision_timeout()) {
+        let grace = self.spec.termination_grace_period_seconds;
+        if moved.came_back(pod.ready_changed, grace, self.provision_timeout()) {
             return None;
         }
         let from = moved.from.as_ref()?;
@@ -124,7 +125,7 @@ impl Case<'_> {
         let moved = Moved {
             from: None,
             at: self.now,
-            over: Some(pod.agent.run()),
+            over: Some(pod.run()),
             back,
         };
         Some(Decision::act(move_pod(pod, ask, moved), stays.finding))
@@ -137,7 +138,7 @@ impl Case<'_> {
         let moved = Moved {
             from: pod.told.image.clone().filter(|_| pod.ready),
             at: self.now,
-            over: Some(pod.agent.run()),
+            over: Some(pod.run()),
             back: None,
         };
         Decision::act(move_pod(pod, ask, moved), finding)

@@ -33,6 +33,8 @@ pub(super) struct Held {
     is_noted: bool,
     /// Since when it has been a proof, and until when it is.
     proof: Option<Pause>,
+    /// Its node may have taken the image away since.
+    is_lost: bool,
     /// Since when nobody has wanted it.
     unwanted: Option<Timestamp>,
     was_wanted: bool,
@@ -52,6 +54,7 @@ impl Held {
             question: None,
             is_noted: false,
             proof: None,
+            is_lost: false,
             unwanted: None,
             was_wanted: false,
             is_stocked: false,
@@ -86,8 +89,20 @@ impl Held {
         !self.goes && !self.probe.is_deleted
     }
 
-    pub(super) fn has_pulled(&self) -> bool {
+    fn has_pulled(&self) -> bool {
         matches!(self.probe.answer, Some(Answer::Pulled(_)))
+    }
+
+    /// Whether its node has pulled the image, and not cleaned up since.
+    pub(super) fn had_it(&self) -> bool {
+        self.has_pulled() && !self.is_lost
+    }
+
+    /// It proves nothing any more.
+    pub(super) fn may_have_lost_it(&mut self) {
+        if self.has_pulled() {
+            (self.proof, self.is_lost) = (None, true);
+        }
     }
 
     pub(super) fn proves(&self, now: Timestamp) -> bool {
@@ -111,7 +126,7 @@ impl Held {
 
     /// Whether its node has the image and keeps it.
     pub(super) fn is_kept(&self) -> bool {
-        self.is_there() && self.has_pulled()
+        self.is_there() && self.has_pulled() && !self.is_lost
     }
 
     pub(super) fn wanted(&mut self, is: bool, is_stocked: bool, now: Timestamp) {
@@ -135,7 +150,7 @@ impl Held {
         if !self.is_there() || self.pause.is_some_and(|it| it.holds(now)) {
             return false;
         }
-        let stays = self.is_stocked && self.has_pulled();
+        let stays = self.is_stocked && self.has_pulled() && !self.is_lost;
         let over = self.is_noted && !stays && !self.proof.is_some_and(|it| it.holds(now));
         self.goes = !is_best || over || self.due().is_some_and(|at| at <= now);
         self.goes
@@ -152,7 +167,7 @@ impl Held {
         let unwanted = self.unwanted.map(|since| later(since, lingers));
         let own = match (&self.probe.answer, self.proof) {
             (None, _) => Some(later(self.probe.created, OVERDUE)),
-            (Some(_), _) if self.is_stocked => None,
+            (Some(_), _) if self.is_stocked && !self.is_lost => None,
             (_, proof) => proof.map(|it| it.until),
         };
         unwanted.into_iter().chain(own).min()

@@ -1,6 +1,7 @@
 //! A small world of nodes, registries and an API server, in which what is planned is done at once; it
 //! moves on when a scenario says so.
 
+mod lost;
 mod others;
 mod random;
 mod scenarios;

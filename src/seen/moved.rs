@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Agent, Packed, Told, later};
+use super::{Agent, Packed, Pod, Told, later};
 use crate::workspace::Rollout;
 
 /// Whether the move of the fleet has come to a Workspace. It alone moves nothing: what is to be
@@ -27,17 +27,20 @@ pub struct Moved {
     pub from: Option<String>,
     /// When.
     pub at: Timestamp,
-    /// The run of its container that was to be stopped ([`Agent::run`]); absent where another Pod was.
+    /// The run of its container that was to be stopped ([`Pod::run`]); absent where another Pod was.
     pub over: Option<String>,
     /// The image from which it was put back, for it was not Ready on it in its time.
     pub back: Option<String>,
 }
 
 impl Moved {
-    /// Until when it has to be Ready again.
+    /// When what was to be stopped has used the grace that its user asked for, in seconds.
     #[must_use]
-    pub fn deadline(&self, timeout_seconds: u32) -> Timestamp {
-        later(self.at, SignedDuration::from_secs(timeout_seconds.into()))
+    pub fn stopped(&self, grace: Option<i64>) -> Timestamp {
+        later(
+            self.at,
+            SignedDuration::from_secs(grace.unwrap_or_default().max(0)),
+        )
     }
 
     /// Whether this is the first run after the one that was to be stopped.
@@ -51,8 +54,15 @@ impl Moved {
     /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for
     /// it. What happens then is not the move's doing.
     #[must_use]
-    pub fn came_back(&self, ready_changed: Option<Timestamp>, timeout_seconds: u32) -> bool {
-        ready_changed.is_some_and(|changed| changed > self.deadline(timeout_seconds))
+    pub fn came_back(
+        &self,
+        ready_changed: Option<Timestamp>,
+        grace: Option<i64>,
+        timeout_seconds: u32,
+    ) -> bool {
+        let timeout = SignedDuration::from_secs(timeout_seconds.into());
+        let deadline = later(self.stopped(grace), timeout);
+        ready_changed.is_some_and(|changed| changed > deadline)
     }
 }
 
@@ -74,13 +84,35 @@ impl Agent {
     }
 }
 
-impl Told {
-    /// Whether the container is still the one that was to be stopped for another image. While it
-    /// uses its grace it answers, and its Pod counts as Ready.
+impl Pod {
+    /// Which run of its container it is, and with which image in the live spec.
     #[must_use]
-    pub fn is_leaving(&self, agent: &Agent) -> bool {
-        let over = self.moved.as_ref().and_then(|it| it.over.as_deref());
-        over.is_some_and(|over| over == agent.run())
+    pub fn run(&self) -> String {
+        format!("{} {}", self.agent.run(), self.spec_image)
+    }
+
+    /// Whether its container is being stopped for another image.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.told.is_leaving(&self.agent, &self.spec_image)
+    }
+}
+
+impl Told {
+    /// Whether the container of a Pod with this image in its live spec is still the one that was to be
+    /// stopped for another image. While it uses its grace it answers, and its Pod counts as Ready.
+    ///
+    /// Where the live spec is as it was, a policy gives both the same image, or somebody had put it
+    /// there: then nothing stops it.
+    #[must_use]
+    pub fn is_leaving(&self, agent: &Agent, spec_image: &str) -> bool {
+        let Some(over) = self.moved.as_ref().and_then(|it| it.over.as_deref()) else {
+            return false;
+        };
+        match over.split_once(' ') {
+            Some((run, image)) => run == agent.run() && image != spec_image,
+            None => over == agent.run(),
+        }
     }
 
     /// Whether it was put back from this image, which is not tried again on it.
@@ -103,6 +135,8 @@ pub struct Wish {
     pub digest: Option<String>,
     /// `spec.provisionTimeoutSeconds`
     pub provision_timeout_seconds: Option<u32>,
+    /// `spec.terminationGracePeriodSeconds`
+    pub termination_grace_period_seconds: Option<i64>,
     /// `spec.suspend`
     #[serde(default)]
     pub suspend: bool,

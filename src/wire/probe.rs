@@ -37,7 +37,16 @@ impl Pod {
     /// What is seen of a probe.
     #[must_use]
     pub fn probe(self) -> Probe {
-        let answer = self.answer();
+        // Nothing but its deletion changes a probe: what a node said before somebody changed it says
+        // nothing of what it asks now.
+        let is_altered = self.metadata.deletion_timestamp.is_none()
+            && self.metadata.generation.is_some_and(|it| it > 1);
+        let altered = || Answer::Open("the probe was changed by somebody".to_owned());
+        let answer = if is_altered {
+            Some(altered())
+        } else {
+            self.answer()
+        };
         let pulled = self.probed().and_then(ContainerStatus::since);
         let containers = self.spec.containers.into_iter();
         let mut containers = containers.filter(|it| it.name == CONTAINER);
@@ -256,6 +265,15 @@ mod tests {
             "app.kubernetes.io/managed-by": "kubectl-workspace",
         }}});
         assert!(!pod(of_somebody).is_probe());
+        let altered = pod(json!({
+            "metadata": {"name": "workspace-probe-x", "generation": 2},
+            "status": {"containerStatuses": [{"name": "probe", "imageID": "x@sha256:0"}]},
+        }));
+        let told = altered.probe().answer;
+        assert!(
+            matches!(&told, Some(Answer::Open(why)) if why.contains("changed")),
+            "{told:?}"
+        );
         let copied = json!({"metadata": {"name": "workspace-probes", "labels": {
             "app.kubernetes.io/name": "workspace-probe",
             "app.kubernetes.io/managed-by": "workspace-operator",

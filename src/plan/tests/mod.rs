@@ -1,6 +1,7 @@
 //! Scenarios for `plan`, told against a small world that does what its steps say.
 
 mod moving;
+mod odd;
 mod properties;
 mod put_back;
 mod refusals;

@@ -8,7 +8,7 @@ use crate::seen::{Credentials, Proof, Turn};
 
 pub(super) const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 
-fn failed() -> Proof {
+pub(super) fn failed() -> Proof {
     Proof::Failed {
         why: "b.example.com answered 401 Unauthorized".into(),
     }

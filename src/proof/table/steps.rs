@@ -25,7 +25,7 @@ const ASKED_AT_ONCE: usize = 4;
 /// So many are taken away in one go.
 const ENDED_AT_ONCE: usize = 16;
 /// For so long after a proof is over its node is taken to have the image still.
-const HAD_FOR: SignedDuration = SignedDuration::from_mins(1);
+const HAD_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// After this long the watch is taken to have missed a probe that was created.
 const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(40);
 /// After a request of which nothing is known.
@@ -133,7 +133,7 @@ impl Proofs {
                 continue;
             }
             let version = held.probe.version.clone();
-            if held.has_pulled() {
+            if held.had_it() {
                 let both = question.iter().chain([&held.probe.question]);
                 for it in both {
                     if let Some(track) = self.questions.get_mut(it) {

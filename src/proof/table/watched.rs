@@ -38,8 +38,10 @@ impl Proofs {
         if let Some(listed) = &mut self.listed {
             listed.insert(key.clone());
         }
-        let earlier = self.probes.get(&key).map(|it| &it.probe.version.uid);
-        if earlier.is_some_and(|uid| *uid != probe.version.uid) {
+        let earlier = self.probes.get(&key).map(|it| &it.probe);
+        let is_other =
+            |it: &Probe| it.version.uid != probe.version.uid || it.question != probe.question;
+        if earlier.is_some_and(is_other) {
             self.gone(&key, now);
         }
         match self.probes.get_mut(&key) {
@@ -49,7 +51,7 @@ impl Proofs {
         self.join(&key, now);
     }
 
-    /// What its live spec asks never changes.
+    /// One that asks something else than before is another one.
     pub(super) fn hold(&mut self, key: Key, probe: Probe) {
         let live = self.live.entry(probe.question.clone()).or_default();
         live.insert(key.clone());
@@ -152,6 +154,7 @@ impl Proofs {
                 if why == SHORT_OF_DISK {
                     let pause = Pause::of(FULL_FOR, now);
                     self.full.insert(node.clone(), pause);
+                    self.cleans_up(node);
                 }
                 if why == NO_TIME_LEFT {
                     self.hangs(&question, now);
@@ -159,6 +162,14 @@ impl Proofs {
                 self.fail(&question, format!("{why} (node {node})"), now);
             }
         }
+    }
+
+    /// A node that is short of disk first takes away the containers that have ended, probes' too, and
+    /// then what images nothing runs on.
+    fn cleans_up(&mut self, node: &str) {
+        let held = self.probes.values_mut();
+        let there = held.filter(|it| it.probe.question.node == node);
+        there.for_each(Held::may_have_lost_it);
     }
 
     /// Its node does not get an answer there, and pulls one image after the other: what others want

@@ -146,7 +146,7 @@ impl Run {
                 let had = self.world.had.get(question);
                 let had = had.map(|at| self.world.now.duration_since(*at).as_secs());
                 assert!(
-                    fresh.is_some_and(|it| it < 10) || had.is_some_and(|it| it < 60),
+                    fresh.is_some_and(|it| it < 10) || had.is_some_and(|it| it < 600),
                     "{registry} was not heard of"
                 );
             }

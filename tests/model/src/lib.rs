@@ -58,10 +58,10 @@
 //!
 //! # What is not here
 //!
-//! I3 (a Ready Workspace is not stopped for an image that its node cannot have) belongs to moving
-//! a fleet, and comes with it: the kubelet of [`environment`] knows what it can pull, so the
-//! property will compare a stop with that. Several Workspaces, the namespace's Service, a
-//! namespace that ends, and clocks that differ or jump are tested elsewhere.
+//! Of I3 (a Ready Workspace is not stopped for an image that its node cannot have) it checks that
+//! nothing is stopped without a proof that holds. That a proof is true, several nodes, pull secrets,
+//! and a node that loses what was proved are tested elsewhere; so are several Workspaces, the
+//! namespace's Service, a namespace that ends, and clocks that differ or jump.
 
 pub mod api;
 pub mod cluster;
