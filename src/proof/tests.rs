@@ -38,7 +38,7 @@ struct World {
     /// The API server's words to whoever creates a probe here.
     refuses: BTreeMap<String, String>,
     refuses_deletes: bool,
-    /// When a probe that had pulled was last taken away.
+    /// When a probe that had pulled was last taken away, by whomever.
     had: BTreeMap<Question, Timestamp>,
     /// The pull secrets of every ServiceAccount, which admission gives to whoever names none.
     of_accounts: Vec<String>,
@@ -130,10 +130,6 @@ impl World {
                 let done = if self.refuses_deletes {
                     Done::Refused("you may not".into())
                 } else if is_current {
-                    let probe = &self.pods[key];
-                    if matches!(probe.answer, Some(Answer::Pulled(_))) {
-                        self.had.insert(probe.question.clone(), self.now);
-                    }
                     self.remove(key);
                     Done::Done(String::new())
                 } else {
@@ -180,7 +176,10 @@ impl World {
     }
 
     fn remove(&mut self, key: &Key) {
-        if self.pods.remove(key).is_some() {
+        if let Some(probe) = self.pods.remove(key) {
+            if matches!(probe.answer, Some(Answer::Pulled(_))) {
+                self.had.insert(probe.question, self.now);
+            }
             self.events.push_back(Event::Gone(key.clone()));
         }
     }
