@@ -49,7 +49,7 @@ impl Case<'_> {
             Reason::Replacing,
             "the Pod is being replaced because what was asked for changed",
         );
-        self.stop(pod, ask, want, Rollout::SpecChanged, finding)
+        self.stop(pod, ask, settings, want, Rollout::SpecChanged, finding)
     }
 
     /// The Pod is as its user asked for it, and the move of the fleet has come to it.
@@ -82,9 +82,13 @@ impl Case<'_> {
             return Some(stays);
         };
         match self.seen.proof(&want.question) {
-            Proof::Proved if self.seen.turn == Turn::Moves => {
-                Some(self.go(pod, ask, want, how, stays.finding))
-            }
+            Proof::Proved if self.seen.turn == Turn::Moves => Some(match how {
+                How::InPlace => self.go(pod, ask, stays.finding),
+                How::Anew => {
+                    let why = Rollout::Moved;
+                    self.stop(pod, ask, settings, Some(want), why, stays.finding)
+                }
+            }),
             proof if stays.finding.kind == Kind::Ready => {
                 let finding = blocked(&want, &proof).unwrap_or(stays.finding);
                 Some(Decision { finding, ..stays }.wanting(want))
@@ -131,10 +135,7 @@ impl Case<'_> {
         Some(Decision::act(move_pod(pod, ask, moved), stays.finding))
     }
 
-    fn go(&self, pod: &Pod, ask: Ask, want: Want, how: How, finding: Finding) -> Decision {
-        if how == How::Anew {
-            return self.stop(pod, ask, Some(want), Rollout::Moved, finding);
-        }
+    fn go(&self, pod: &Pod, ask: Ask, finding: Finding) -> Decision {
         let moved = Moved {
             from: pod.told.image.clone().filter(|_| pod.ready),
             at: self.now,
@@ -151,6 +152,7 @@ impl Case<'_> {
         &self,
         pod: &Pod,
         ask: Ask,
+        settings: &Settings,
         wants: Option<Want>,
         why: Rollout,
         finding: Finding,
@@ -158,13 +160,8 @@ impl Case<'_> {
         if !self.may_serve(pod) || self.is_accepted(&ask) {
             return Decision::act(delete(pod, why, 0), finding);
         }
-        match self.ask() {
-            Ok((settings, _)) => Decision {
-                wants,
-                ..Decision::act(self.trial(ask, settings, false), finding)
-            },
-            Err(finding) => Decision::wait(finding),
-        }
+        let decision = Decision::act(self.trial(ask, settings, false), finding);
+        Decision { wants, ..decision }
     }
 
     /// Whether the API server would take this Pod, as it said not long ago.
@@ -196,7 +193,7 @@ impl Case<'_> {
     /// or can pull it. What it runs already its node has, for those who show the same secrets.
     fn to_prove(&self, pod: &Pod, ask: &Ask, settings: &Settings) -> Option<Want> {
         let (key, spec, image) = (self.seen.key, self.spec, &ask.image);
-        let want = How::Anew.want(key, spec, settings, pod, image)?;
+        let want = Want::anew(key, spec, settings, pod, image)?;
         let is_other = pod.told.image.as_ref() != Some(image) || want.has_other_secrets(pod);
         (self.may_serve(pod) && is_other).then_some(want)
     }

@@ -85,6 +85,15 @@ impl World {
         self.proofs.want(key, Some(want), self.now);
     }
 
+    /// A Workspace may want this later.
+    fn stock(&mut self, key: &Key, question: &Question) {
+        let want = Want {
+            question: question.clone(),
+            service_account: None,
+        };
+        self.proofs.stock(key, Some(want));
+    }
+
     /// A Workspace wants nothing any more.
     fn drop(&mut self, key: &Key) {
         self.proofs.want(key, None, self.now);
@@ -231,6 +240,19 @@ impl World {
             self.answer(&key, Answer::Failed(cause));
         }
         self.settle();
+    }
+
+    /// The nodes of all probes on their way are short of disk.
+    fn runs_short_of_disk(&mut self) {
+        for key in self.on_their_way() {
+            let told = Told {
+                reason: "Evicted",
+                message: "The node had condition: [DiskPressure]. ",
+                is_dead: true,
+                ..Told::default()
+            };
+            self.answer(&key, judge(&told).expect("an answer"));
+        }
     }
 
     /// Time passes, and nothing is looked at before it was to be.

@@ -41,9 +41,8 @@ impl Pod {
         // nothing of what it asks now.
         let is_altered = self.metadata.deletion_timestamp.is_none()
             && self.metadata.generation.is_some_and(|it| it > 1);
-        let altered = || Answer::Open("the probe was changed by somebody".to_owned());
         let answer = if is_altered {
-            Some(altered())
+            Some(Answer::Open("the probe was changed by somebody".to_owned()))
         } else {
             self.answer()
         };

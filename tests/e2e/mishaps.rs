@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use workspace_operator::settings::RUNTIMES;
 
 use crate::fixture::{PATIENCE, World, condition, host, text};
-use crate::moving::REGISTRY;
+use crate::fleet::REGISTRY;
 
 impl World {
     /// Since the last `forget` no Workspace was told that its image cannot be pulled.

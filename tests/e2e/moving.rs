@@ -1,29 +1,18 @@
 //! A fleet that runs is moved to other settings, at a pace, and nothing stops that cannot start again.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster::State;
 use serde_json::Value;
 
-use crate::down::Watcher;
 use crate::fixture::{World, condition, host, image, uid};
-
-pub const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+use crate::fleet::{REGISTRY, Watcher};
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("w-{number:02}")).collect()
 }
 
 impl World {
-    pub fn paced(&self, prefix: &str, most: &str) {
-        self.settings(&[
-            (REGISTRY, prefix),
-            ("ROLLOUT", "Paced"),
-            ("ROLLOUT_MAX_UNAVAILABLE", most),
-        ]);
-    }
-
     /// So many Workspaces that run what this prefix has.
     pub async fn fleet_on(&self, prefix: &str, most: &str, count: usize) -> Vec<String> {
         self.paced(prefix, most);
@@ -34,25 +23,6 @@ impl World {
         }
         self.all_ready(count).await;
         names
-    }
-
-    /// Which image the Pods have, by their names.
-    pub fn images(&self) -> BTreeMap<String, String> {
-        let pods = self.list("pods").into_iter();
-        let pods =
-            pods.filter(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace");
-        let name = |it: &Value| {
-            it["metadata"]["name"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        pods.map(|it| (name(&it), image(&it).to_owned())).collect()
-    }
-
-    pub fn on(&self, prefix: &str) -> usize {
-        let images = self.images();
-        images.values().filter(|it| it.starts_with(prefix)).count()
     }
 
     fn uids(&self, names: &[String]) -> Vec<String> {

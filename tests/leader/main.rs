@@ -10,11 +10,11 @@
 
 #[path = "../faults/clock.rs"]
 mod clock;
-#[path = "../e2e/down.rs"]
-mod down;
 #[path = "../e2e/fixture.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod fixture;
+#[path = "../e2e/fleet.rs"]
+mod fleet;
 #[path = "../e2e/link.rs"]
 #[expect(dead_code, reason = "the proxy takes its place here")]
 mod link;

@@ -2,22 +2,13 @@
 
 use super::*;
 
-/// What a Workspace may want later.
-fn stock(world: &mut World, key: &Key, question: &Question) {
-    let want = Want {
-        question: question.clone(),
-        service_account: None,
-    };
-    world.proofs.stock(key, Some(want));
-}
-
 #[test]
 fn what_nobody_waits_for_is_pulled_one_by_one_and_kept() {
     let mut world = World::new();
     let all = ["codex", "hermes", "crewai"].map(|it| question("node-1", it));
     for (number, it) in all.iter().enumerate() {
-        stock(&mut world, &workspace(&number.to_string()), it);
-        stock(&mut world, &workspace(&format!("{number}-too")), it);
+        world.stock(&workspace(&number.to_string()), it);
+        world.stock(&workspace(&format!("{number}-too")), it);
     }
     for pulled in 0..3 {
         world.settle();
@@ -54,7 +45,7 @@ fn whoever_waits_comes_before_the_stock() {
     let mut world = World::new();
     for node in 0..20 {
         let node = format!("node-{node:02}");
-        stock(&mut world, &workspace(&node), &question(&node, "codex"));
+        world.stock(&workspace(&node), &question(&node, "codex"));
     }
     let it = question("node-99", "codex");
     world.want(&workspace("alice"), &it);
@@ -68,19 +59,10 @@ fn a_node_that_is_short_of_disk_gets_nothing_in_stock_for_half_an_hour() {
     let mut world = World::new();
     let all = ["codex", "hermes"].map(|it| question("node-1", it));
     for it in &all {
-        stock(&mut world, &workspace(&it.image), it);
+        world.stock(&workspace(&it.image), it);
     }
     world.settle();
-    for key in world.on_their_way() {
-        let told = Told {
-            reason: "Evicted",
-            message: "The node had condition: [DiskPressure]. ",
-            is_dead: true,
-            ..Told::default()
-        };
-        let answer = judge(&told).expect("an answer");
-        world.answer(&key, answer);
-    }
+    world.runs_short_of_disk();
     world.settle();
     let stocked = world.proofs.stocked();
     let failed: Vec<_> = stocked.failed.into_iter().collect();
@@ -107,7 +89,7 @@ fn what_was_pulled_for_new_pods_of_an_account_without_secrets_serves_who_shows_n
         },
         ..question("node-1", "codex")
     };
-    stock(&mut world, &workspace("alice"), &anew);
+    world.stock(&workspace("alice"), &anew);
     world.settle();
     world.pull();
     let in_place = question("node-1", "codex");
@@ -125,7 +107,7 @@ fn what_was_pulled_for_new_pods_of_an_account_without_secrets_serves_who_shows_n
 fn what_is_in_stock_is_proved_anew_without_its_registry() {
     let mut world = World::new();
     let it = question("node-1", "codex");
-    stock(&mut world, &workspace("alice"), &it);
+    world.stock(&workspace("alice"), &it);
     world.settle();
     world.pull();
     world.pass_time(3600);

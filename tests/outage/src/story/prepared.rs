@@ -9,7 +9,7 @@ use super::moving::{AWAY_AT_MOST, Moved, PATIENCE, agents, edit, move_all, set};
 use super::{MIRROR, PRIMARY, ensure_within};
 use crate::bed::Answer;
 use crate::eye::Life;
-use crate::world::{SYSTEM, World};
+use crate::world::{OVERVIEW_ON_RECORD, World};
 
 /// Step 15.
 pub async fn what_comes(world: &mut World) -> Result<()> {
@@ -111,17 +111,7 @@ async fn prepare(world: &World, next: &str) -> Result<usize> {
 
 /// How far it is, as the operator tells.
 async fn prepull(world: &World) -> Result<Value> {
-    let path = "jsonpath={.data.status}";
-    let args = [
-        "get",
-        "configmap",
-        "workspace-fleet",
-        "-n",
-        SYSTEM,
-        "-o",
-        path,
-    ];
-    let status = world.quietly(&args).await?;
+    let status = world.quietly(&OVERVIEW_ON_RECORD).await?;
     let status: Value = serde_saphyr::from_str(&status)?;
     Ok(status["prepull"].clone())
 }

@@ -1,5 +1,6 @@
-//! How many are down at once.
+//! A fleet whose settings move it: what it runs, and how many are down at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +9,38 @@ use kube::Client;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::fixture::condition;
+use crate::fixture::{World, condition, image};
+
+pub const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
+
+impl World {
+    pub fn paced(&self, prefix: &str, most: &str) {
+        self.settings(&[
+            (REGISTRY, prefix),
+            ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MAX_UNAVAILABLE", most),
+        ]);
+    }
+
+    /// Which image the Pods have, by their names.
+    pub fn images(&self) -> BTreeMap<String, String> {
+        let pods = self.list("pods").into_iter();
+        let pods =
+            pods.filter(|it| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace");
+        let name = |it: &Value| {
+            it["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        pods.map(|it| (name(&it), image(&it).to_owned())).collect()
+    }
+
+    pub fn on(&self, prefix: &str) -> usize {
+        let images = self.images();
+        images.values().filter(|it| it.starts_with(prefix)).count()
+    }
+}
 
 /// Looks from outside how many Workspaces are told not to be Ready at once.
 pub struct Watcher {
