@@ -17,6 +17,13 @@ pub async fn what_comes(world: &mut World) -> Result<()> {
         "15. A switch is prepared: the node pulls its images before it. Then no registry answers.",
     );
     world.bed.registries.answer_themselves();
+    // Told without step 14, they are on the primary still.
+    if agents(world)
+        .values()
+        .any(|it| !it.image.starts_with(MIRROR))
+    {
+        move_all(world, MIRROR, nobody_stays).await?;
+    }
     set(world, MIRROR, "OnRestart").await?;
     let images = forget(world, PRIMARY)?;
     world.on_node(&format!(
