@@ -283,8 +283,8 @@ async fn the_components_go_with_the_base() {
     let with = own("with-components", |there| {
         format!(
             "resources: [{there}/base]\n\
-             components: [{there}/components/servicemonitor, {there}/components/alerts, \
-             {there}/components/pod-rights]\n"
+             components: [{there}/components/servicemonitor, {there}/components/podmonitor, \
+             {there}/components/alerts, {there}/components/pod-rights]\n"
         )
     });
     let without = kustomize(DEPLOY);
@@ -295,6 +295,7 @@ async fn the_components_go_with_the_base() {
     assert_eq!(
         added,
         [
+            "PodMonitor molecule-system/workspace-operator",
             "PrometheusRule molecule-system/workspace-operator",
             "ServiceMonitor molecule-system/workspace-operator",
             "ValidatingAdmissionPolicy workspace-pod-rights",
@@ -310,6 +311,12 @@ async fn the_components_go_with_the_base() {
     assert_eq!(&monitor["selector"]["matchLabels"], labels);
     let port = &service["spec"]["ports"][0]["name"];
     assert_eq!(&monitor["endpoints"][0]["port"], port);
+    let monitor = &with["PodMonitor molecule-system/workspace-operator"]["spec"];
+    let deployment = &with["Deployment molecule-system/workspace-operator"]["spec"]["template"];
+    let labels = &deployment["metadata"]["labels"];
+    assert_eq!(&monitor["selector"]["matchLabels"], labels);
+    let port = &deployment["spec"]["containers"][0]["ports"][0]["name"];
+    assert_eq!(&monitor["podMetricsEndpoints"][0]["port"], port);
     assert!(!all.contains("runbook_url"), "nobody said where it is");
 
     let served = own("with-runbook", |there| {

@@ -120,12 +120,16 @@ async fn however_many_replicas_each_stands_for_election() {
 #[tokio::test]
 async fn the_options_of_the_chart_add_the_components_and_no_more() {
     let plain = template(&[]).await;
-    let with = "--set=podRights=true,serviceMonitor.enabled=true,alerts.enabled=true,\
-                readPullSecrets=true";
+    let with = "--set=podRights=true,serviceMonitor.enabled=true,podMonitor.enabled=true,\
+                alerts.enabled=true,readPullSecrets=true";
     let with = template(&[with]).await;
     let mut components = kustomize(&folder("chart/files/pod-rights"));
     components.extend(without_runbook(kustomize(&folder("chart/files/alerts"))));
-    for file in ["servicemonitor/servicemonitor", "pull-secrets/role"] {
+    for file in [
+        "servicemonitor/servicemonitor",
+        "podmonitor/podmonitor",
+        "pull-secrets/role",
+    ] {
         let file = std::fs::read_to_string(folder(&format!("components/{file}.yaml")));
         components.extend(objects(&file.expect("the file")));
     }

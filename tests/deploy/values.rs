@@ -54,9 +54,11 @@ const NEEDED: [&str; 9] = [
 ];
 
 /// Without these it is something else; of all others that are null the default is taken.
-const MEANT: [&str; 13] = [
+const MEANT: [&str; 15] = [
     "alerts",
     "alerts.enabled",
+    "podMonitor",
+    "podMonitor.enabled",
     "podSecurityContext.runAsGroup",
     "podSecurityContext.runAsUser",
     "readPullSecrets",
@@ -74,7 +76,8 @@ const MEANT: [&str; 13] = [
 #[tokio::test]
 async fn each_value_can_be_null_or_is_said_to_be_needed() {
     let helm = tool("helm").await;
-    let on = "--set=alerts.enabled=true,serviceMonitor.enabled=true,readPullSecrets=true";
+    let on = "--set=alerts.enabled=true,serviceMonitor.enabled=true,podMonitor.enabled=true,\
+              readPullSecrets=true";
     let rendered = |flags: &[&str]| {
         let output = tried(&helm, flags);
         if output.status.success() {
@@ -183,6 +186,7 @@ async fn wrong_values_are_refused_by_name() {
             "networkPolicy has values of its own: write networkPolicy.enabled: false",
         ),
         ("serviceMonitor=true", "write serviceMonitor.enabled: true"),
+        ("podMonitor=true", "write podMonitor.enabled: true"),
         ("alerts=true", "write alerts.enabled: true"),
         ("networkPolicy.apiServerPorts[0]=0", "apiServerPorts/0"),
         ("networkPolicy.scrapers[0]=monitoring", "scrapers/0"),
