@@ -194,10 +194,7 @@ async fn a_claim_that_stays_pending_is_told_and_costs_no_second_pod() {
     let storage = json!({"size": "1Gi", "storageClassName": class});
     bed.create(&agents(3), json!({"storage": storage})).await;
     for name in agents(3) {
-        let pending = bed.world.until("workspace", &name, |it| {
-            condition(it, "Reconciling")["status"] == "True" || it["status"]["state"] != Value::Null
-        });
-        let pending = pending.await;
+        let pending = bed.world.state(&name, "VolumePending").await;
         assert_eq!(
             condition(&pending, "Ready")["status"],
             "False",

@@ -90,11 +90,15 @@ fn lists(requests: &[Request]) -> usize {
 #[tokio::test]
 async fn expired_watches_are_listed_anew_and_nothing_is_written_twice() {
     let mut bed = Bed::started().await;
+    let before = lists(&bed.asked());
     for batch in names(COUNT).chunks(COUNT / 3) {
         bed.create(batch, json!({})).await;
         bed.proxy.expire();
-        bed.proxy.cut();
     }
+    bed.until("nothing is listed anew", |bed| {
+        lists(&bed.asked()) >= before + 6
+    })
+    .await;
     assert_eq!(bed.settled(COUNT).await.len(), COUNT, "each Pod once");
     // Also where the start of a watch is refused, not its course.
     let rule = bed.proxy.fault(Fault::Answer(410, None), |ask| {
@@ -157,5 +161,15 @@ async fn a_server_without_bookmarks_is_watched_as_well() {
     let before = reads(&bed);
     bed.until("nothing is watched anew", |bed| reads(bed) >= before + 6)
         .await;
-    assert_eq!(bed.settled(COUNT).await.len(), COUNT, "each Pod once");
+    // The API server sends one to each watch that has lived for a minute.
+    bed.until("no bookmark was to be sent", |bed| {
+        bed.proxy.left_out() >= 6
+    })
+    .await;
+    bed.create(&["late".to_owned()], json!({})).await;
+    assert_eq!(
+        bed.settled(COUNT + 1).await.len(),
+        COUNT + 1,
+        "each Pod once"
+    );
 }

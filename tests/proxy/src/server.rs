@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) expired: watch::Sender<u64>,
     /// Counts how often every connection was cut.
     cut: watch::Sender<u64>,
+    /// Counts the bookmarks that were left out.
+    pub(crate) left_out: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -81,6 +84,7 @@ impl Proxy {
             log: Mutex::default(),
             expired: watch::Sender::new(0),
             cut: watch::Sender::new(0),
+            left_out: AtomicU64::new(0),
         });
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
@@ -126,6 +130,12 @@ impl Proxy {
     /// Cuts every connection. New ones work.
     pub fn cut(&self) {
         self.shared.cut.send_modify(|it| *it += 1);
+    }
+
+    /// How many bookmarks were left out by [`Fault::NoBookmarks`].
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.shared.left_out.load(Ordering::Relaxed)
     }
 
     /// Lets this many writes through, and stops the world there: later ones come to nothing. Those

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream;
@@ -84,6 +85,7 @@ impl Relay {
             if !self.is_left_out(&line) {
                 return Some((line, true));
             }
+            self.shared.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
