@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,6 +21,8 @@ pub struct Machine {
     pub memory_gib: u64,
     pub kernel: String,
     pub load_at_start: String,
+    /// What was measured on it.
+    pub commit: String,
 }
 
 impl Machine {
@@ -40,8 +43,19 @@ impl Machine {
                 .trim()
                 .to_owned(),
             load_at_start: load()?,
+            commit: commit(),
         })
     }
+}
+
+/// The commit of the folder in which it is run, and whether its files are those of it.
+fn commit() -> String {
+    let described = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=7"])
+        .output();
+    let described = described.ok().filter(|it| it.status.success());
+    let commit = described.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
+    commit.map_or_else(|| "no commit".to_owned(), |it| format!("commit {it}"))
 }
 
 /// The load averages of 1, 5 and 15 minutes.

@@ -37,8 +37,8 @@ impl Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let command = format!("bench {}", arguments.join(" ")).trim().to_owned();
         eprintln!(
-            "{command}, on {} cores of {}, {} GiB; load {}",
-            machine.cores, machine.cpu, machine.memory_gib, machine.load_at_start
+            "{command}, of {}, on {} cores of {}, {} GiB; load {}",
+            machine.commit, machine.cores, machine.cpu, machine.memory_gib, machine.load_at_start
         );
         let mut report = Self {
             machine,
@@ -177,9 +177,14 @@ impl Report {
     fn table(&self) -> String {
         let machine = &self.machine;
         let mut text = format!(
-            "`{}`; {} cores of {}, {} GiB, Linux {}\n\n\
+            "`{}`, of {}; {} cores of {}, {} GiB, Linux {}\n\n\
              | figure | measured | to reach | |\n|---|---|---|---|\n",
-            self.command, machine.cores, machine.cpu, machine.memory_gib, machine.kernel,
+            self.command,
+            machine.commit,
+            machine.cores,
+            machine.cpu,
+            machine.memory_gib,
+            machine.kernel,
         );
         for figure in &self.figures {
             let mark = match figure.reached {
