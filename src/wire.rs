@@ -10,6 +10,7 @@ mod told;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -258,7 +259,7 @@ impl Wire for Workspace {
         let revision = revision(&self.spec, annotation.map(String::as_str));
         let spec = serde_json::from_value::<WorkspaceSpec>(self.spec)
             .map_err(|error| error.to_string())
-            .and_then(|spec| version_fault(&spec).map_or_else(|| Ok(Packed::new(&spec)), Err));
+            .and_then(|spec| fault(&spec).map_or_else(|| Ok(Packed::new(&spec)), Err));
         // One that does not decode is written anew.
         let mut status =
             serde_json::from_value(self.status).unwrap_or_else(|_| WorkspaceStatus::default());
@@ -274,6 +275,27 @@ impl Wire for Workspace {
             status,
         }
     }
+}
+
+/// What is wrong with a spec though it decodes.
+fn fault(spec: &WorkspaceSpec) -> Option<String> {
+    version_fault(spec).or_else(|| time_fault(spec))
+}
+
+/// RFC 3339 has four digits for a year: another one would be packed, and never be read again.
+fn time_fault(spec: &WorkspaceSpec) -> Option<String> {
+    let not_before = spec.rollout.as_ref().and_then(|it| it.not_before.as_ref());
+    let times = [
+        ("expiresAt", spec.expires_at.as_ref()),
+        ("rollout.notBefore", not_before),
+    ];
+    let years = times
+        .into_iter()
+        .filter_map(|(field, time)| Some((field, time?.0.to_zoned(TimeZone::UTC).year())));
+    let (field, year) = years
+        .into_iter()
+        .find(|(_, year)| !(0..=9999).contains(year))?;
+    Some(format!("{field}: the year {year} is not one of 0 to 9999"))
 }
 
 /// The CRD's schema refuses such a version; one that came past it must not become an image.

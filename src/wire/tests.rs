@@ -51,6 +51,23 @@ fn a_time_that_nobody_can_hold_is_the_end_of_time() {
     assert_eq!((exit.started, exit.finished), (end, end));
 }
 
+/// Found by fuzzing: it was a time, and what was made of it was none.
+#[test]
+fn a_year_that_cannot_be_written_is_told_and_harms_nobody() {
+    for (spec, field) in [
+        (json!({"expiresAt": "-009999-01-02T02:00:00Z"}), "expiresAt"),
+        (
+            json!({"rollout": {"notBefore": "-000001-01-01T00:00:00Z"}}),
+            "rollout.notBefore",
+        ),
+    ] {
+        let workspace = serde_json::from_value::<Workspace>(json!({"metadata": {}, "spec": spec}));
+        let told = workspace.expect("it decodes").seen().spec;
+        let told = told.expect_err("a fault");
+        assert!(told.contains(&format!("({field}: the year -")), "{told}");
+    }
+}
+
 #[test]
 fn no_time_is_none() {
     let pod = serde_json::from_value::<Pod>(json!({

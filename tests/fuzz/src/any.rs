@@ -1,12 +1,17 @@
 //! Arbitrary objects: most of their fields are where the API has them, with values that it knows,
 //! nearly knows, or never saw.
 
+mod pod;
+
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
+use workspace_operator::seen::{Proof, Turn};
+
+pub use pod::pod;
 
 /// The UID of the Workspace.
 pub const UID: &str = "ws-1";
@@ -44,7 +49,7 @@ const TEXTS: [&str; 14] = [
     "False",
     UID,
 ];
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "MOLECULE_IMAGE_REGISTRY",
     "EXTRA_RUNTIMES",
     "IMAGE_PULL_SECRETS",
@@ -52,6 +57,8 @@ const KEYS: [&str; 16] = [
     "PROVISION_TIMEOUT_SECONDS",
     "ROLLOUT",
     "ROLLOUT_MAX_UNAVAILABLE",
+    "ROLLOUT_MAX_FAILED",
+    "ROLLOUT_MIN_READY_SECONDS",
     "ROLLOUT_PAUSED",
     "ROLLOUT_ROLL_BACK",
     "NEXT_MOLECULE_IMAGE_REGISTRY",
@@ -211,6 +218,17 @@ fn conditions() -> BoxedStrategy<Value> {
     vec(condition, 0..4).prop_map(Value::from).boxed()
 }
 
+/// What a user says of being moved.
+fn rollout() -> BoxedStrategy<Value> {
+    let times = &["22:00", "06:00", "24:00", "9:00", ""];
+    let window = some_of(vec![("start", one_of(times)), ("end", one_of(times))]);
+    some_of(vec![
+        ("policy", one_of(&["Paced", "OnRestart"])),
+        ("notBefore", mostly(one_of(&TIMES))),
+        ("window", mostly(window)),
+    ])
+}
+
 /// A Workspace as stored.
 pub fn workspace() -> BoxedStrategy<Value> {
     let storage = some_of(vec![
@@ -240,6 +258,10 @@ pub fn workspace() -> BoxedStrategy<Value> {
         ("terminationGracePeriodSeconds", whole()),
         ("provisionTimeoutSeconds", whole()),
         ("storage", mostly(storage)),
+        ("rollout", mostly(rollout())),
+        ("expiresAt", mostly(one_of(&TIMES))),
+        ("affinity", junk()),
+        ("securityContext", junk()),
     ]);
     let status = some_of(vec![
         ("observedGeneration", whole()),
@@ -251,7 +273,8 @@ pub fn workspace() -> BoxedStrategy<Value> {
     let annotations = texts_by(vec![("molecule.ai/restartedAt", &TIMES)]);
     let meta = metadata(annotations, Just(Value::Null).boxed());
     let rest = typed_object(meta, vec![("status", mostly(status))]);
-    (rest, mostly(sparse(spec)))
+    let spec = prop_oneof![3 => mostly(sparse(spec)), 1 => Just(json!({}))];
+    (rest, spec)
         .prop_map(|(mut object, spec)| {
             object["spec"] = spec;
             object
@@ -319,94 +342,6 @@ fn typed_object(meta: BoxedStrategy<Value>, parts: Vec<Field>) -> BoxedStrategy<
             object
         })
         .boxed()
-}
-
-/// A container as a kubelet sees it.
-fn container_status() -> BoxedStrategy<Value> {
-    let reasons = [
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ContainerCreating",
-        "CrashLoopBackOff",
-        "CreateContainerConfigError",
-    ];
-    let reason: BoxedStrategy<Value> = select(reasons.to_vec()).prop_map(Value::from).boxed();
-    let terminated = some_of(vec![
-        ("exitCode", (-9..300_i64).prop_map(Value::from).boxed()),
-        ("reason", one_of(&TEXTS)),
-        ("startedAt", one_of(&TIMES[..6])),
-        ("finishedAt", one_of(&TIMES[..6])),
-    ]);
-    let messages = prop_oneof![one_of(&TEXTS), any::<String>().prop_map(Value::from)];
-    let waiting = some_of(vec![("reason", reason), ("message", messages.boxed())]);
-    let state = some_of(vec![
-        ("waiting", waiting),
-        ("running", Just(json!({})).boxed()),
-        ("terminated", terminated),
-    ]);
-    some_of(vec![
-        ("name", one_of(&["agent", "sidecar"])),
-        ("ready", any::<bool>().prop_map(Value::from).boxed()),
-        ("restartCount", (0..3_i64).prop_map(Value::from).boxed()),
-        ("imageID", one_of(&[DIGEST, "x@sha256:é", "", "sha256:"])),
-        ("state", state.clone()),
-        ("lastState", state),
-    ])
-}
-
-/// What a kubelet says of a Pod.
-fn pod_status() -> BoxedStrategy<Value> {
-    let status = some_of(vec![
-        (
-            "observedGeneration",
-            (0..9_i64).prop_map(Value::from).boxed(),
-        ),
-        (
-            "phase",
-            one_of(&["Pending", "Running", "Failed", "Succeeded"]),
-        ),
-        ("reason", one_of(&["Evicted"])),
-        ("conditions", conditions()),
-        (
-            "containerStatuses",
-            vec(container_status(), 0..3).prop_map(Value::from).boxed(),
-        ),
-    ]);
-    let serves = json!({
-        "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True"}],
-        "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
-    });
-    prop_oneof![3 => status, 1 => Just(serves)].boxed()
-}
-
-/// A Pod as stored: the API server sees to the types, and anyone to the annotations.
-pub fn pod() -> BoxedStrategy<Value> {
-    let containers = some_of(vec![
-        ("name", one_of(&["agent", "sidecar"])),
-        ("image", one_of(&IMAGES)),
-    ]);
-    let spec = some_of(vec![
-        ("nodeName", one_of(&["node-1", ""])),
-        (
-            "containers",
-            vec(containers, 0..3).prop_map(Value::from).boxed(),
-        ),
-    ]);
-    let annotations = texts_by(vec![
-        ("molecule.ai/image", &IMAGES),
-        ("molecule.ai/settings", &TEXTS),
-        ("molecule.ai/revision", &["1ec01344083d9f86", "x"]),
-        ("molecule.ai/failures", &["1", "9", "4294967295", "-1", "x"]),
-        ("molecule.ai/healedAt", &TIMES),
-    ]);
-    let labels = prop_oneof![
-        6 => Just(json!({"app.kubernetes.io/name": "workspace"})),
-        1 => Just(Value::Null),
-    ];
-    let meta = metadata(annotations, labels.boxed());
-    typed_object(meta, vec![("spec", spec), ("status", pod_status())])
 }
 
 /// A claim as stored: the API server sees to the types.
@@ -485,10 +420,14 @@ fn settings() -> BoxedStrategy<std::collections::BTreeMap<String, String>> {
         1 => any::<String>(),
     ];
     let registry = proptest::option::weighted(0.7, registry);
-    (registry, btree_map(key, value, 0..4))
-        .prop_map(|(registry, mut data)| {
+    let rollout = proptest::option::weighted(0.3, select(vec!["Paced", "OnRestart"]));
+    (registry, rollout, btree_map(key, value, 0..4))
+        .prop_map(|(registry, rollout, mut data)| {
             if let Some(registry) = registry {
-                data.insert(KEYS[0].to_owned(), registry);
+                data.insert("MOLECULE_IMAGE_REGISTRY".to_owned(), registry);
+            }
+            if let Some(rollout) = rollout {
+                data.insert("ROLLOUT".to_owned(), rollout.to_owned());
             }
             data
         })
@@ -502,6 +441,24 @@ pub fn now() -> BoxedStrategy<Timestamp> {
     prop_oneof![
         4 => Just("2026-01-01T00:05:00Z".parse().unwrap_or_default()),
         1 => select(times),
+    ]
+    .boxed()
+}
+
+/// Whose turn it is, and what is known of what it wants proved.
+pub fn turn() -> BoxedStrategy<(Turn, Proof)> {
+    let why = || "answered 401".to_owned();
+    let proofs = vec![
+        Proof::Unknown,
+        Proof::UnderWay,
+        Proof::Proved,
+        Proof::Failed { why: why() },
+        Proof::Refused { why: why() },
+    ];
+    let turns = vec![Turn::Waits, Turn::Proves, Turn::Moves];
+    prop_oneof![
+        3 => (select(turns), select(proofs)),
+        1 => Just((Turn::Moves, Proof::Proved)),
     ]
     .boxed()
 }

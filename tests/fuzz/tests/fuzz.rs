@@ -18,7 +18,7 @@ use workspace_operator::fleet::{InForce, Source, in_force};
 use workspace_operator::index::{Index, Slot};
 use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use workspace_operator::resolver;
-use workspace_operator::seen::{self, Key, Memory, Seen, Service, Turn};
+use workspace_operator::seen::{self, Key, Known, Memory, Proof, Seen, Service, Turn};
 use workspace_operator::settings::{Environment, Settings};
 use workspace_operator::watch::decode;
 use workspace_operator::wire::{self, Wire};
@@ -88,7 +88,13 @@ impl Objects {
         })
     }
 
-    fn seen<'a>(&'a self, key: &'a Key, memory: &'a Memory) -> Seen<'a> {
+    fn seen<'a>(
+        &'a self,
+        key: &'a Key,
+        memory: &'a Memory,
+        proof: Option<&'a Known>,
+        turn: Turn,
+    ) -> Seen<'a> {
         Seen {
             key,
             workspace: self.workspace.as_ref(),
@@ -96,8 +102,8 @@ impl Objects {
             claim: self.claim.as_ref(),
             service: self.service,
             memory,
-            proof: None,
-            turn: Turn::default(),
+            proof,
+            turn,
         }
     }
 }
@@ -127,10 +133,12 @@ fn kind(step: &Step) -> &'static str {
     }
 }
 
-/// Passes with each answer in turn, and again with other settings.
+/// Passes with each answer in turn, and again with other settings. What is wanted proved is so, or is
+/// not, in the next pass.
 fn passes(
     objects: &Objects,
     typed: [&InForce; 2],
+    (turn, proof): &(Turn, Proof),
     now: Timestamp,
 ) -> Result<Vec<&'static str>, String> {
     let mut steps = Vec::new();
@@ -141,11 +149,16 @@ fn passes(
         Answer::NamespaceTerminating,
     ];
     let mut memory = Memory::default();
+    let mut known = None;
     for (in_force, answer) in [typed[0], typed[1], typed[0]].into_iter().zip(answers) {
-        let seen = objects.seen(&key, &memory);
+        let seen = objects.seen(&key, &memory, known.as_ref(), *turn);
         let _ = awaits_settings(&seen);
         let plan = plan(&seen, in_force, now);
         memory.showing = plan.showing;
+        known = plan.wants.map(|it| Known {
+            question: it.question,
+            proof: proof.clone(),
+        });
         let Some(step) = plan.step else { continue };
         for image in images(&step) {
             let settings = in_force.settings.as_ref();
@@ -306,9 +319,10 @@ proptest! {
     fn whatever_is_stored_the_plan_panics_at_nothing_and_writes_no_wrong_image(
         stored in stored(),
         maps in (any::config_map(), any::config_map()),
+        turn in any::turn(),
         now in any::now(),
     ) {
-        let passed = passed(&stored, [&maps.0, &maps.1], now);
+        let passed = passed(&stored, [&maps.0, &maps.1], &turn, now);
         passed.map_err(TestCaseError::fail)?;
     }
 
@@ -323,31 +337,40 @@ proptest! {
 }
 
 /// Decodes all, and makes the passes.
-fn passed(stored: &Stored, maps: [&Value; 2], now: Timestamp) -> Result<Vec<&'static str>, String> {
+fn passed(
+    stored: &Stored,
+    maps: [&Value; 2],
+    turn: &(Turn, Proof),
+    now: Timestamp,
+) -> Result<Vec<&'static str>, String> {
     let objects = Objects::decoded(stored)?;
     let typed = [typed(maps[0])?, typed(maps[1])?];
-    passes(&objects, [&typed[0], &typed[1]], now)
+    passes(&objects, [&typed[0], &typed[1]], turn, now)
 }
 
 /// Objects that never lead to a step would prove nothing of it.
 #[test]
 fn the_objects_lead_to_every_kind_of_step() {
-    const KINDS: [&str; 7] = [
+    const KINDS: [&str; 8] = [
         "CreateClaim",
         "CreatePod",
         "DeletePod",
+        "MovePod",
         "PatchClaim",
         "PatchStatus",
         "SetImage",
         "TryPod",
     ];
     let mut runner = TestRunner::deterministic();
-    let strategy = (stored(), any::config_map(), any::now());
+    let strategy = (stored(), any::config_map(), any::turn(), any::now());
     let mut reached = BTreeSet::new();
     for _ in 0..20_000 {
         let tree = strategy.new_tree(&mut runner).expect("a case");
-        let (stored, map, now) = tree.current();
-        reached.extend(passed(&stored, [&map, &map], now).expect("a pass"));
+        let (stored, map, turn, now) = tree.current();
+        reached.extend(passed(&stored, [&map, &map], &turn, now).expect("a pass"));
+        if reached.len() == KINDS.len() {
+            break;
+        }
     }
     assert_eq!(reached.into_iter().collect::<Vec<_>>(), KINDS);
 }
