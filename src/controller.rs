@@ -428,6 +428,9 @@ impl Controller {
         self.queue.wake(item.clone(), wake);
         match step {
             Some(step) => {
+                if let (Some(pod), Some(memory)) = (step.stops(), self.index.memory(key)) {
+                    memory.tell_to_go(pod, clock);
+                }
                 let (client, key) = (self.client.clone(), key.clone());
                 let request = async move {
                     let outcome = apply::apply(&client, &key, &step).await;

@@ -361,14 +361,30 @@ pub fn of_rollout(earlier: &Overview, next: &Overview) -> Vec<Notice> {
         let note = format!("{why}; Workspaces that run on as they are because of it: {workspaces}");
         Notice::warning("RolloutBlocked", note)
     }));
-    if was.is_under_way() && !is.is_under_way() && is.halted.is_none() {
-        let note = format!(
-            "Workspaces that have what the settings in force give: {}",
-            is.moved
-        );
-        notices.push(Notice::normal("RolloutOver", note));
+    let is_over = was.is_under_way() && !is.is_under_way() && is.halted.is_none();
+    // Where nothing is moved any more, it was the settings that ended it.
+    if is_over && next.rollout.is_some() {
+        notices.push(over(is));
     }
     notices
+}
+
+fn over(rollout: &Tally) -> Notice {
+    let Tally {
+        moved,
+        failed,
+        put_back,
+        ..
+    } = rollout;
+    let mut note = format!("Workspaces that have what the settings in force give: {moved}");
+    if failed + put_back == 0 {
+        return Notice::normal("RolloutOver", note);
+    }
+    note.push_str(&format!(
+        "; of these not Ready again in their time, or crashing: {failed}; besides put back on the image \
+         that they ran: {put_back}"
+    ));
+    Notice::warning("RolloutOver", note)
 }
 
 /// What is told of so many stuck Pods that got another image.

@@ -326,6 +326,7 @@ impl Metrics {
             ("blocked", blocked),
             ("deferred", rollout.deferred),
             ("opted_out", rollout.opted_out),
+            ("failed", rollout.failed),
             ("put_back", rollout.put_back),
         ] {
             let labels = vec![("state", state.to_owned())];

@@ -4,18 +4,20 @@
 //! Nothing is kept but whose turn it is, which whoever begins to lead works out anew: what was moved,
 //! when, and from which image, is on the Pods.
 
+mod fate;
 mod pace;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::fate::{Fate, fate};
 use self::pace::Pace;
 use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::resolver::{self, Version};
-use crate::seen::{Key, Pod, Proof, Question, Seen, Turn, Wish, later};
+use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 
 /// Besides those that could be moved at once, so many are proved ahead.
@@ -25,6 +27,8 @@ const REASONS: usize = 16;
 /// What people are told where nothing goes on.
 const WAITS: &str = "as many Workspaces are not Ready as may be, and not for the move; mend, suspend or \
                      delete them, or allow more by ROLLOUT_MAX_UNAVAILABLE";
+/// Why one is not moved whose Pod cannot be changed; the log has the answers.
+const UNTAKEN: &str = "the API server does not take the change of the Pod";
 /// All reasons beyond them.
 const OTHER: &str = "other";
 
@@ -45,7 +49,7 @@ pub struct Moves {
 pub struct Tally {
     /// How many have what the settings in force give.
     pub moved: usize,
-    /// How many of them are not Ready again yet.
+    /// How many of them are not Ready again yet, or not for long enough.
     pub moving: usize,
     /// How many are still to be moved, those included that follow.
     pub to_move: usize,
@@ -56,9 +60,15 @@ pub struct Tally {
     pub deferred: usize,
     /// How many run something else, and are not moved, as their users asked.
     pub opted_out: usize,
+    /// How many were moved and are not Ready again in their time, or crash.
+    #[serde(skip_serializing_if = "is_none")]
+    pub failed: usize,
     /// How many were put back on what they ran, for they were not Ready in their time.
     #[serde(skip_serializing_if = "is_none")]
     pub put_back: usize,
+    /// How many may have failed, those included that were put back.
+    #[serde(skip_serializing_if = "is_none")]
+    pub max_failed: usize,
     /// How many are not Ready, for whatever reason.
     pub unavailable: usize,
     /// How many may be.
@@ -85,10 +95,10 @@ fn is_none(count: &usize) -> bool {
 }
 
 impl Tally {
-    /// Whether people want to hear of it: not where all have been moved.
+    /// Whether people want to hear of it: not where all have been moved and are well.
     #[must_use]
     pub fn is_worth_a_word(&self) -> bool {
-        self.is_under_way() || self.halted.is_some()
+        self.is_under_way() || self.failed + self.put_back > 0
     }
 
     /// Whether there is anything left to do for it.
@@ -117,8 +127,10 @@ pub fn moves<'a>(
         tally: Tally::default(),
         workspaces: 0,
         leaves: 0,
+        settle: 0,
         candidates: Vec::new(),
         failed: Vec::new(),
+        failed_down: 0,
         put_back: Vec::new(),
         pace: Pace::default(),
         wake: None,
@@ -147,9 +159,13 @@ struct Look<'a> {
     workspaces: usize,
     /// Those whose old Pod is stopped for another, which is not there yet.
     leaves: usize,
+    /// Those that were moved and are Ready, but not for long enough yet.
+    settle: usize,
     candidates: Vec<Candidate<'a>>,
-    /// Those that did not become Ready again in their time.
+    /// Those that did not become Ready again in their time, or crash.
     failed: Vec<&'a Key>,
+    /// How many of them are not Ready.
+    failed_down: usize,
     /// Those of them that were put back on what they ran.
     put_back: Vec<&'a Key>,
     pace: Pace,
@@ -170,15 +186,25 @@ impl<'a> Look<'a> {
         }
         self.workspaces += 1;
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
-        if !pod.is_some_and(|it| it.ready) {
+        let goes = pod.is_some_and(|it| self.goes(&seen, it) == Some(Goes::Soon));
+        if goes || !pod.is_some_and(|it| it.ready) {
             self.tally.unavailable += 1;
-            self.leaves += usize::from(self.leaves_for_another(&seen));
+            self.leaves += usize::from(goes || self.leaves_for_another(&seen));
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
         if let (Some(pod), Some(wish)) = (pod.filter(as_asked), wish) {
             self.place(seen, pod, &wish);
         }
+    }
+
+    /// Whether it was told to go.
+    fn goes(&mut self, seen: &Seen<'_>, pod: &Pod) -> Option<Goes> {
+        let (goes, until) = seen.memory.goes(pod, self.now)?;
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+        Some(goes)
     }
 
     /// Whether its old Pod is on its way out for the move, or the new one about to be created. What
@@ -201,10 +227,9 @@ impl<'a> Look<'a> {
             return;
         };
         let Some(how) = how(pod, &image, &self.hash) else {
-            return self.has_it(&seen, pod, wish);
+            return self.has_it(&seen, pod, &image, wish);
         };
         if how == How::InPlace && pod.told.was_put_back_from(&image) {
-            self.tally.put_back += 1;
             self.put_back.push(seen.key);
             return;
         }
@@ -228,28 +253,23 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, wish: &Wish) {
+    fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, image: &str, wish: &Wish) {
         self.tally.moved += 1;
-        if let Some(moved) = &pod.told.moved {
-            self.pace.note(moved.at, self.now);
-        }
-        let Some(moved) = pod.told.moved.as_ref().filter(|_| !pod.ready) else {
+        let Some(moved) = &pod.told.moved else {
             return;
         };
-        let seconds = wish.provision_timeout_seconds;
-        let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
-        let grace = wish.termination_grace_period_seconds;
-        if moved.came_back(pod.ready_changed, grace, seconds) {
-            return;
-        }
-        let stopped = moved.stopped(grace);
-        let since = stopped.max(pod.ready_changed.unwrap_or(stopped));
-        let deadline = later(since, SignedDuration::from_secs(seconds.into()));
-        if self.now < deadline {
-            self.tally.moving += 1;
-            self.wake_at(deadline);
-        } else if moved.from.is_some() {
-            self.failed.push(seen.key);
+        self.pace.note(moved.at, self.now);
+        match fate(pod, moved, image, wish, self.settings, self.now) {
+            Fate::Over => {}
+            Fate::Awaited(until) => {
+                self.tally.moving += 1;
+                self.settle += usize::from(pod.ready);
+                self.wake_at(until);
+            }
+            Fate::Failed => {
+                self.failed.push(seen.key);
+                self.failed_down += usize::from(!pod.ready);
+            }
         }
     }
 
@@ -263,8 +283,11 @@ impl<'a> Look<'a> {
         proof: impl Fn(&Question) -> Proof,
     ) -> Moves {
         let rollout = self.settings.rollout();
-        let most = rollout.max_unavailable.of(self.workspaces);
+        let most = rollout.max_unavailable.of(self.workspaces).max(1);
         self.tally.max_unavailable = most;
+        self.tally.max_failed = rollout.max_failed.of(self.workspaces);
+        self.tally.failed = self.failed.len();
+        self.tally.put_back = self.put_back.len();
         self.tally.paused = rollout.paused;
         self.tally.halted = self.halted();
         let mut turns = BTreeMap::new();
@@ -272,7 +295,7 @@ impl<'a> Look<'a> {
             let is_moving = |key: &Key| earlier.get(key) == Some(&Turn::Moves);
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.sort_by_key(|it| (it.pod.ready, !is_moving(it.seen.key), it.seen.key));
-            let free = most.saturating_sub(self.tally.unavailable);
+            let free = most.saturating_sub(self.taken());
             let mut room = Room {
                 free,
                 ahead: most.saturating_mul(2).saturating_add(AHEAD),
@@ -296,30 +319,49 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// How many places are taken. One that has failed within the budget holds none for ever; one that
+    /// has just come back may be about to fail.
+    fn taken(&self) -> usize {
+        let excused = self.failed_down.min(self.tally.max_failed);
+        self.tally.unavailable.saturating_sub(excused) + self.settle
+    }
+
+    /// More have failed than may.
     fn halted(&mut self) -> Option<String> {
-        let roll_back = self.settings.rollout().roll_back;
-        let (those, what, to_do) = if !self.failed.is_empty() {
-            let to_do = if roll_back {
-                ""
-            } else {
-                ", or set ROLLOUT_ROLL_BACK to true, which puts them back on the image that they ran"
-            };
-            let what = "were moved and are not Ready again in their time";
-            (&mut self.failed, what, to_do)
+        let Tally {
+            failed,
+            put_back,
+            max_failed,
+            ..
+        } = self.tally;
+        let all = failed + put_back;
+        if all <= max_failed {
+            return None;
+        }
+        let (those, what, to_do) = if failed > 0 {
+            let what = "were moved and are not Ready again in their time, or crash";
+            (&mut self.failed, what, "mend, suspend or delete them")
         } else {
             let what = "were put back on the image that they ran, for they were not Ready in their \
                         time on that of the settings";
-            (
-                &mut self.put_back,
-                what,
-                ", or restart them to try it again",
-            )
+            let to_do = "restart them to try it again, suspend or delete them";
+            (&mut self.put_back, what, to_do)
         };
         those.sort_unstable();
         let first = those.first()?;
+        let besides = if failed > 0 && put_back > 0 {
+            format!(", and {put_back} that were put back")
+        } else {
+            String::new()
+        };
+        let roll_back = if failed > 0 && !self.settings.rollout().roll_back {
+            "; ROLLOUT_ROLL_BACK puts such ones back on the image that they ran"
+        } else {
+            ""
+        };
         Some(format!(
-            "Workspaces that {what}: {}, the first of them {first}; mend, suspend or delete them, or \
-             have the settings give another image{to_do}",
+            "Workspaces that {what}: {}, the first of them {first}{besides}; {to_do}, have the settings \
+             give another image, or let ROLLOUT_MAX_FAILED be {all} at least{roll_back}",
             those.len()
         ))
     }
@@ -339,6 +381,16 @@ impl<'a> Look<'a> {
         self.pace.end(left, self.now)
     }
 
+    fn block(&mut self, why: String) {
+        let known = self.tally.blocked.len() < REASONS;
+        let why = if known || self.tally.blocked.contains_key(&why) {
+            why
+        } else {
+            OTHER.to_owned()
+        };
+        *self.tally.blocked.entry(why).or_default() += 1;
+    }
+
     fn turn(
         &mut self,
         candidate: &Candidate<'_>,
@@ -353,8 +405,14 @@ impl<'a> Look<'a> {
             how,
         } = candidate;
         let is_moving = earlier == Turn::Moves;
+        let goes = self.goes(seen, pod);
+        let is_down = !pod.ready || goes == Some(Goes::Soon);
         // What is told to be blocked stays told so while there is no room.
         if pod.ready && earlier == Turn::Waits && room.is_full() {
+            return Turn::Waits;
+        }
+        if goes == Some(Goes::InVain) {
+            self.block(UNTAKEN.to_owned());
             return Turn::Waits;
         }
         // It tells so as long as it is looked at; its place is for others.
@@ -369,17 +427,11 @@ impl<'a> Look<'a> {
         };
         match proof(&want.question) {
             Proof::Failed { why } | Proof::Refused { why } => {
-                let known = self.tally.blocked.len() < REASONS;
-                let why = if known || self.tally.blocked.contains_key(&why) {
-                    why
-                } else {
-                    OTHER.to_owned()
-                };
-                *self.tally.blocked.entry(why).or_default() += 1;
+                self.block(why);
                 Turn::Proves
             }
             // What is down already takes no place that it does not have.
-            Proof::Proved if !pod.ready => Turn::Moves,
+            Proof::Proved if is_down => Turn::Moves,
             Proof::Proved if room.take() => Turn::Moves,
             // Its move may be on its way: its place stays taken.
             _ if is_moving && pod.ready && room.take() => Turn::Moves,

@@ -86,7 +86,8 @@ pub fn take_the_place(pod: &mut Pod, left: &Left, now: Timestamp) {
     if let Some(from) = &left.moved_from {
         let annotations = pod.metadata.annotations.get_or_insert_default();
         annotations.insert(names::MOVED_FROM.into(), from.clone());
-        annotations.insert(names::MOVED_AT.into(), now.to_string());
+        let at = left.moved_at.unwrap_or(now);
+        annotations.insert(names::MOVED_AT.into(), at.to_string());
     }
     if let (Some(node), Some(spec)) = (&left.node, &mut pod.spec) {
         let affinity = spec.affinity.get_or_insert_default();

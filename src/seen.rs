@@ -1,6 +1,7 @@
 //! What is seen of the cluster: small values of just the fields that a decision rests on.
 
 mod facts;
+mod going;
 mod moved;
 
 use std::fmt;
@@ -14,7 +15,8 @@ use serde::Deserialize;
 use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
 
 pub use facts::later;
-pub use moved::{Left, Moved, Turn, Wish};
+pub use going::{Goes, ToldToGo};
+pub use moved::{Left, Moved, STABLE, Turn, Wish};
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -439,6 +441,8 @@ pub struct Memory {
     pub foreseen: Option<Box<Ask>>,
     /// The trial that the API server accepted, right before the old Pod stops, and when.
     pub accepted: Option<Box<(Ask, Timestamp)>>,
+    /// What was told to the Pod that is there.
+    pub told_to_go: Option<Box<ToldToGo>>,
     /// How many Pods failed in a row before the one that is to be created.
     pub failures: u32,
     /// The namespace is going away: nothing can be created in it any more.

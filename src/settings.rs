@@ -21,12 +21,13 @@ pub use fault::{Fault, Invalid, SettingsError};
 pub use keys::{
     DOCUMENTED, Documented, EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY,
     PIN_KEY_PREFIX, PLATFORM_URL_KEY, PREPULL_KEY, PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY,
-    ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY,
+    ROLLOUT_KEY, ROLLOUT_MAX_FAILED_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY,
+    ROLLOUT_MIN_READY_SECONDS_KEY, ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY,
     WATCH_DIGESTS_SECONDS_KEY,
 };
 pub use prefix::Prefix;
 use reader::Reader;
-pub use values::{Digest, MaxUnavailable};
+pub use values::{Digest, IntOrPercent};
 
 /// The registry prefix where neither the settings nor the operator's environment name one.
 pub const DEFAULT_REGISTRY: &str = "ghcr.io/molecule-ai";
@@ -65,16 +66,33 @@ pub struct Settings {
 }
 
 /// How a fleet moves to other settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// Whether those that run are moved.
     pub policy: Policy,
-    /// How many Workspaces may be down at once meanwhile.
-    pub max_unavailable: MaxUnavailable,
+    /// How many Workspaces may be down at once meanwhile; one at least, or nothing would ever move.
+    pub max_unavailable: IntOrPercent,
+    /// How many that were moved may not be Ready again in their time without a halt of the others.
+    pub max_failed: IntOrPercent,
+    /// For how many seconds one that was moved is Ready before its place goes to the next.
+    pub min_ready_seconds: u32,
     /// Whether none is moved for now.
     pub paused: bool,
     /// Whether one that is not Ready again in its time is put back on the image that it ran.
     pub roll_back: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            max_unavailable: IntOrPercent::Int(1),
+            max_failed: IntOrPercent::Int(0),
+            min_ready_seconds: 10,
+            paused: false,
+            roll_back: false,
+        }
+    }
 }
 
 /// Whether what runs is moved to other settings.
@@ -196,15 +214,24 @@ impl Settings {
         let Rollout {
             policy,
             max_unavailable,
+            max_failed,
+            min_ready_seconds,
             paused,
             roll_back,
         } = self.rollout;
+        let default = Rollout::default();
         let mut add = |key: &str, value: String| data.insert(key.to_owned(), value);
-        if policy != Policy::default() {
+        if policy != default.policy {
             add(ROLLOUT_KEY, policy.to_string());
         }
-        if policy == Policy::Paced || max_unavailable != MaxUnavailable::default() {
+        if policy == Policy::Paced || max_unavailable != default.max_unavailable {
             add(ROLLOUT_MAX_UNAVAILABLE_KEY, max_unavailable.to_string());
+        }
+        if policy == Policy::Paced || max_failed != default.max_failed {
+            add(ROLLOUT_MAX_FAILED_KEY, max_failed.to_string());
+        }
+        if policy == Policy::Paced || min_ready_seconds != default.min_ready_seconds {
+            add(ROLLOUT_MIN_READY_SECONDS_KEY, min_ready_seconds.to_string());
         }
         if paused {
             add(ROLLOUT_PAUSED_KEY, paused.to_string());

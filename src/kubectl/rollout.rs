@@ -17,7 +17,8 @@ pub(super) fn text(rollout: &Tally, paint: Paint) -> String {
         max_unavailable,
         ..
     } = rollout;
-    let (done, all) = (moved.saturating_sub(*moving), moved + to_move);
+    let done = moved.saturating_sub(moving + rollout.failed);
+    let all = moved + to_move + rollout.put_back;
     let mut text = format!(
         "{} {done} of {all} have what the settings give; moving: {moving}; not Ready: \
          {unavailable}, at most {max_unavailable} for the next to move",
@@ -26,6 +27,7 @@ pub(super) fn text(rollout: &Tally, paint: Paint) -> String {
     for (what, count) in [
         ("deferred", rollout.deferred),
         ("opted out", rollout.opted_out),
+        ("failed", rollout.failed),
         ("put back", rollout.put_back),
     ] {
         if count > 0 {
@@ -121,8 +123,8 @@ mod tests {
             ..Tally::default()
         };
         let told = text(&tally, Paint::new());
-        let bar = format!("[{}{}]", "#".repeat(15), "-".repeat(15));
-        assert!(told.starts_with(&format!("{bar} 10 of 20 have")), "{told}");
+        let bar = format!("[{}{}]", "#".repeat(14), "-".repeat(16));
+        assert!(told.starts_with(&format!("{bar} 10 of 21 have")), "{told}");
         assert!(
             told.contains("run on as they are: 3, because b.example.com"),
             "{told}"

@@ -80,15 +80,15 @@ pub(super) const ROLLOUT: Documented = metric(
     &["state"],
     "While the settings move what runs: the Workspaces that are moved, moving, to_move, and of these \
      blocked (it is not proved that their node can pull the image) and deferred (by their user), and \
-     those that are opted_out or put_back (they were not Ready in their time); only from the operator \
-     that leads",
+     those that are opted_out, failed (moved, and not Ready again in their time) or put_back (on what \
+     they ran, for the same reason); only from the operator that leads",
 );
 pub(super) const HALTED: Documented = metric(
     "workspace_operator_rollout_halted",
     Kind::Gauge,
     &[],
-    "1 while the move of what runs does not go on, because Workspaces are not Ready again in their \
-     time; 0 from an operator that stands by",
+    "1 while the move of what runs does not go on, because more Workspaces have failed than may; 0 \
+     from an operator that stands by",
 );
 pub(super) const PREPULL: Documented = metric(
     "workspace_operator_prepull_images",

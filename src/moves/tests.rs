@@ -1,3 +1,4 @@
+mod failed;
 mod odd;
 
 use serde_json::{Value, json};
@@ -140,6 +141,7 @@ fn decode<K: Wire + serde::de::DeserializeOwned>(object: &Value) -> K::Seen {
 fn paced(most: &str, more: &[(&str, &str)]) -> Settings {
     let mut data = vec![
         ("MOLECULE_IMAGE_REGISTRY", NEW),
+        ("ROLLOUT_MIN_READY_SECONDS", "0"),
         ("ROLLOUT", "Paced"),
         ("ROLLOUT_MAX_UNAVAILABLE", most),
     ];
@@ -275,86 +277,6 @@ fn what_cannot_be_pulled_stands_in_nobodys_way() {
 }
 
 #[test]
-fn a_move_that_fails_stops_all_until_it_is_mended() {
-    let mut fleet = Fleet::of(4, "2");
-    fleet.moved(0);
-    fleet.now += 599;
-    let found = fleet.look(|_| Proof::Proved);
-    assert_eq!(these(&found, Turn::Moves), [1]);
-    let end = Timestamp::from_second(START + 600).expect("a time");
-    assert_eq!(found.wake, Some(end));
-    fleet.now += 1;
-    let (turns, tally) = fleet.looked();
-    assert_eq!(turns, [0; 0]);
-    let why = tally.halted.expect("it is halted");
-    assert!(
-        why.contains("time: 1, the first of them ns/w-0000;"),
-        "{why}"
-    );
-    fleet.back(0);
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.halted), (vec![1, 2], None));
-}
-
-#[test]
-fn a_move_that_failed_stops_none_to_another_image() {
-    let mut fleet = Fleet::of(4, "2");
-    fleet.moved(0);
-    fleet.now += 600;
-    assert!(fleet.looked().1.halted.is_some());
-    fleet.settings = settings(&[("MOLECULE_IMAGE_REGISTRY", OLD), ("ROLLOUT", "Paced")]);
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.halted), (vec![0], None), "the broken first");
-    assert_eq!(tally.moved, 3);
-}
-
-#[test]
-fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
-    let mut fleet = Fleet::of(4, "2");
-    fleet.moved(0);
-    fleet.now += 5000;
-    fleet.ready(0, false);
-    let ceased = Timestamp::from_second(fleet.now - 1000).expect("a time");
-    fleet.pod(0)["status"]["conditions"][0]["lastTransitionTime"] = json!(ceased.to_string());
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.halted), (vec![1], None), "it counts as down");
-}
-
-#[test]
-fn one_that_was_put_back_holds_the_others_until_there_is_another_image() {
-    let mut fleet = Fleet::of(4, "2");
-    let now = Timestamp::from_second(START).expect("a time").to_string();
-    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
-    annotations["molecule.ai/movedBack"] =
-        json!(format!("{NEW}/workspace-template-langgraph:latest"));
-    annotations["molecule.ai/movedAt"] = json!(now);
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.put_back, tally.to_move), (vec![], 1, 3));
-    let why = tally.halted.expect("it is halted");
-    let told = "were put back on the image that they ran";
-    assert!(
-        why.contains(told) && why.contains(": 1, the first of them ns/w-0000;"),
-        "{why}"
-    );
-    let third = ("MOLECULE_IMAGE_REGISTRY", "third.example.com/agents");
-    fleet.settings = paced("2", &[third]);
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.halted), (vec![0, 1], None));
-}
-
-#[test]
-fn that_it_can_be_put_back_is_told_where_it_is_not() {
-    for (more, is_told) in [(&[][..], true), (&[("ROLLOUT_ROLL_BACK", "true")], false)] {
-        let mut fleet = Fleet::of(4, "2");
-        fleet.settings = paced("2", more);
-        fleet.moved(0);
-        fleet.now += 600;
-        let why = fleet.looked().1.halted.expect("it is halted");
-        assert_eq!(why.contains("ROLLOUT_ROLL_BACK"), is_told, "{why}");
-    }
-}
-
-#[test]
 fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
     let mut fleet = Fleet::of(12, "2");
     fleet.add(
@@ -373,30 +295,6 @@ fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
     assert_eq!(tally.estimated_end, Some(end.to_string()));
     fleet.settings = paced("2", &[("ROLLOUT_PAUSED", "true")]);
     assert_eq!(fleet.looked().1.estimated_end, None);
-}
-
-#[test]
-fn what_was_not_ready_before_its_move_stops_nobody_after_it() {
-    let mut fleet = Fleet::of(2, "2");
-    fleet.moved(0);
-    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
-    annotations["molecule.ai/movedFrom"] = Value::Null;
-    annotations
-        .as_object_mut()
-        .expect("annotations")
-        .retain(|_, it| !it.is_null());
-    fleet.now += 10_000;
-    let (turns, tally) = fleet.looked();
-    assert_eq!((turns, tally.halted), (vec![1], None));
-}
-
-#[test]
-fn its_own_provision_timeout_counts() {
-    let mut fleet = Fleet::of(0, "2");
-    fleet.add(&json!({"provisionTimeoutSeconds": 5}), OLD);
-    fleet.moved(0);
-    fleet.now += 5;
-    assert!(fleet.looked().1.halted.is_some());
 }
 
 #[test]

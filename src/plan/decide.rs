@@ -4,14 +4,16 @@ use jiff::Timestamp;
 
 use super::diagnosis::{self, Deadline};
 use super::{
-    Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, STABLE, Step, Stuck, TERMINATING_OVERDUE,
-    is_over, retry_at,
+    Decision, FAILURE_BACKOFF, Finding, Kind, Rollout, Step, Stuck, TERMINATING_OVERDUE, is_over,
+    retry_at,
 };
 use crate::fleet::InForce;
 use crate::names;
 use crate::pod;
 use crate::pull;
-use crate::seen::{AgentState, Ask, Controller, Left, Phase, Pod, Seen, Service, Workspace, later};
+use crate::seen::{
+    AgentState, Ask, Controller, Left, Phase, Pod, STABLE, Seen, Service, Workspace, later,
+};
 use crate::settings::{DEFAULT_PROVISION_TIMEOUT_SECONDS, Settings};
 use crate::workspace::{Reason, WorkspaceSpec};
 
@@ -291,10 +293,26 @@ impl Case<'_> {
         if self.now < due {
             return Decision::wait(finding).until(due);
         }
-        Decision::act(
-            delete(pod, Rollout::PodFailed, failures.saturating_add(1)),
-            finding,
-        )
+        let step = Step::DeletePod {
+            version: pod.version.clone(),
+            why: Rollout::PodFailed,
+            left: Box::new(self.left_unfinished(pod)),
+            failures: failures.saturating_add(1),
+        };
+        Decision::act(step, finding)
+    }
+
+    /// A Pod that takes the place of one that never came back from its move has not come back either.
+    fn left_unfinished(&self, pod: &Pod) -> Left {
+        let grace = self.spec.termination_grace_period_seconds;
+        let moved = pod.told.moved.as_ref();
+        let moved =
+            moved.filter(|it| !it.came_back(pod.ready_changed, grace, self.provision_timeout()));
+        Left {
+            node: None,
+            moved_from: moved.and_then(|it| it.from.clone()),
+            moved_at: moved.map(|it| it.at),
+        }
     }
 
     /// When a Pod ended, by a clock that may be behind that of its node: then what counts is since
@@ -471,6 +489,7 @@ pub(super) fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
         left: Box::new(Left {
             node: pod.node.clone().filter(|_| stays),
             moved_from: pod.told.image.clone().filter(|_| moved),
+            moved_at: None,
         }),
         failures,
     }

@@ -121,6 +121,17 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The Pod that it stops, or whose container it replaces though it runs.
+    #[must_use]
+    pub fn stops(&self) -> Option<&Version> {
+        match self {
+            Self::MovePod { version, .. } | Self::DeletePod { version, .. } => Some(version),
+            _ => None,
+        }
+    }
+}
+
 /// Why a Pod is started or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rollout {
@@ -167,8 +178,6 @@ impl fmt::Display for Stuck {
 
 /// How long a Pod may go on terminating after its grace before its node counts as lost.
 pub const TERMINATING_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
-/// A Pod that ran for this long did not fail at its start.
-const STABLE: SignedDuration = SignedDuration::from_mins(10);
 const FAILURE_BACKOFF: Backoff = Backoff {
     first: 10,
     most: 300,

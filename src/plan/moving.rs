@@ -97,7 +97,7 @@ impl Case<'_> {
         }
     }
 
-    /// It was moved, and is not Ready again in its time: where the settings say so, it gets the image
+    /// It was moved, and crashes, or is not Ready again in its time: where the settings say so, it gets the image
     /// on which it was. It is down, so there is nothing to prove.
     pub(super) fn put_back(&self, pod: &Pod) -> Option<Decision> {
         let (settings, ask) = self.ask().ok()?;
@@ -108,12 +108,13 @@ impl Case<'_> {
         }
         let moved = pod.told.moved.as_ref()?;
         let grace = self.spec.termination_grace_period_seconds;
-        if moved.came_back(pod.ready_changed, grace, self.provision_timeout()) {
+        let loops = moved.is_looping(&pod.agent, self.now);
+        if !loops && moved.came_back(pod.ready_changed, grace, self.provision_timeout()) {
             return None;
         }
         let from = moved.from.as_ref()?;
         let is_another = *from != ask.image && resolver::is_image(from, &self.spec.runtime);
-        if !is_another || self.now < self.deadline(pod).at {
+        if !is_another || !loops && self.now < self.deadline(pod).at {
             return None;
         }
         let back = Some(ask.image.clone());

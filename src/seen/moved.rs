@@ -20,6 +20,12 @@ pub enum Turn {
     Moves,
 }
 
+/// A run that lasted for so long did not fail to start. It is when a kubelet, too, forgets the crashes
+/// before it.
+pub const STABLE: SignedDuration = SignedDuration::from_mins(10);
+/// A crash that comes later than this is not the move's doing.
+const BLAMED: SignedDuration = SignedDuration::from_hours(24);
+
 /// A Pod that was moved to other settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Moved {
@@ -51,6 +57,26 @@ impl Moved {
         restarts.and_then(|it| it.checked_add(1)) == Some(agent.restarts)
     }
 
+    /// How often what it was moved to has crashed: ended soon after its start, not long after the move.
+    #[must_use]
+    pub fn crashes(&self, agent: &Agent, now: Timestamp) -> i32 {
+        let over = self.over.as_deref().and_then(|it| it.split_once('-'));
+        let restarts = over.and_then(|(restarts, _)| restarts.parse::<i32>().ok());
+        let first = restarts.map_or(0, |it| it.saturating_add(1));
+        let exit = agent.last_exit.as_ref();
+        let ran = exit.and_then(|exit| Some(exit.finished?.duration_since(exit.started?)));
+        if ran.is_some_and(|it| it >= STABLE) || later(self.at, BLAMED) <= now {
+            return 0;
+        }
+        agent.restarts.saturating_sub(first).max(0)
+    }
+
+    /// Whether what it was moved to crashes again and again.
+    #[must_use]
+    pub fn is_looping(&self, agent: &Agent, now: Timestamp) -> bool {
+        self.crashes(agent, now) > 1
+    }
+
     /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for
     /// it. What happens then is not the move's doing.
     #[must_use]
@@ -73,6 +99,8 @@ pub struct Left {
     pub node: Option<String>,
     /// The image on which it was Ready, where it is the move of the fleet that stops it.
     pub moved_from: Option<String>,
+    /// When that was, where it was before this.
+    pub moved_at: Option<Timestamp>,
 }
 
 impl Agent {

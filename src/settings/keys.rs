@@ -16,6 +16,10 @@ pub const PROVISION_TIMEOUT_SECONDS_KEY: &str = "PROVISION_TIMEOUT_SECONDS";
 pub const ROLLOUT_KEY: &str = "ROLLOUT";
 /// How many Workspaces may be down at once while a fleet moves.
 pub const ROLLOUT_MAX_UNAVAILABLE_KEY: &str = "ROLLOUT_MAX_UNAVAILABLE";
+/// How many Workspaces may fail while a fleet moves without its move halting.
+pub const ROLLOUT_MAX_FAILED_KEY: &str = "ROLLOUT_MAX_FAILED";
+/// For how many seconds one that was moved is Ready before its place goes to the next.
+pub const ROLLOUT_MIN_READY_SECONDS_KEY: &str = "ROLLOUT_MIN_READY_SECONDS";
 /// Whether a fleet's move is paused.
 pub const ROLLOUT_PAUSED_KEY: &str = "ROLLOUT_PAUSED";
 /// Whether what a fleet's move breaks is put back on the image that it ran.
@@ -30,7 +34,7 @@ pub const NEXT_REGISTRY_KEY: &str = "NEXT_MOLECULE_IMAGE_REGISTRY";
 pub const PREPULL_KEY: &str = "PREPULL";
 
 /// Every key but the pins.
-pub(super) const FIXED: [&str; 12] = [
+pub(super) const FIXED: [&str; 14] = [
     EXTRA_RUNTIMES_KEY,
     IMAGE_PULL_SECRETS_KEY,
     REGISTRY_KEY,
@@ -39,7 +43,9 @@ pub(super) const FIXED: [&str; 12] = [
     PREPULL_KEY,
     PROVISION_TIMEOUT_SECONDS_KEY,
     ROLLOUT_KEY,
+    ROLLOUT_MAX_FAILED_KEY,
     ROLLOUT_MAX_UNAVAILABLE_KEY,
+    ROLLOUT_MIN_READY_SECONDS_KEY,
     ROLLOUT_PAUSED_KEY,
     ROLLOUT_ROLL_BACK_KEY,
     WATCH_DIGESTS_SECONDS_KEY,
@@ -57,7 +63,7 @@ pub struct Documented {
 }
 
 /// Every setting, in the order of the documentation.
-pub const DOCUMENTED: [Documented; 13] = [
+pub const DOCUMENTED: [Documented; 15] = [
     Documented {
         key: REGISTRY_KEY,
         meaning: "The registry prefix: host[:port] and a lower-case path. Every image is \
@@ -109,15 +115,29 @@ pub const DOCUMENTED: [Documented; 13] = [
         default: "`1`",
     },
     Documented {
+        key: ROLLOUT_MIN_READY_SECONDS_KEY,
+        meaning: "For how many seconds a Workspace that was moved has to be Ready before its place goes \
+                  to the next: an image that answers at first, and then fails, gets no further. From 0 to \
+                  86400.",
+        default: "`10`",
+    },
+    Documented {
+        key: ROLLOUT_MAX_FAILED_KEY,
+        meaning: "How many of those that were moved may fail, which is not to be Ready again within \
+                  their provision timeout or to crash again and again, without a halt of the move of the \
+                  others: a number from 0 to 999999, or a part of all that are not suspended, as in \
+                  `1%`, rounded down.",
+        default: "`0`, so that the first one halts it",
+    },
+    Documented {
         key: ROLLOUT_PAUSED_KEY,
         meaning: "`true` holds a moving fleet where it is; nothing else waits for it.",
         default: "`false`",
     },
     Documented {
         key: ROLLOUT_ROLL_BACK_KEY,
-        meaning: "`true` puts a Workspace that was moved, and is not Ready again within its \
-                  provision timeout, back on the image that it ran. The move of the others halts \
-                  either way.",
+        meaning: "`true` puts a Workspace that was moved, and failed, back on the image that it ran. It \
+                  counts as failed either way.",
         default: "`false`",
     },
     Documented {

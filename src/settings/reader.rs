@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fault::{Fault, Invalid, SettingsError, quote};
 use super::keys::{
     EXTRA_RUNTIMES_KEY, FIXED, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PIN_KEY_PREFIX,
-    PREPULL_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_PAUSED_KEY,
-    ROLLOUT_ROLL_BACK_KEY, closest,
+    PREPULL_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_FAILED_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY,
+    ROLLOUT_MIN_READY_SECONDS_KEY, ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, closest,
 };
 use super::prefix::Prefix;
 use super::values::{self, Digest};
@@ -188,13 +188,18 @@ impl<'a> Reader<'a> {
             )),
         });
         let most = self.scalar(ROLLOUT_MAX_UNAVAILABLE_KEY, values::max_unavailable);
+        let failed = self.scalar(ROLLOUT_MAX_FAILED_KEY, values::max_failed);
+        let min_ready = self.scalar(ROLLOUT_MIN_READY_SECONDS_KEY, values::min_ready);
         let paused = self.scalar(ROLLOUT_PAUSED_KEY, values::boolean);
         let roll_back = self.scalar(ROLLOUT_ROLL_BACK_KEY, values::boolean);
+        let default = Rollout::default();
         Rollout {
-            policy: policy.unwrap_or_default(),
-            max_unavailable: most.unwrap_or_default(),
-            paused: paused.unwrap_or_default(),
-            roll_back: roll_back.unwrap_or_default(),
+            policy: policy.unwrap_or(default.policy),
+            max_unavailable: most.unwrap_or(default.max_unavailable),
+            max_failed: failed.unwrap_or(default.max_failed),
+            min_ready_seconds: min_ready.unwrap_or(default.min_ready_seconds),
+            paused: paused.unwrap_or(default.paused),
+            roll_back: roll_back.unwrap_or(default.roll_back),
         }
     }
 

@@ -94,7 +94,11 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
     let pause = proptest::option::of(10..=86_400_u32);
     let rollout = (
         select(vec!["", "OnRestart", "Paced"]),
-        "([1-9][0-9]{0,5}|[1-9][0-9]?%)?",
+        (
+            "([1-9][0-9]{0,5}|[1-9][0-9]?%)?",
+            "(0%?|[1-9][0-9]{0,5}|[1-9][0-9]?%)?",
+            "([0-9]{1,4})?",
+        ),
         select(vec!["", "true", "false"]),
         select(vec!["", "true", "false"]),
     );
@@ -109,7 +113,9 @@ pub(crate) fn good_data() -> impl Strategy<Value = BTreeMap<String, String>> {
                 (IMAGE_PULL_SECRETS_KEY, &secrets.join(",")),
                 (PLATFORM_URL_KEY, &url),
                 (ROLLOUT_KEY, rollout),
-                (ROLLOUT_MAX_UNAVAILABLE_KEY, &most),
+                (ROLLOUT_MAX_UNAVAILABLE_KEY, &most.0),
+                (ROLLOUT_MAX_FAILED_KEY, &most.1),
+                (ROLLOUT_MIN_READY_SECONDS_KEY, &most.2),
                 (ROLLOUT_PAUSED_KEY, paused),
                 (ROLLOUT_ROLL_BACK_KEY, back),
                 (NEXT_REGISTRY_KEY, &next.0),

@@ -16,8 +16,8 @@ const LONGEST_SUBDOMAIN: usize = 253;
 const LONGEST_TIME: u32 = 86_400;
 /// Registries are asked no more often than every so many seconds.
 const SHORTEST_PAUSE: u32 = 10;
-/// The most Workspaces that may be told to be down at once: more than there are.
-const MOST_UNAVAILABLE: u32 = 999_999;
+/// The most Workspaces that a setting may name: more than there are.
+const MOST_WORKSPACES: u32 = 999_999;
 
 const DIGEST_ALGORITHM: &str = "sha256:";
 const DIGEST_HEX: usize = 64;
@@ -163,63 +163,66 @@ pub(super) fn url(value: &str) -> Result<String, Fault> {
     Ok(value.to_owned())
 }
 
-/// How many may be down at once.
+/// So many Workspaces, or a part of them, as Kubernetes' `IntOrString` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaxUnavailable {
+pub enum IntOrPercent {
     /// So many.
-    Count(u32),
-    /// So many in a hundred, from 1 to 100.
+    Int(u32),
+    /// So many in a hundred, 100 at most.
     Percent(u8),
 }
 
-impl MaxUnavailable {
-    /// How many of so many: one at least, or nothing would ever move.
+impl IntOrPercent {
+    /// How many of so many; a part is rounded down.
     #[must_use]
     pub fn of(self, all: usize) -> usize {
         match self {
-            Self::Count(count) => count.try_into().unwrap_or(usize::MAX),
-            Self::Percent(percent) => (all.saturating_mul(percent.into()) / 100).max(1),
+            Self::Int(count) => count.try_into().unwrap_or(usize::MAX),
+            Self::Percent(percent) => all.saturating_mul(percent.into()) / 100,
         }
     }
 }
 
-impl Default for MaxUnavailable {
-    fn default() -> Self {
-        Self::Count(1)
-    }
-}
-
-impl fmt::Display for MaxUnavailable {
+impl fmt::Display for IntOrPercent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count(count) => write!(f, "{count}"),
+            Self::Int(count) => write!(f, "{count}"),
             Self::Percent(percent) => write!(f, "{percent}%"),
         }
     }
 }
 
-/// How many may be down at once: written in one way only, so that a guard can be as strict.
-pub(super) fn max_unavailable(value: &str) -> Result<MaxUnavailable, Fault> {
+/// How many may be down at once.
+pub(super) fn max_unavailable(value: &str) -> Result<IntOrPercent, Fault> {
+    int_or_percent(value, 1)
+}
+
+/// How many may fail.
+pub(super) fn max_failed(value: &str) -> Result<IntOrPercent, Fault> {
+    int_or_percent(value, 0)
+}
+
+/// Written in one way only, so that a guard can be as strict.
+fn int_or_percent(value: &str, least: u32) -> Result<IntOrPercent, Fault> {
     plain(value)?;
-    let number = |text: &str| {
-        let is_plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
-        is_plain.then(|| text.parse::<u32>().ok()).flatten()
+    let number = |text: &str, most: u32| {
+        let has_digits = text.bytes().all(|b| b.is_ascii_digit());
+        let is_plain = has_digits && (text == "0" || !text.starts_with('0'));
+        let number = is_plain.then(|| text.parse::<u32>().ok()).flatten();
+        number.filter(|it| (least..=most).contains(it))
     };
     let parsed = match value.strip_suffix('%') {
-        Some(percent) => number(percent)
-            .filter(|it| *it <= 100)
+        Some(percent) => number(percent, 100)
             .and_then(|it| u8::try_from(it).ok())
-            .map(MaxUnavailable::Percent),
-        None => number(value)
-            .filter(|it| *it <= MOST_UNAVAILABLE)
-            .map(MaxUnavailable::Count),
+            .map(IntOrPercent::Percent),
+        None => number(value, MOST_WORKSPACES).map(IntOrPercent::Int),
     };
     parsed.ok_or_else(|| {
         Fault::new(
             "is neither a number of Workspaces nor a part of them",
             format!(
-                "write a whole number from 1 to {MOST_UNAVAILABLE}, or from 1 to 100 and a per \
-                 cent sign, as in \"5%\""
+                "write a whole number from {least} to {MOST_WORKSPACES}, or from {least} to 100 and \
+                 a per cent sign, as in \"5%\""
             ),
         )
     })
@@ -240,6 +243,11 @@ pub(super) fn boolean(value: &str) -> Result<bool, Fault> {
 /// The provision timeout, in seconds.
 pub(super) fn timeout(value: &str) -> Result<u32, Fault> {
     seconds(value, 1, "as in \"600\"")
+}
+
+/// How long a Workspace is to be Ready, in seconds.
+pub(super) fn min_ready(value: &str) -> Result<u32, Fault> {
+    seconds(value, 0, "as in \"10\"")
 }
 
 /// How often registries are asked, in seconds.

@@ -124,6 +124,8 @@ async fn settings_are_texts_and_the_readme_says_how_they_are_written() {
     for (set, is) in [
         ("PROVISION_TIMEOUT_SECONDS=900", "number"),
         ("ROLLOUT_MAX_UNAVAILABLE=2", "number"),
+        ("ROLLOUT_MAX_FAILED=0", "number"),
+        ("ROLLOUT_MIN_READY_SECONDS=0", "number"),
         ("ROLLOUT_PAUSED=true", "boolean"),
         ("PREPULL=true", "boolean"),
     ] {

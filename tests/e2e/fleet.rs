@@ -18,6 +18,7 @@ impl World {
         self.settings(&[
             (REGISTRY, prefix),
             ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MIN_READY_SECONDS", "0"),
             ("ROLLOUT_MAX_UNAVAILABLE", most),
         ]);
     }

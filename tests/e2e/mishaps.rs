@@ -31,6 +31,7 @@ impl World {
         self.settings(&[
             (REGISTRY, prefix),
             ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MIN_READY_SECONDS", "0"),
             ("ROLLOUT_MAX_UNAVAILABLE", "1"),
             ("ROLLOUT_PAUSED", if paused { "true" } else { "false" }),
         ]);

@@ -131,6 +131,7 @@ async fn what_does_not_come_back_in_its_time_is_put_back_where_the_settings_say_
     world.settings(&[
         (REGISTRY, &b),
         ("ROLLOUT", "Paced"),
+        ("ROLLOUT_MIN_READY_SECONDS", "0"),
         ("ROLLOUT_ROLL_BACK", "true"),
     ]);
     let runs = |prefix: &str| {
@@ -166,6 +167,65 @@ async fn what_does_not_come_back_in_its_time_is_put_back_where_the_settings_say_
 }
 
 #[tokio::test]
+async fn where_one_may_fail_one_that_was_put_back_holds_up_nobody() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 6).await;
+    let allow = |failures: &str| {
+        world.settings(&[
+            (REGISTRY, &b),
+            ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MIN_READY_SECONDS", "0"),
+            ("ROLLOUT_ROLL_BACK", "true"),
+            ("ROLLOUT_MAX_FAILED", failures),
+        ]);
+    };
+    allow("1");
+    let on = |prefix: &str| {
+        let prefix = prefix.to_owned();
+        move |it: &Value| image(it).starts_with(&prefix)
+    };
+    world.until("pod", &names[0], on(&b)).await;
+    world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour=not-ready"]);
+    world.until("pod", &names[0], on(&a)).await;
+    world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour-"]);
+    world
+        .holds("the move of the others", |it| it.on(&b) == 5)
+        .await;
+    world.overview_says("putBack: 1").await;
+    world.overview_says("maxFailed: 1").await;
+    world.all_ready(6).await;
+    assert!(image(&world.get("pod", &names[0])).starts_with(&a));
+    // Where none may fail, it is told.
+    allow("0");
+    world.overview_says("halted: ").await;
+}
+
+#[tokio::test]
+async fn the_next_waits_until_one_was_ready_for_long_enough() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 3).await;
+    world.settings(&[
+        (REGISTRY, &b),
+        ("ROLLOUT", "Paced"),
+        ("ROLLOUT_MIN_READY_SECONDS", "4"),
+    ]);
+    world.holds("the move of all", |it| it.on(&b) == 3).await;
+    let moved_at = |name: &String| {
+        let pod = world.get("pod", name);
+        let at = pod["metadata"]["annotations"]["molecule.ai/movedAt"].as_str();
+        at.and_then(|it| it.parse::<jiff::Timestamp>().ok())
+            .expect("it was moved")
+    };
+    let moved: Vec<_> = names.iter().map(moved_at).collect();
+    for pair in moved.windows(2) {
+        let pause = pair[1].duration_since(pair[0]).as_secs_f64();
+        assert!((4.0..20.0).contains(&pause), "{pause} s: {moved:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_move_outlives_its_operator_and_one_that_opted_out_stays() {
     let mut world = World::new().await;
     let (a, b) = (world.prefix("a"), world.prefix("b"));
@@ -193,6 +253,7 @@ async fn where_pull_secrets_differ_another_pod_takes_the_place_on_the_same_node(
     world.settings(&[
         (REGISTRY, &b),
         ("ROLLOUT", "Paced"),
+        ("ROLLOUT_MIN_READY_SECONDS", "0"),
         ("IMAGE_PULL_SECRETS", "mirror"),
     ]);
     world.holds("the move of all", |it| it.on(&b) == 2).await;

@@ -11,12 +11,11 @@
 //! | `FAULTS_SEED` | the number from which random choices follow; printed by each test |
 
 #[path = "../e2e/fixture.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "it serves the end-to-end tests too"
-)]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod fixture;
+#[path = "../e2e/fleet.rs"]
+#[expect(dead_code, reason = "it serves the end-to-end tests too")]
+mod fleet;
 #[path = "../e2e/link.rs"]
 #[expect(dead_code, reason = "the proxy takes its place here")]
 mod link;
@@ -40,6 +39,7 @@ mod random;
 
 mod answers;
 mod crash;
+mod moves;
 mod refusals;
 mod servers;
 mod settings;

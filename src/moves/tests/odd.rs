@@ -1,9 +1,14 @@
 //! What surrounds a move is not always as one would wish.
 
 use super::*;
+use crate::seen::Version;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
 
 fn told(second: i64) -> Value {
-    json!(Timestamp::from_second(second).expect("a time").to_string())
+    json!(at(second).to_string())
 }
 
 /// One cannot be pulled; another one, not of the move, is up and down.
@@ -31,8 +36,8 @@ fn what_is_blocked_stays_told_so_while_others_are_up_and_down() {
 #[test]
 fn one_that_uses_its_grace_halts_nobody() {
     let mut fleet = Fleet::of(3, "2");
-    let at = fleet.add(&json!({"terminationGracePeriodSeconds": 3600}), OLD);
-    fleet.moved(at);
+    let slow = fleet.add(&json!({"terminationGracePeriodSeconds": 3600}), OLD);
+    fleet.moved(slow);
     fleet.now = START + 700;
     let (_, tally) = fleet.looked();
     assert_eq!(tally.halted, None);
@@ -52,4 +57,70 @@ fn one_that_hangs_on_its_way_out_is_told_to_hold_the_others() {
     fleet.now = START + 1_000_000;
     let (turns, tally) = fleet.looked();
     assert!(!turns.is_empty() || tally.halted.is_some() || tally.waits.is_some());
+}
+
+fn tell(fleet: &mut Fleet, version: &str, second: i64) {
+    let version = Version {
+        uid: "pod".into(),
+        resource_version: version.into(),
+    };
+    fleet.memory.tell_to_go(&version, at(second));
+}
+
+/// Something between answers for the API server, or a policy refuses the change as if it were stale.
+#[test]
+fn one_that_is_told_to_go_in_vain_holds_up_nobody_for_ever() {
+    let mut fleet = Fleet::of(3, "1");
+    for other in 1..3 {
+        fleet.pod(other)["metadata"]["resourceVersion"] = json!("2");
+    }
+    let turns = |fleet: &mut Fleet| {
+        let found = fleet.look(|_| Proof::Proved);
+        let blocked = found.tally.iter().flat_map(|it| it.blocked.keys().cloned());
+        (
+            these(&found, Turn::Moves),
+            blocked.collect::<Vec<_>>(),
+            found.wake,
+        )
+    };
+    for second in [0, 20, 59] {
+        fleet.now = START + second;
+        tell(&mut fleet, "1", START + second);
+        assert_eq!(turns(&mut fleet), (vec![0], vec![], Some(at(START + 60))));
+    }
+    fleet.now = START + 60;
+    let why = "the API server does not take the change of the Pod".to_owned();
+    assert_eq!(
+        turns(&mut fleet),
+        (vec![1], vec![why], Some(at(START + 300)))
+    );
+    fleet.now = START + 300;
+    fleet.turns.clear();
+    assert_eq!(
+        turns(&mut fleet),
+        (vec![0], vec![], None),
+        "it is tried again"
+    );
+}
+
+/// The settings are edited while patches are on their way: what they stop still answers.
+#[test]
+fn what_is_told_to_go_is_down_already() {
+    let mut fleet = Fleet::of(4, "2");
+    tell(&mut fleet, "1", START);
+    for at in 2..4 {
+        fleet.pod(at)["metadata"]["resourceVersion"] = json!("2");
+    }
+    let (turns, tally) = fleet.looked();
+    assert_eq!(tally.unavailable, 2);
+    assert_eq!(turns, [0, 1], "they may go on, and take nobody's place");
+    assert_eq!(tally.waits, None, "they are down for the move");
+    tell(&mut fleet, "2", START);
+    fleet.settings = paced("3", &[]);
+    fleet.turns.clear();
+    assert_eq!(fleet.looked().0, [0, 2, 3]);
+    fleet.now += 100_000;
+    fleet.memory.was_told_to_go();
+    fleet.turns.clear();
+    assert_eq!(fleet.looked().0, [0, 2, 3], "until it is seen");
 }

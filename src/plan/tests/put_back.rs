@@ -50,6 +50,55 @@ fn what_is_not_ready_in_its_time_is_put_back_and_stays_where_it_was() {
     assert_eq!(annotation(&world, "molecule.ai/movedBack"), json!(null));
 }
 
+/// It answers each time for a moment, which is no reason to wait for its time.
+#[test]
+fn what_crashes_again_and_again_is_put_back_at_once() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    let crashed = |world: &mut World, restarts: i32, from: &str, to: &str| {
+        let exit = json!({"exitCode": 1, "startedAt": from, "finishedAt": to});
+        let waits = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        world.agent(json!({
+            "state": waits, "restartCount": restarts, "lastState": {"terminated": exit},
+        }));
+        world.settle();
+    };
+    crashed(
+        &mut world,
+        2,
+        "2026-03-01T00:00:00Z",
+        "2026-03-01T00:00:20Z",
+    );
+    assert!(world.image().starts_with(B), "once is not again");
+    crashed(
+        &mut world,
+        3,
+        "2026-03-01T00:00:00Z",
+        "2026-03-01T00:10:00Z",
+    );
+    assert!(world.image().starts_with(B), "it ran for a while");
+    crashed(
+        &mut world,
+        3,
+        "2026-03-01T00:00:00Z",
+        "2026-03-01T00:00:20Z",
+    );
+    assert!(world.image().starts_with(A));
+}
+
+#[test]
+fn a_pod_after_one_that_failed_after_its_move_has_what_is_left_of_its_time() {
+    let mut world = moved_in_vain(&[]);
+    let at = annotation(&world, "molecule.ai/movedAt");
+    let uid = world.pod_uid();
+    world.pass_time(300);
+    world.status(json!({"phase": "Failed", "reason": "Evicted"}));
+    world.pass_time(60);
+    assert_ne!(world.pod_uid(), uid, "another Pod");
+    assert_eq!(annotation(&world, "molecule.ai/movedAt"), at);
+    let from = annotation(&world, "molecule.ai/movedFrom");
+    assert!(from.as_str().is_some_and(|it| it.starts_with(A)), "{from}");
+}
+
 #[test]
 fn what_fails_long_after_its_move_is_not_put_back() {
     let mut world = moved_in_vain(&[ROLL_BACK]);

@@ -281,7 +281,7 @@ impl World {
         self.touch_workspace();
     }
 
-    fn status(&mut self, status: Value) {
+    pub fn status(&mut self, status: Value) {
         self.pod.as_mut().expect("a Pod")["status"] = status;
         self.touch_pod();
     }

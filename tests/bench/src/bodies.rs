@@ -120,6 +120,7 @@ pub fn paced(registry: &str, most: &str) -> String {
         "MOLECULE_IMAGE_REGISTRY": registry,
         "ROLLOUT": "Paced",
         "ROLLOUT_MAX_UNAVAILABLE": most,
+        "ROLLOUT_MIN_READY_SECONDS": "0",
     });
     json!({"data": data}).to_string()
 }

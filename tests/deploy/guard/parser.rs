@@ -5,7 +5,7 @@ pub use workspace_operator::settings::*;
 pub mod keys {
     use super::*;
 
-    pub const FIXED: [&str; 12] = [
+    pub const FIXED: [&str; 14] = [
         EXTRA_RUNTIMES_KEY,
         IMAGE_PULL_SECRETS_KEY,
         REGISTRY_KEY,
@@ -14,7 +14,9 @@ pub mod keys {
         PREPULL_KEY,
         PROVISION_TIMEOUT_SECONDS_KEY,
         ROLLOUT_KEY,
+        ROLLOUT_MAX_FAILED_KEY,
         ROLLOUT_MAX_UNAVAILABLE_KEY,
+        ROLLOUT_MIN_READY_SECONDS_KEY,
         ROLLOUT_PAUSED_KEY,
         ROLLOUT_ROLL_BACK_KEY,
         WATCH_DIGESTS_SECONDS_KEY,

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use workspace_operator::settings::{
     EXTRA_RUNTIMES_KEY, IMAGE_PULL_SECRETS_KEY, NEXT_REGISTRY_KEY, PLATFORM_URL_KEY, PREPULL_KEY,
-    PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_UNAVAILABLE_KEY,
-    ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, RUNTIMES, WATCH_DIGESTS_SECONDS_KEY,
+    PROVISION_TIMEOUT_SECONDS_KEY, REGISTRY_KEY, ROLLOUT_KEY, ROLLOUT_MAX_FAILED_KEY,
+    ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_MIN_READY_SECONDS_KEY, ROLLOUT_PAUSED_KEY,
+    ROLLOUT_ROLL_BACK_KEY, RUNTIMES, WATCH_DIGESTS_SECONDS_KEY,
 };
 
 use super::parser::samples::{DIGEST, data};
@@ -256,9 +257,9 @@ const ROLLOUTS: [&str; 7] = [
     "Immediately",
 ];
 
-const UNAVAILABLE: [&str; 17] = [
+const COUNTS: [&str; 19] = [
     "", "1", "25", "999999", "1000000", "0", "01", "+1", "-1", "1%", "10%", "100%", "101%", "0%",
-    "5 %", "5%\n", "junk\n",
+    "5 %", "5%\n", "junk\n", "00", "00%",
 ];
 
 /// Every one of them, by itself or with what it depends on.
@@ -280,8 +281,23 @@ pub fn table() -> Vec<Data> {
     each(PROVISION_TIMEOUT_SECONDS_KEY, &TIMEOUTS);
     each(WATCH_DIGESTS_SECONDS_KEY, &TIMEOUTS);
     each(WATCH_DIGESTS_SECONDS_KEY, &["9", "10", "010", "99"]);
+    let seconds = [
+        "",
+        "0",
+        "00",
+        "010",
+        "86400",
+        "86401",
+        "000086400",
+        "-1",
+        "1s",
+        "5\n",
+    ];
+    each(ROLLOUT_MIN_READY_SECONDS_KEY, &seconds);
     each(ROLLOUT_KEY, &ROLLOUTS);
-    each(ROLLOUT_MAX_UNAVAILABLE_KEY, &UNAVAILABLE);
+    for key in [ROLLOUT_MAX_UNAVAILABLE_KEY, ROLLOUT_MAX_FAILED_KEY] {
+        each(key, &COUNTS);
+    }
     for key in [ROLLOUT_PAUSED_KEY, ROLLOUT_ROLL_BACK_KEY, PREPULL_KEY] {
         each(key, &["", "true", "false", "True", "yes", "junk", "true\n"]);
     }

@@ -112,6 +112,7 @@ pub async fn set(world: &World, prefix: &str, rollout: &str) -> Result<()> {
         "MOLECULE_IMAGE_REGISTRY": prefix,
         "ROLLOUT": rollout,
         "ROLLOUT_MAX_UNAVAILABLE": AT_ONCE.to_string(),
+        "ROLLOUT_MIN_READY_SECONDS": "1",
     });
     edit(world, &data).await
 }

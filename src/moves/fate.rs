@@ -1,0 +1,76 @@
+//! What has become of a Workspace that was moved.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::seen::{Moved, Pod, STABLE, Wish, later};
+use crate::settings::Settings;
+
+/// What has become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing more is to be said of its move.
+    Over,
+    /// It is not Ready again, or not for long enough, and has time until then.
+    Awaited(Timestamp),
+    /// It was not Ready again in its time, or crashes.
+    Failed,
+}
+
+/// Of a Pod that has the image of the settings, which is this one.
+pub(super) fn fate(
+    pod: &Pod,
+    moved: &Moved,
+    image: &str,
+    wish: &Wish,
+    settings: &Settings,
+    now: Timestamp,
+) -> Fate {
+    if pod.ready {
+        return since_ready(pod, moved, settings, now);
+    }
+    let has_failed = if moved.from.is_some() {
+        Fate::Failed
+    } else {
+        Fate::Over
+    };
+    // It was put back, and has this image again as the other one cannot be had any more.
+    if moved.back.as_deref() == Some(image) {
+        return Fate::Failed;
+    }
+    if moved.is_looping(&pod.agent, now) {
+        return has_failed;
+    }
+    let seconds = wish.provision_timeout_seconds;
+    let seconds = seconds.unwrap_or_else(|| settings.provision_timeout_seconds());
+    let grace = wish.termination_grace_period_seconds;
+    if moved.came_back(pod.ready_changed, grace, seconds) {
+        return Fate::Over;
+    }
+    let stopped = moved.stopped(grace);
+    let since = stopped.max(pod.ready_changed.unwrap_or(stopped));
+    let deadline = later(since, SignedDuration::from_secs(seconds.into()));
+    if now < deadline {
+        Fate::Awaited(deadline)
+    } else {
+        has_failed
+    }
+}
+
+/// By the clock of its node; of one that is ahead nothing is known.
+fn since_ready(pod: &Pod, moved: &Moved, settings: &Settings, now: Timestamp) -> Fate {
+    let crashes = moved.crashes(&pod.agent, now);
+    let time = if crashes > 0 {
+        STABLE
+    } else {
+        SignedDuration::from_secs(settings.rollout().min_ready_seconds.into())
+    };
+    let changed = pod.ready_changed.filter(|it| *it <= now);
+    let settled = later(changed.unwrap_or(moved.at).max(moved.at), time);
+    if settled <= now {
+        Fate::Over
+    } else if moved.is_looping(&pod.agent, now) && moved.from.is_some() {
+        Fate::Failed
+    } else {
+        Fate::Awaited(settled)
+    }
+}

@@ -1,0 +1,234 @@
+//! What is moved may not come back: how many may fail, and what is said of it.
+
+use super::*;
+
+/// It was moved, was not Ready again in its time, and is on its earlier image again.
+fn put_back(fleet: &mut Fleet, at: usize) {
+    let now = Timestamp::from_second(START).expect("a time").to_string();
+    let annotations = &mut fleet.pod(at)["metadata"]["annotations"];
+    annotations["molecule.ai/movedBack"] =
+        json!(format!("{NEW}/workspace-template-langgraph:latest"));
+    annotations["molecule.ai/movedAt"] = json!(now);
+}
+
+#[test]
+fn a_move_that_fails_stops_all_until_it_is_mended() {
+    let mut fleet = Fleet::of(4, "2");
+    fleet.moved(0);
+    fleet.now += 599;
+    let found = fleet.look(|_| Proof::Proved);
+    assert_eq!(these(&found, Turn::Moves), [1]);
+    let end = Timestamp::from_second(START + 600).expect("a time");
+    assert_eq!(found.wake, Some(end));
+    fleet.now += 1;
+    let (turns, tally) = fleet.looked();
+    assert_eq!(turns, [0; 0]);
+    let why = tally.halted.expect("it is halted");
+    assert!(
+        why.contains("crash: 1, the first of them ns/w-0000;"),
+        "{why}"
+    );
+    fleet.back(0);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1, 2], None));
+}
+
+#[test]
+fn a_move_that_failed_stops_none_to_another_image() {
+    let mut fleet = Fleet::of(4, "2");
+    fleet.moved(0);
+    fleet.now += 600;
+    assert!(fleet.looked().1.halted.is_some());
+    fleet.settings = settings(&[("MOLECULE_IMAGE_REGISTRY", OLD), ("ROLLOUT", "Paced")]);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![0], None), "the broken first");
+    assert_eq!(tally.moved, 3);
+}
+
+#[test]
+fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
+    let mut fleet = Fleet::of(4, "2");
+    fleet.moved(0);
+    fleet.now += 5000;
+    fleet.ready(0, false);
+    let ceased = Timestamp::from_second(fleet.now - 1000).expect("a time");
+    fleet.pod(0)["status"]["conditions"][0]["lastTransitionTime"] = json!(ceased.to_string());
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1], None), "it counts as down");
+}
+
+#[test]
+fn one_that_was_put_back_holds_the_others_until_there_is_another_image() {
+    let mut fleet = Fleet::of(4, "2");
+    put_back(&mut fleet, 0);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.put_back, tally.to_move), (vec![], 1, 3));
+    let why = tally.halted.expect("it is halted");
+    let told = "were put back on the image that they ran";
+    assert!(
+        why.contains(told) && why.contains(": 1, the first of them ns/w-0000;"),
+        "{why}"
+    );
+    let third = ("MOLECULE_IMAGE_REGISTRY", "third.example.com/agents");
+    fleet.settings = paced("2", &[third]);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![0, 1], None));
+}
+
+#[test]
+fn that_it_can_be_put_back_is_told_where_it_is_not() {
+    for (more, is_told) in [(&[][..], true), (&[("ROLLOUT_ROLL_BACK", "true")], false)] {
+        let mut fleet = Fleet::of(4, "2");
+        fleet.settings = paced("2", more);
+        fleet.moved(0);
+        fleet.now += 600;
+        let why = fleet.looked().1.halted.expect("it is halted");
+        assert_eq!(why.contains("ROLLOUT_ROLL_BACK"), is_told, "{why}");
+    }
+}
+
+#[test]
+fn what_was_not_ready_before_its_move_stops_nobody_after_it() {
+    let mut fleet = Fleet::of(2, "2");
+    fleet.moved(0);
+    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
+    annotations["molecule.ai/movedFrom"] = Value::Null;
+    annotations
+        .as_object_mut()
+        .expect("annotations")
+        .retain(|_, it| !it.is_null());
+    fleet.now += 10_000;
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1], None));
+}
+
+#[test]
+fn its_own_provision_timeout_counts() {
+    let mut fleet = Fleet::of(0, "2");
+    fleet.add(&json!({"provisionTimeoutSeconds": 5}), OLD);
+    fleet.moved(0);
+    fleet.now += 5;
+    assert!(fleet.looked().1.halted.is_some());
+}
+
+#[test]
+fn as_many_may_fail_as_the_settings_say() {
+    for (budget, may_fail) in [("1", 1), ("0%", 0), ("19%", 1), ("20%", 2)] {
+        let mut fleet = Fleet::of(10, "5");
+        fleet.settings = paced("5", &[("ROLLOUT_MAX_FAILED", budget)]);
+        for at in 0..may_fail {
+            fleet.moved(at);
+        }
+        fleet.now += 600;
+        let (turns, tally) = fleet.looked();
+        assert_eq!((tally.failed, tally.max_failed), (may_fail, may_fail));
+        assert_eq!(tally.halted, None, "{budget}");
+        let next: Vec<usize> = (may_fail..may_fail + 5).collect();
+        assert_eq!(turns, next, "{budget}");
+        fleet.moved(may_fail);
+        fleet.now += 600;
+        let (turns, tally) = fleet.looked();
+        assert_eq!(turns, [0; 0], "{budget}");
+        let why = tally.halted.expect("it is halted");
+        let told = format!("or let ROLLOUT_MAX_FAILED be {} at least", may_fail + 1);
+        assert!(why.contains(&told), "{why}");
+    }
+}
+
+#[test]
+fn what_was_put_back_has_failed_too() {
+    let mut fleet = Fleet::of(6, "2");
+    fleet.settings = paced("2", &[("ROLLOUT_MAX_FAILED", "1")]);
+    put_back(&mut fleet, 0);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1, 2], None));
+    assert_eq!((tally.put_back, tally.to_move), (1, 5));
+    fleet.moved(1);
+    fleet.now += 600;
+    let (turns, tally) = fleet.looked();
+    assert_eq!(turns, [0; 0]);
+    let why = tally.halted.expect("it is halted");
+    let told = "crash: 1, the first of them ns/w-0001, and 1 that were put back;";
+    assert!(why.contains(told), "{why}");
+}
+
+#[test]
+fn one_that_failed_within_the_budget_holds_no_place() {
+    let mut fleet = Fleet::of(4, "1");
+    fleet.settings = paced("1", &[("ROLLOUT_MAX_FAILED", "1")]);
+    fleet.moved(0);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.moving), (vec![], 1), "it has its time");
+    fleet.now += 600;
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![1], None));
+    assert_eq!((tally.unavailable, tally.failed), (1, 1));
+}
+
+/// The node says since when it is Ready, and how often its container has ended.
+fn ready_since(fleet: &mut Fleet, at: usize, second: i64, restarts: i32) {
+    let since = Timestamp::from_second(second).expect("a time").to_string();
+    let exit = json!({
+        "exitCode": 1, "startedAt": "2026-03-01T00:00:00Z", "finishedAt": "2026-03-01T00:00:20Z",
+    });
+    fleet.pod(at)["status"] = json!({
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}],
+        "containerStatuses": [{
+            "name": "agent", "ready": true, "restartCount": restarts, "state": {"running": {}},
+            "lastState": {"terminated": exit},
+        }],
+    });
+}
+
+#[test]
+fn a_place_is_free_once_one_was_ready_for_long_enough() {
+    let mut fleet = Fleet::of(4, "1");
+    fleet.settings = paced("1", &[("ROLLOUT_MIN_READY_SECONDS", "10")]);
+    fleet.moved(0);
+    ready_since(&mut fleet, 0, START + 3, 1);
+    for (second, turns, moving) in [(4, vec![], 1), (12, vec![], 1), (13, vec![1], 0)] {
+        fleet.now = START + second;
+        let found = fleet.look(|_| Proof::Proved);
+        let tally = found.tally.clone().expect("a tally");
+        assert_eq!((these(&found, Turn::Moves), tally.moving), (turns, moving));
+        assert_eq!((tally.unavailable, tally.waits), (0, None));
+        let wake = Timestamp::from_second(START + 13).expect("a time");
+        assert_eq!(found.wake, (moving > 0).then_some(wake));
+    }
+    // The clock of its node is ahead.
+    ready_since(&mut fleet, 0, START + 5000, 1);
+    assert_eq!(fleet.looked().0, [1]);
+}
+
+#[test]
+fn one_that_crashes_has_failed_though_it_answers_in_between() {
+    let mut fleet = Fleet::of(4, "2");
+    fleet.moved(0);
+    fleet.now += 60;
+    // The first end is that of what ran before.
+    ready_since(&mut fleet, 0, START + 50, 2);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.moving, tally.halted), (vec![1], 1, None));
+    ready_since(&mut fleet, 0, START + 50, 3);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.failed), (vec![], 1));
+    assert!(tally.halted.is_some_and(|it| it.contains("or crash: 1,")));
+    // Up for long enough, or crashing long after: neither is the move's doing.
+    fleet.now += 600;
+    assert_eq!(fleet.looked().1.failed, 0);
+    fleet.now = START + 86_400;
+    ready_since(&mut fleet, 0, START + 86_390, 9);
+    assert_eq!(fleet.looked().1.failed, 0);
+}
+
+#[test]
+fn one_that_was_put_back_and_cannot_be_there_has_failed() {
+    let mut fleet = Fleet::of(2, "2");
+    put_back(&mut fleet, 0);
+    let image = json!(format!("{NEW}/workspace-template-langgraph:latest"));
+    fleet.pod(0)["metadata"]["annotations"]["molecule.ai/image"] = image;
+    fleet.ready(0, false);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.failed), (vec![], 1));
+    assert!(tally.halted.is_some());
+}
