@@ -29,8 +29,9 @@ help: ## Print this
 build: ## Build the operator, the demo and the tools
 	cargo build --workspace --bins
 
-test: model ## Pass every test: those of the workspace, and the model check within its whole bounds
+test: ## Pass every test: those of the workspace, and the model check within its whole bounds
 	cargo test --workspace --exclude model --no-fail-fast -- --test-threads=$(TEST_THREADS) $(addprefix --skip ,$(SKIP))
+	$(MAKE) model
 
 matrix: ## Pass the tests that need a cluster on other versions of Kubernetes, half an hour each once these are built; MATRIX='1.35'
 	TEST_THREADS=$(TEST_THREADS) tests/matrix.sh $(MATRIX)
