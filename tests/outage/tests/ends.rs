@@ -33,29 +33,38 @@ const NODE: [&str; 6] = [
 #[tokio::test]
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_its_owner_is_killed() -> Result<()> {
-    ends("up", Some(Signal::SIGKILL)).await
+    ends(&["up"], Some((Signal::SIGKILL, "is Ready"))).await
 }
 
 #[tokio::test]
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_ctrl_c() -> Result<()> {
-    ends("up", Some(Signal::SIGINT)).await
+    ends(&["up"], Some((Signal::SIGINT, "is Ready"))).await
+}
+
+/// Nine agents run, and kubectl and the watches are under way.
+#[tokio::test]
+#[ignore = "needs root, runc and network plugins"]
+async fn nothing_is_left_after_ctrl_c_in_the_middle_of_the_story() -> Result<()> {
+    let suspended = "The primary is suspended";
+    ends(&["story", "2"], Some((Signal::SIGINT, suspended))).await
 }
 
 #[tokio::test]
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_a_panic() -> Result<()> {
-    ends("panic", None).await
+    ends(&["panic"], None).await
 }
 
-async fn ends(task: &str, signal: Option<Signal>) -> Result<()> {
+/// With a signal once it has printed these words.
+async fn ends(task: &[&str], signal: Option<(Signal, &str)>) -> Result<()> {
     let before = machine()?;
     let place = tempfile::Builder::new().prefix("o-").tempdir()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_outage"));
-    let mut owner = Process::spawn(command.arg(task).env("TMPDIR", place.path()))?;
+    let mut owner = Process::spawn(command.args(task).env("TMPDIR", place.path()))?;
     let mut names = vec![place.path().display().to_string()];
-    if let Some(signal) = signal {
-        owner.wait_for_line("is Ready", BUILT).await?;
+    if let Some((signal, words)) = signal {
+        owner.wait_for_line(words, BUILT).await?;
         names.push(run_in(place.path())?);
         let there = programs(&names)?;
         for program in NODE {
@@ -69,7 +78,7 @@ async fn ends(task: &str, signal: Option<Signal>) -> Result<()> {
         BUILT
     };
     let status = owner.wait(patience).await?;
-    match signal {
+    match signal.map(|(signal, _)| signal) {
         Some(Signal::SIGINT) => ensure!(status.code() == Some(130), "{status}"),
         Some(_) => {}
         None => {

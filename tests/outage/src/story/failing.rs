@@ -91,6 +91,9 @@ impl Failing {
         for (name, told) in all {
             let what = format!("from the node's word until {name} said so");
             ensure_within(&what, told.since_node, TOLD_WITHIN)?;
+            // The node's own asking and being refused comes to that.
+            let what = format!("from its new Pod until {name} said so");
+            ensure_within(&what, told.since_pod, 2.0 * TOLD_WITHIN)?;
             world.holds(&format!(
                 "{name} says which registry refused with which code, {:.1} s after its node knew \
                  and {:.1} s after its Pod came.",

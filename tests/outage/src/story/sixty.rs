@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cluster::Event;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use workspace_operator::settings::RUNTIMES;
 
@@ -105,7 +104,7 @@ async fn start(world: &World, names: &[String]) -> Result<()> {
 }
 
 /// Thirty Pods as the operator makes them, with nobody behind them. Returns the seconds from the
-/// command to the last one Ready.
+/// first of them to the last one Ready: what the command itself takes is nobody's.
 async fn bare(world: &World) -> Result<f64> {
     for runtime in RUNTIMES {
         world.bed.forget_image(&image(PRIMARY, runtime, "latest"))?;
@@ -119,9 +118,17 @@ async fn bare(world: &World) -> Result<f64> {
     world.kubectl(&["create", "namespace", BARE]).await?;
     let file = world.bed.folder().join("thirty.json");
     fs::write(&file, list)?;
-    let created = Timestamp::now();
     let file = file.display().to_string();
-    world.kubectl(&["apply", "-f", &file]).await?;
+    let apply = ["apply", "-f", &file];
+    let (applied, created) = tokio::join!(
+        world.kubectl(&apply),
+        world
+            .eye
+            .until("the first of nobody's Pods", PATIENCE, |seen| {
+                seen.pods(BARE).next().is_some()
+            })
+    );
+    applied?;
     let ready = world
         .eye
         .until("thirty Pods of nobody's", PATIENCE, |seen| {
@@ -134,7 +141,7 @@ async fn bare(world: &World) -> Result<f64> {
     world
         .kubectl(&["delete", "namespace", BARE, "--wait=false"])
         .await?;
-    Ok(seconds(created, ready))
+    Ok(seconds(created?, ready))
 }
 
 /// What was asked of a Pod, without what the server and the scheduler added.
