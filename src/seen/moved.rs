@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Agent, Packed, Pod, Told, later};
+use super::{Agent, AgentState, Packed, Pod, Told, later};
 use crate::workspace::Rollout;
 
 /// Whether the move of the fleet has come to a Workspace. It alone moves nothing: what is to be
@@ -68,7 +68,14 @@ impl Moved {
         if ran.is_some_and(|it| it >= STABLE) || later(self.at, BLAMED) <= now {
             return 0;
         }
-        agent.restarts.saturating_sub(first).max(0)
+        // It counts as restarted only once it runs again.
+        let ended = match &agent.state {
+            AgentState::Terminated => true,
+            AgentState::Waiting { reason, .. } => reason == "CrashLoopBackOff",
+            AgentState::Running | AgentState::Unknown => false,
+        };
+        let restarts = agent.restarts.saturating_sub(first);
+        restarts.saturating_add(i32::from(ended)).max(0)
     }
 
     /// Whether what it was moved to crashes again and again.

@@ -3,6 +3,7 @@
 //
 //	agent                    answers on port 8000
 //	agent pause              waits to be stopped
+//	agent fade               answers for a few seconds, and ends
 //	agent lookup NAME        prints the addresses of a name, as the container resolves it
 //	agent write FILE TEXT    writes a file
 //	agent read FILE          prints a file
@@ -35,6 +36,9 @@ func run(args []string) error {
 	case command == "pause" && len(args) == 1:
 		wait()
 		return nil
+	case command == "fade" && len(args) == 1:
+		time.AfterFunc(3*time.Second, func() { os.Exit(1) })
+		return serve()
 	case command == "lookup" && len(args) == 2:
 		return lookup(args[1])
 	case command == "write" && len(args) == 3:
@@ -44,7 +48,7 @@ func run(args []string) error {
 		fmt.Print(string(text))
 		return err
 	}
-	return fmt.Errorf("usage: agent [pause | lookup NAME | write FILE TEXT | read FILE]")
+	return fmt.Errorf("usage: agent [pause | fade | lookup NAME | write FILE TEXT | read FILE]")
 }
 
 // serve ends at once when it is asked to, as an agent that was stopped has nothing to finish.

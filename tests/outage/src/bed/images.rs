@@ -55,6 +55,21 @@ impl Crane {
         self.run(&format!("digest {}", workspace(0, runtime, tag)))
     }
 
+    /// Has an image of the primary answer for a few seconds only. Returns the digest of what it was.
+    pub fn fade(&self, runtime: &str, tag: &str) -> Result<String> {
+        let was = self.digest(runtime, tag)?;
+        let image = workspace(0, runtime, tag);
+        self.run(&format!("mutate {image} --tag {image} --cmd fade"))?;
+        Ok(was)
+    }
+
+    /// Has a tag of the primary stand for this digest again.
+    pub fn tag(&self, runtime: &str, tag: &str, digest: &str) -> Result<()> {
+        let image = workspace(0, runtime, tag);
+        let (name, _) = image.rsplit_once(':').unwrap_or((&image, ""));
+        self.run(&format!("tag {name}@{digest} {tag}")).map(drop)
+    }
+
     /// Copies an image of the primary to another registry.
     pub fn mirror(&self, number: u16, runtime: &str, tag: &str) -> Result<()> {
         let (from, to) = (workspace(0, runtime, tag), workspace(number, runtime, tag));

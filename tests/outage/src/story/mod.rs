@@ -3,6 +3,7 @@
 mod answers;
 mod ask;
 mod end;
+mod fading;
 mod failing;
 mod hang;
 mod install;
@@ -72,7 +73,7 @@ type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>>
 
 /// In their order, with the names by which one is asked for. The first is always told, and so is the
 /// end. The eleventh, that storage stays, is told where it could be lost: in 5, in 7 and at the end.
-const STEPS: [(&str, Step); 17] = [
+const STEPS: [(&str, Step); 18] = [
     ("1", |world| Box::pin(install::nine(world))),
     ("2", |world| Box::pin(outage::suspend(world))),
     ("3", |world| Box::pin(outage::kill_processes(world))),
@@ -91,6 +92,7 @@ const STEPS: [(&str, Step); 17] = [
     ("12", |world| Box::pin(names::resolve(world))),
     ("14", |world| Box::pin(moving::what_runs(world))),
     ("15", |world| Box::pin(prepared::what_comes(world))),
+    ("16", |world| Box::pin(fading::images_that_fade(world))),
     ("sixty", |world| Box::pin(sixty::sixty(world))),
 ];
 

@@ -21,7 +21,7 @@ use crate::world::{Lives, SYSTEM, World, but_for_outrun};
 /// The one whose image the mirror lacks.
 const RARE: &str = "rare";
 /// So many may be down at once.
-const AT_ONCE: usize = 2;
+pub const AT_ONCE: usize = 2;
 /// How long an agent that ends when it is asked to may be away.
 pub const AWAY_AT_MOST: f64 = 2.0;
 /// Writes for each that is moved: its Pod's patch, and two statuses.

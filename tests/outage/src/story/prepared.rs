@@ -77,7 +77,7 @@ fn longest(moved: &Moved) -> Result<f64> {
 }
 
 /// Takes from the node what the agents would need under this prefix, and says how many images it had.
-fn forget(world: &World, prefix: &str) -> Result<usize> {
+pub fn forget(world: &World, prefix: &str) -> Result<usize> {
     let images = agents(world).into_values().filter_map(|it| {
         let (_, name) = it.image.rsplit_once('/')?;
         Some(format!("{prefix}/{name}"))
