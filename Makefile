@@ -70,7 +70,7 @@ demo: build ## Tell the story of the registry outage on a real cluster; CI=1 end
 node: build ## Build what a real node is made of, and the operator's image; `make outage` does it as well
 	$(BIN)/outage build
 
-outage: build ## Replay the outage on a real node on this machine, as root, some 8 minutes
+outage: build ## Replay the outage on a real node on this machine, as root, some 9 minutes
 	$(BIN)/outage $(OUTAGE)
 
 outage-ends: build ## See that nothing of that node is left, however it ends, as root
