@@ -361,7 +361,8 @@ pub fn of_rollout(earlier: &Overview, next: &Overview) -> Vec<Notice> {
         let note = format!("{why}; Workspaces that run on as they are because of it: {workspaces}");
         Notice::warning("RolloutBlocked", note)
     }));
-    let is_over = was.is_under_way() && !is.is_under_way() && is.halted.is_none();
+    let was_on = was.is_under_way() || was.halted.is_some();
+    let is_over = was_on && !is.is_under_way() && is.halted.is_none();
     // Where nothing is moved any more, it was the settings that ended it.
     if is_over && next.rollout.is_some() {
         notices.push(over(is));

@@ -9,7 +9,7 @@ mod pace;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::fate::{Fate, fate};
@@ -17,7 +17,7 @@ use self::pace::Pace;
 use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::resolver::{self, Version};
-use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
+use crate::seen::{AgentState, Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 
 /// Besides those that could be moved at once, so many are proved ahead.
@@ -229,8 +229,9 @@ impl<'a> Look<'a> {
         let Some(how) = how(pod, &image, &self.hash) else {
             return self.has_it(&seen, pod, &image, wish);
         };
-        if how == How::InPlace && pod.told.was_put_back_from(&image) {
+        if pod.told.was_put_back_from(&image) {
             self.put_back.push(seen.key);
+            self.failed_down += usize::from(!pod.ready);
             return;
         }
         match when(wish.rollout.as_ref(), self.now) {
@@ -266,9 +267,12 @@ impl<'a> Look<'a> {
                 self.settle += usize::from(pod.ready);
                 self.wake_at(until);
             }
-            Fate::Failed => {
+            Fate::Failed(until) => {
                 self.failed.push(seen.key);
                 self.failed_down += usize::from(!pod.ready);
+                if let Some(until) = until {
+                    self.wake_at(until);
+                }
             }
         }
     }
@@ -381,6 +385,18 @@ impl<'a> Look<'a> {
         self.pace.end(left, self.now)
     }
 
+    /// Whether its agent answers, or runs and may answer again by itself: one that misses a probe or
+    /// two takes a place like any other.
+    fn may_serve(&self, pod: &Pod, seen: &Seen<'_>) -> bool {
+        let wish = seen.workspace.and_then(|it| it.spec.as_ref().ok());
+        let seconds = wish.and_then(|it| it.wish().provision_timeout_seconds);
+        let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
+        let since = pod.ready_changed.unwrap_or(pod.created);
+        let deadline = later(since, SignedDuration::from_secs(seconds.into()));
+        let runs = pod.agent.state == AgentState::Running;
+        pod.answered || (runs && self.now < deadline)
+    }
+
     fn block(&mut self, why: String) {
         let known = self.tally.blocked.len() < REASONS;
         let why = if known || self.tally.blocked.contains_key(&why) {
@@ -406,9 +422,9 @@ impl<'a> Look<'a> {
         } = candidate;
         let is_moving = earlier == Turn::Moves;
         let goes = self.goes(seen, pod);
-        let is_down = !pod.ready || goes == Some(Goes::Soon);
+        let is_down = !self.may_serve(pod, seen) || goes == Some(Goes::Soon);
         // What is told to be blocked stays told so while there is no room.
-        if pod.ready && earlier == Turn::Waits && room.is_full() {
+        if !is_down && earlier == Turn::Waits && room.is_full() {
             return Turn::Waits;
         }
         if goes == Some(Goes::InVain) {
@@ -434,8 +450,8 @@ impl<'a> Look<'a> {
             Proof::Proved if is_down => Turn::Moves,
             Proof::Proved if room.take() => Turn::Moves,
             // Its move may be on its way: its place stays taken.
-            _ if is_moving && pod.ready && room.take() => Turn::Moves,
-            _ if room.ahead > 0 && !(pod.ready && room.is_shut) => {
+            _ if is_moving && !is_down && room.take() => Turn::Moves,
+            _ if room.ahead > 0 && (is_down || !room.is_shut) => {
                 room.ahead -= 1;
                 Turn::Proves
             }

@@ -83,11 +83,17 @@ pub fn pod(
 /// Has a Pod take the place of another: on the same node if it can, which has its image, and in the
 /// knowledge of what it is moved from.
 pub fn take_the_place(pod: &mut Pod, left: &Left, now: Timestamp) {
-    if let Some(from) = &left.moved_from {
-        let annotations = pod.metadata.annotations.get_or_insert_default();
-        annotations.insert(names::MOVED_FROM.into(), from.clone());
-        let at = left.moved_at.unwrap_or(now);
-        annotations.insert(names::MOVED_AT.into(), at.to_string());
+    let told = [
+        (names::MOVED_FROM, &left.moved_from),
+        (names::MOVED_BACK, &left.moved_back),
+    ];
+    for (name, image) in told {
+        if let Some(image) = image {
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(name.into(), image.clone());
+            let at = left.moved_at.unwrap_or(now);
+            annotations.insert(names::MOVED_AT.into(), at.to_string());
+        }
     }
     if let (Some(node), Some(spec)) = (&left.node, &mut pod.spec) {
         let affinity = spec.affinity.get_or_insert_default();

@@ -16,7 +16,7 @@ use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
 
 pub use facts::later;
 pub use going::{Goes, ToldToGo};
-pub use moved::{Left, Moved, STABLE, Turn, Wish};
+pub use moved::{DEFAULT_GRACE, Left, Moved, STABLE, Turn, Wish};
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -298,6 +298,9 @@ pub struct Pod {
     /// The condition `Ready`, of the Pod's current generation and of the container that it was last
     /// told to run.
     pub ready: bool,
+    /// Whether its agent answered when its node last looked, be it at an earlier generation of the Pod,
+    /// or the container that is being stopped: it may serve.
+    pub answered: bool,
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
     /// The image in the live spec, which admission may have rewritten; only good for

@@ -338,6 +338,7 @@ impl Wire for Pod {
         let spec_image = image.and_then(|it| it.image).unwrap_or_default();
         let secrets = spec.image_pull_secrets.into_iter();
         let (agent, told) = (agent.seen(), told(metadata.annotations.as_ref()));
+        let answered = is("Ready") && agent.ready && agent.state == AgentState::Running;
         seen::Pod {
             version: version(&metadata),
             controller: match controller(
@@ -361,12 +362,11 @@ impl Wire for Pod {
                 .filter(|it| it.reason.as_deref() == Some("Unschedulable"))
                 .map(|it| it.message.clone().unwrap_or_default()),
             sandbox_ready: is("PodReadyToStartContainers"),
-            ready: is("Ready")
+            ready: answered
                 && observed
-                && agent.ready
-                && agent.state == AgentState::Running
                 && !told.is_leaving(&agent, &spec_image)
                 && metadata.deletion_timestamp.is_none(),
+            answered,
             ready_changed: condition("Ready")
                 .and_then(|it| it.last_transition_time.as_ref())
                 .map(|time| time.0),

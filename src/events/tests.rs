@@ -223,3 +223,31 @@ fn there_are_never_too_many() {
     assert_eq!(taken(&mut budget, start + EARNED * 3), 3);
     assert_eq!(taken(&mut budget, start + EARNED * 1000), AT_ONCE);
 }
+
+/// The last one to be moved fails, and is mended.
+#[test]
+fn the_end_is_told_though_the_last_one_failed_at_first() {
+    let overview = |moved, moving, to_move, failed, halted: bool| Overview {
+        rollout: Some(Tally {
+            moved,
+            moving,
+            to_move,
+            failed,
+            halted: halted.then(|| "why".to_owned()),
+            ..Tally::default()
+        }),
+        ..Overview::default()
+    };
+    let story = [
+        overview(9, 0, 1, 0, false),
+        overview(10, 1, 0, 0, false),
+        overview(10, 0, 0, 1, true),
+        overview(10, 0, 0, 0, false),
+    ];
+    let told: Vec<_> = story
+        .windows(2)
+        .flat_map(|pair| of_rollout(&pair[0], &pair[1]))
+        .map(|it| it.reason)
+        .collect();
+    assert_eq!(told, ["RolloutHalted", "RolloutOver"]);
+}

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::seen::{Moved, Pod, STABLE, Wish, later};
+use crate::seen::{DEFAULT_GRACE, Moved, Pod, STABLE, Wish, later};
 use crate::settings::Settings;
 
 /// What has become of it.
@@ -12,8 +12,8 @@ pub(super) enum Fate {
     Over,
     /// It is not Ready again, or not for long enough, and has time until then.
     Awaited(Timestamp),
-    /// It was not Ready again in its time, or crashes.
-    Failed,
+    /// It was not Ready again in its time, or crashes; one that answers in between is well again then.
+    Failed(Option<Timestamp>),
 }
 
 /// Of a Pod that has the image of the settings, which is this one.
@@ -25,27 +25,38 @@ pub(super) fn fate(
     settings: &Settings,
     now: Timestamp,
 ) -> Fate {
-    if pod.ready {
+    // It was put back, and has this image again as the other one cannot be had any more.
+    if moved.back.as_deref() == Some(image) && !pod.answered {
+        return Fate::Failed(None);
+    }
+    // A clock that was set back, or somebody's own hand; and one that was healed has a time of its own.
+    let is_past = moved.at > now || pod.told.healed.is_some_and(|it| it > moved.at);
+    // What was not Ready before has nothing to come back to.
+    let was_down = moved.from.is_none() && moved.back.is_none();
+    if is_past || was_down && pod.answered {
+        return Fate::Over;
+    }
+    let leaves = pod.is_leaving();
+    // Its node has not looked yet at what else was changed of it.
+    if pod.answered && !leaves {
         return since_ready(pod, moved, settings, now);
     }
     let has_failed = if moved.from.is_some() {
-        Fate::Failed
+        Fate::Failed(None)
     } else {
         Fate::Over
     };
-    // It was put back, and has this image again as the other one cannot be had any more.
-    if moved.back.as_deref() == Some(image) {
-        return Fate::Failed;
-    }
     if moved.is_looping(&pod.agent, now) {
         return has_failed;
     }
     let seconds = wish.provision_timeout_seconds;
     let seconds = seconds.unwrap_or_else(|| settings.provision_timeout_seconds());
     let grace = wish.termination_grace_period_seconds;
-    if moved.came_back(pod.ready_changed, grace, seconds) {
+    if !leaves && moved.came_back(pod.ready_changed, grace, seconds) {
         return Fate::Over;
     }
+    // What still uses its grace has Kubernetes' own where its user names none.
+    let grace = grace.or(leaves.then_some(DEFAULT_GRACE));
     let stopped = moved.stopped(grace);
     let since = stopped.max(pod.ready_changed.unwrap_or(stopped));
     let deadline = later(since, SignedDuration::from_secs(seconds.into()));
@@ -69,7 +80,7 @@ fn since_ready(pod: &Pod, moved: &Moved, settings: &Settings, now: Timestamp) ->
     if settled <= now {
         Fate::Over
     } else if moved.is_looping(&pod.agent, now) && moved.from.is_some() {
-        Fate::Failed
+        Fate::Failed(Some(settled))
     } else {
         Fate::Awaited(settled)
     }

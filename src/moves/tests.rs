@@ -1,4 +1,5 @@
 mod failed;
+mod fates;
 mod odd;
 
 use serde_json::{Value, json};
@@ -93,6 +94,13 @@ impl Fleet {
             json!(format!("{NEW}/workspace-template-langgraph:latest"));
         annotations["molecule.ai/movedAt"] = json!(now);
         annotations["molecule.ai/movedOver"] = json!("0-");
+    }
+
+    /// The new container runs, and does not answer.
+    fn in_vain(&mut self, at: usize) {
+        self.moved(at);
+        self.ready(at, false);
+        self.back(at);
     }
 
     /// The new container answers.

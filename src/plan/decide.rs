@@ -312,6 +312,7 @@ impl Case<'_> {
             node: None,
             moved_from: moved.and_then(|it| it.from.clone()),
             moved_at: moved.map(|it| it.at),
+            moved_back: pod.told.moved.as_ref().and_then(|it| it.back.clone()),
         }
     }
 
@@ -490,6 +491,7 @@ pub(super) fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
             node: pod.node.clone().filter(|_| stays),
             moved_from: pod.told.image.clone().filter(|_| moved),
             moved_at: None,
+            moved_back: None,
         }),
         failures,
     }

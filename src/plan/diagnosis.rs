@@ -5,11 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Decision, Finding, Kind};
 use crate::pull;
-use crate::seen::{AgentState, Pod, later};
+use crate::seen::{AgentState, DEFAULT_GRACE, Pod, later};
 use crate::workspace::{Reason, WorkspaceSpec, WorkspaceStatus};
 
-/// Kubernetes' default, in seconds.
-const GRACE: i64 = 30;
 /// A container that is stopped counts as not ready any more this long after its grace, in seconds.
 const CEASES_WITHIN: i64 = 10;
 
@@ -57,7 +55,7 @@ pub(super) fn diagnose(
     }
     if is_being_moved(pod, spec) {
         let image = pod.told.image.as_deref().unwrap_or(&pod.spec_image);
-        let message = format!("the agent is being stopped, and started again with {image}");
+        let message = format!("the agent is started anew with {image}, and does not answer yet");
         return Finding::new(Kind::Progress, Reason::Replacing, message);
     }
     if pod.node.is_none() {
@@ -98,7 +96,9 @@ fn is_being_moved(pod: &Pod, spec: &WorkspaceSpec) -> bool {
         AgentState::Running | AgentState::Terminated if pod.is_leaving() => true,
         AgentState::Running if moved.is_first_run(&pod.agent) => {
             // Once it has answered on it, it is an agent like any other.
-            let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE);
+            let grace = spec
+                .termination_grace_period_seconds
+                .unwrap_or(DEFAULT_GRACE);
             let ceases = SignedDuration::from_secs(grace.max(0).saturating_add(CEASES_WITHIN));
             pod.ready_changed
                 .is_none_or(|at| at <= later(moved.at, ceases))

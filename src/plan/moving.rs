@@ -38,7 +38,7 @@ impl Case<'_> {
                 return Decision::act(self.trial(ask, settings, true), finding);
             }
             let decision = Decision::wait(finding).wanting(want.clone());
-            return if pod.ready {
+            return if pod.answered {
                 decision
             } else {
                 decision.until(self.deadline(pod).at)
@@ -63,7 +63,7 @@ impl Case<'_> {
             return None;
         }
         let how = how(pod, &ask.image, &ask.settings)?;
-        if how == How::InPlace && pod.told.was_put_back_from(&ask.image) {
+        if pod.told.was_put_back_from(&ask.image) {
             return None;
         }
         // Told its old image again before its node has looked, the container would just stay.
@@ -103,7 +103,10 @@ impl Case<'_> {
         let (settings, ask) = self.ask().ok()?;
         let rollout = settings.rollout();
         let may = rollout.roll_back && rollout.policy == settings::Policy::Paced && !rollout.paused;
-        if !may || pod.ready || pod.told.image.as_ref() != Some(&ask.image) {
+        if !may || pod.answered || pod.is_leaving() {
+            return None;
+        }
+        if pod.told.image.as_ref() != Some(&ask.image) {
             return None;
         }
         let moved = pod.told.moved.as_ref()?;
@@ -138,7 +141,7 @@ impl Case<'_> {
 
     fn go(&self, pod: &Pod, ask: Ask, finding: Finding) -> Decision {
         let moved = Moved {
-            from: pod.told.image.clone().filter(|_| pod.ready),
+            from: pod.told.image.clone().filter(|_| self.may_serve(pod)),
             at: self.now,
             over: Some(pod.run()),
             back: None,
@@ -187,7 +190,7 @@ impl Case<'_> {
     /// two, or whose node is not heard of for a moment, has as much to lose.
     fn may_serve(&self, pod: &Pod) -> bool {
         let runs = pod.agent.state == AgentState::Running;
-        pod.ready || (runs && self.now < self.deadline(pod).at)
+        pod.answered || (runs && self.now < self.deadline(pod).at)
     }
 
     /// What has to be proved before a Pod that serves stops for another: that its node has the image,

@@ -23,8 +23,10 @@ pub enum Turn {
 /// A run that lasted for so long did not fail to start. It is when a kubelet, too, forgets the crashes
 /// before it.
 pub const STABLE: SignedDuration = SignedDuration::from_mins(10);
+/// Kubernetes' default, in seconds.
+pub const DEFAULT_GRACE: i64 = 30;
 /// A crash that comes later than this is not the move's doing.
-const BLAMED: SignedDuration = SignedDuration::from_hours(24);
+const BLAMED: SignedDuration = SignedDuration::from_hours(1);
 
 /// A Pod that was moved to other settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +96,8 @@ impl Moved {
         timeout_seconds: u32,
     ) -> bool {
         let timeout = SignedDuration::from_secs(timeout_seconds.into());
+        // What stops later than that may be one whose user named no grace, and that took all of it.
+        let grace = grace.or(Some(DEFAULT_GRACE));
         let deadline = later(self.stopped(grace), timeout);
         ready_changed.is_some_and(|changed| changed > deadline)
     }
@@ -108,6 +112,8 @@ pub struct Left {
     pub moved_from: Option<String>,
     /// When that was, where it was before this.
     pub moved_at: Option<Timestamp>,
+    /// The image from which it was put back, where it was.
+    pub moved_back: Option<String>,
 }
 
 impl Agent {

@@ -13,6 +13,7 @@ mod waits;
 
 mod apply;
 mod basics;
+mod changed;
 mod crash;
 mod dashboard;
 mod events;

@@ -14,7 +14,7 @@ fn put_back(fleet: &mut Fleet, at: usize) {
 #[test]
 fn a_move_that_fails_stops_all_until_it_is_mended() {
     let mut fleet = Fleet::of(4, "2");
-    fleet.moved(0);
+    fleet.in_vain(0);
     fleet.now += 599;
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Moves), [1]);
@@ -28,6 +28,7 @@ fn a_move_that_fails_stops_all_until_it_is_mended() {
         why.contains("crash: 1, the first of them ns/w-0000;"),
         "{why}"
     );
+    fleet.ready(0, true);
     fleet.back(0);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.halted), (vec![1, 2], None));
@@ -36,7 +37,7 @@ fn a_move_that_fails_stops_all_until_it_is_mended() {
 #[test]
 fn a_move_that_failed_stops_none_to_another_image() {
     let mut fleet = Fleet::of(4, "2");
-    fleet.moved(0);
+    fleet.in_vain(0);
     fleet.now += 600;
     assert!(fleet.looked().1.halted.is_some());
     fleet.settings = settings(&[("MOLECULE_IMAGE_REGISTRY", OLD), ("ROLLOUT", "Paced")]);
@@ -51,6 +52,7 @@ fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
     fleet.moved(0);
     fleet.now += 5000;
     fleet.ready(0, false);
+    fleet.back(0);
     let ceased = Timestamp::from_second(fleet.now - 1000).expect("a time");
     fleet.pod(0)["status"]["conditions"][0]["lastTransitionTime"] = json!(ceased.to_string());
     let (turns, tally) = fleet.looked();
@@ -80,7 +82,7 @@ fn that_it_can_be_put_back_is_told_where_it_is_not() {
     for (more, is_told) in [(&[][..], true), (&[("ROLLOUT_ROLL_BACK", "true")], false)] {
         let mut fleet = Fleet::of(4, "2");
         fleet.settings = paced("2", more);
-        fleet.moved(0);
+        fleet.in_vain(0);
         fleet.now += 600;
         let why = fleet.looked().1.halted.expect("it is halted");
         assert_eq!(why.contains("ROLLOUT_ROLL_BACK"), is_told, "{why}");
@@ -90,7 +92,7 @@ fn that_it_can_be_put_back_is_told_where_it_is_not() {
 #[test]
 fn what_was_not_ready_before_its_move_stops_nobody_after_it() {
     let mut fleet = Fleet::of(2, "2");
-    fleet.moved(0);
+    fleet.in_vain(0);
     let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
     annotations["molecule.ai/movedFrom"] = Value::Null;
     annotations
@@ -106,7 +108,7 @@ fn what_was_not_ready_before_its_move_stops_nobody_after_it() {
 fn its_own_provision_timeout_counts() {
     let mut fleet = Fleet::of(0, "2");
     fleet.add(&json!({"provisionTimeoutSeconds": 5}), OLD);
-    fleet.moved(0);
+    fleet.in_vain(0);
     fleet.now += 5;
     assert!(fleet.looked().1.halted.is_some());
 }
@@ -117,7 +119,7 @@ fn as_many_may_fail_as_the_settings_say() {
         let mut fleet = Fleet::of(10, "5");
         fleet.settings = paced("5", &[("ROLLOUT_MAX_FAILED", budget)]);
         for at in 0..may_fail {
-            fleet.moved(at);
+            fleet.in_vain(at);
         }
         fleet.now += 600;
         let (turns, tally) = fleet.looked();
@@ -125,7 +127,7 @@ fn as_many_may_fail_as_the_settings_say() {
         assert_eq!(tally.halted, None, "{budget}");
         let next: Vec<usize> = (may_fail..may_fail + 5).collect();
         assert_eq!(turns, next, "{budget}");
-        fleet.moved(may_fail);
+        fleet.in_vain(may_fail);
         fleet.now += 600;
         let (turns, tally) = fleet.looked();
         assert_eq!(turns, [0; 0], "{budget}");
@@ -143,7 +145,7 @@ fn what_was_put_back_has_failed_too() {
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.halted), (vec![1, 2], None));
     assert_eq!((tally.put_back, tally.to_move), (1, 5));
-    fleet.moved(1);
+    fleet.in_vain(1);
     fleet.now += 600;
     let (turns, tally) = fleet.looked();
     assert_eq!(turns, [0; 0]);
@@ -156,7 +158,7 @@ fn what_was_put_back_has_failed_too() {
 fn one_that_failed_within_the_budget_holds_no_place() {
     let mut fleet = Fleet::of(4, "1");
     fleet.settings = paced("1", &[("ROLLOUT_MAX_FAILED", "1")]);
-    fleet.moved(0);
+    fleet.in_vain(0);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.moving), (vec![], 1), "it has its time");
     fleet.now += 600;

@@ -1,5 +1,6 @@
 //! Scenarios for `plan`, told against a small world that does what its steps say.
 
+mod changed;
 mod moving;
 mod odd;
 mod properties;

@@ -290,6 +290,7 @@ fn seen_pod(it: &Pod, version: Version, now: Timestamp) -> seen::Pod {
         unschedulable: (it.life == Life::Unscheduled).then(|| "0/1 nodes are available".into()),
         sandbox_ready: !matches!(it.life, Life::Unscheduled | Life::Dead),
         ready: serves && it.going.is_none() && !it.told.is_leaving(&agent, &it.image),
+        answered: serves,
         ready_changed: it.changed,
         spec_image: it.image.to_string(),
         pull_secrets: Vec::new(),
