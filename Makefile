@@ -88,10 +88,10 @@ krew: ## Pack the kubectl plugin of this machine for Krew; KREW_URI=https://… 
 	deploy/krew/build.sh
 
 target/tools/bin/cargo-auditable:
-	cargo install cargo-auditable --locked --version $(AUDITABLE_VERSION) --root target/tools
+	cargo install cargo-auditable --debug --locked --version $(AUDITABLE_VERSION) --root target/tools
 
 target/tools/bin/auditable2cdx:
-	cargo install auditable2cdx --locked --version $(AUDITABLE2CDX_VERSION) --root target/tools
+	cargo install auditable2cdx --debug --locked --version $(AUDITABLE2CDX_VERSION) --root target/tools
 
 lint: ## Check the format, and let clippy warn of nothing
 	cargo fmt --all --check

@@ -17,7 +17,7 @@ use self::pace::Pace;
 use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::resolver::{self, Version};
-use crate::seen::{AgentState, Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
+use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 
 /// Besides those that could be moved at once, so many are proved ahead.
@@ -385,16 +385,14 @@ impl<'a> Look<'a> {
         self.pace.end(left, self.now)
     }
 
-    /// Whether its agent answers, or runs and may answer again by itself: one that misses a probe or
-    /// two takes a place like any other.
+    /// One that misses a probe or two takes a place like any other.
     fn may_serve(&self, pod: &Pod, seen: &Seen<'_>) -> bool {
-        let wish = seen.workspace.and_then(|it| it.spec.as_ref().ok());
-        let seconds = wish.and_then(|it| it.wish().provision_timeout_seconds);
+        let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
+        let seconds = spec.and_then(|it| it.wish().provision_timeout_seconds);
         let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
         let since = pod.ready_changed.unwrap_or(pod.created);
-        let deadline = later(since, SignedDuration::from_secs(seconds.into()));
-        let runs = pod.agent.state == AgentState::Running;
-        pod.answered || (runs && self.now < deadline)
+        let until = later(since, SignedDuration::from_secs(seconds.into()));
+        pod.may_serve(until, self.now)
     }
 
     fn block(&mut self, why: String) {

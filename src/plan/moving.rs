@@ -10,7 +10,7 @@ use crate::pod;
 use crate::proof::Want;
 use crate::resolver;
 use crate::revision::short_hash;
-use crate::seen::{AgentState, Ask, Moved, Pod, Proof, Question, Turn, later};
+use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn, later};
 use crate::settings::{self, Settings};
 use crate::workspace::Reason;
 
@@ -186,11 +186,8 @@ impl Case<'_> {
         Step::TryPod { ask, pod, ahead }
     }
 
-    /// Whether its agent answers, or runs and may answer again by itself: one that misses a probe or
-    /// two, or whose node is not heard of for a moment, has as much to lose.
     fn may_serve(&self, pod: &Pod) -> bool {
-        let runs = pod.agent.state == AgentState::Running;
-        pod.answered || (runs && self.now < self.deadline(pod).at)
+        pod.may_serve(self.deadline(pod).at, self.now)
     }
 
     /// What has to be proved before a Pod that serves stops for another: that its node has the image,

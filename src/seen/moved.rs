@@ -54,17 +54,18 @@ impl Moved {
     /// Whether this is the first run after the one that was to be stopped.
     #[must_use]
     pub fn is_first_run(&self, agent: &Agent) -> bool {
-        let over = self.over.as_deref().and_then(|it| it.split_once('-'));
-        let restarts = over.and_then(|(restarts, _)| restarts.parse::<i32>().ok());
-        restarts.and_then(|it| it.checked_add(1)) == Some(agent.restarts)
+        self.first_run() == Some(agent.restarts)
+    }
+
+    /// How often the container will have been restarted when it runs what it was moved to.
+    fn first_run(&self) -> Option<i32> {
+        let (restarts, _) = self.over.as_deref()?.split_once('-')?;
+        restarts.parse::<i32>().ok()?.checked_add(1)
     }
 
     /// How often what it was moved to has crashed: ended soon after its start, not long after the move.
     #[must_use]
     pub fn crashes(&self, agent: &Agent, now: Timestamp) -> i32 {
-        let over = self.over.as_deref().and_then(|it| it.split_once('-'));
-        let restarts = over.and_then(|(restarts, _)| restarts.parse::<i32>().ok());
-        let first = restarts.map_or(0, |it| it.saturating_add(1));
         let exit = agent.last_exit.as_ref();
         let ran = exit.and_then(|exit| Some(exit.finished?.duration_since(exit.started?)));
         if ran.is_some_and(|it| it >= STABLE) || later(self.at, BLAMED) <= now {
@@ -76,6 +77,7 @@ impl Moved {
             AgentState::Waiting { reason, .. } => reason == "CrashLoopBackOff",
             AgentState::Running | AgentState::Unknown => false,
         };
+        let first = self.first_run().unwrap_or_default();
         let restarts = agent.restarts.saturating_sub(first);
         restarts.saturating_add(i32::from(ended)).max(0)
     }
@@ -130,6 +132,14 @@ impl Pod {
     #[must_use]
     pub fn run(&self) -> String {
         format!("{} {}", self.agent.run(), self.spec_image)
+    }
+
+    /// Whether its agent answers, or runs and may answer again by itself until then: one that misses a
+    /// probe or two, or whose node is not heard of for a moment, has as much to lose.
+    #[must_use]
+    pub fn may_serve(&self, until: Timestamp, now: Timestamp) -> bool {
+        let runs = self.agent.state == AgentState::Running;
+        self.answered || (runs && now < until)
     }
 
     /// Whether its container is being stopped for another image.
