@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::fate::{Fate, fate};
+use self::fate::{Fate, fate, provision_timeout};
 use self::pace::Pace;
 use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
@@ -147,6 +147,9 @@ struct Candidate<'a> {
     pod: &'a Pod,
     image: String,
     how: How,
+    goes: Option<Goes>,
+    /// Whether its agent is down: one that misses a probe or two takes a place like any other.
+    is_down: bool,
 }
 
 struct Look<'a> {
@@ -186,15 +189,16 @@ impl<'a> Look<'a> {
         }
         self.workspaces += 1;
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
-        let goes = pod.is_some_and(|it| self.goes(&seen, it) == Some(Goes::Soon));
-        if goes || !pod.is_some_and(|it| it.ready) {
+        let goes = pod.and_then(|it| self.goes(&seen, it));
+        let goes_soon = goes == Some(Goes::Soon);
+        if goes_soon || !pod.is_some_and(|it| it.ready) {
             self.tally.unavailable += 1;
-            self.leaves += usize::from(goes || self.leaves_for_another(&seen));
+            self.leaves += usize::from(goes_soon || self.leaves_for_another(&seen));
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
         if let (Some(pod), Some(wish)) = (pod.filter(as_asked), wish) {
-            self.place(seen, pod, &wish);
+            self.place(seen, pod, goes, &wish);
         }
     }
 
@@ -221,7 +225,7 @@ impl<'a> Look<'a> {
         wish.suspend || is_over(wish.expires_at.as_ref(), self.now)
     }
 
-    fn place(&mut self, seen: Seen<'a>, pod: &'a Pod, wish: &Wish) {
+    fn place(&mut self, seen: Seen<'a>, pod: &'a Pod, goes: Option<Goes>, wish: &Wish) {
         let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
         let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
             return;
@@ -248,6 +252,8 @@ impl<'a> Look<'a> {
                     pod,
                     image,
                     how,
+                    goes,
+                    is_down: goes == Some(Goes::Soon) || !self.may_serve(pod, wish),
                 };
                 self.candidates.push(candidate);
             }
@@ -385,12 +391,9 @@ impl<'a> Look<'a> {
         self.pace.end(left, self.now)
     }
 
-    /// One that misses a probe or two takes a place like any other.
-    fn may_serve(&self, pod: &Pod, seen: &Seen<'_>) -> bool {
-        let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
-        let seconds = spec.and_then(|it| it.wish().provision_timeout_seconds);
-        let seconds = seconds.unwrap_or_else(|| self.settings.provision_timeout_seconds());
+    fn may_serve(&self, pod: &Pod, wish: &Wish) -> bool {
         let since = pod.ready_changed.unwrap_or(pod.created);
+        let seconds = provision_timeout(wish, self.settings);
         let until = later(since, SignedDuration::from_secs(seconds.into()));
         pod.may_serve(until, self.now)
     }
@@ -417,15 +420,16 @@ impl<'a> Look<'a> {
             pod,
             image,
             how,
+            goes,
+            is_down,
         } = candidate;
+        let is_down = *is_down;
         let is_moving = earlier == Turn::Moves;
-        let goes = self.goes(seen, pod);
-        let is_down = !self.may_serve(pod, seen) || goes == Some(Goes::Soon);
         // What is told to be blocked stays told so while there is no room.
         if !is_down && earlier == Turn::Waits && room.is_full() {
             return Turn::Waits;
         }
-        if goes == Some(Goes::InVain) {
+        if *goes == Some(Goes::InVain) {
             self.block(UNTAKEN.to_owned());
             return Turn::Waits;
         }

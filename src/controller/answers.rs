@@ -69,14 +69,6 @@ impl Controller {
     /// What is remembered of a step, and when to look again.
     fn note(&mut self, key: &Key, item: &Item, step: &Step, outcome: Outcome) {
         let now = Instant::now();
-        if let Some(memory) = self.index.memory(key).filter(|_| step.stops().is_some()) {
-            match outcome {
-                Outcome::Written(_) => memory.was_told_to_go(),
-                // It may be done, or an earlier one whose answer was lost.
-                Outcome::Failed { .. } | Outcome::Stale => {}
-                _ => memory.told_to_go = None,
-            }
-        }
         if let Some(answer) = outcome.remembered() {
             self.remember(key, step, answer);
         }

@@ -5,6 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::seen::{DEFAULT_GRACE, Moved, Pod, STABLE, Wish, later};
 use crate::settings::Settings;
 
+/// For how many seconds it may be on its way to Ready.
+pub(super) fn provision_timeout(wish: &Wish, settings: &Settings) -> u32 {
+    let own = wish.provision_timeout_seconds;
+    own.unwrap_or_else(|| settings.provision_timeout_seconds())
+}
+
 /// What has become of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -49,8 +55,7 @@ pub(super) fn fate(
     if moved.is_looping(&pod.agent, now) {
         return has_failed;
     }
-    let seconds = wish.provision_timeout_seconds;
-    let seconds = seconds.unwrap_or_else(|| settings.provision_timeout_seconds());
+    let seconds = provision_timeout(wish, settings);
     let grace = wish.termination_grace_period_seconds;
     if !leaves && moved.came_back(pod.ready_changed, grace, seconds) {
         return Fate::Over;

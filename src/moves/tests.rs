@@ -84,14 +84,11 @@ impl Fleet {
     }
 
     /// The operator has moved it, and its container is being replaced.
-    fn moved(&mut self, at: usize) {
-        let now = Timestamp::from_second(self.now)
-            .expect("a time")
-            .to_string();
-        let annotations = &mut self.pod(at)["metadata"]["annotations"];
+    fn moved(&mut self, who: usize) {
+        let now = at(self.now).to_string();
+        let annotations = &mut self.pod(who)["metadata"]["annotations"];
         annotations["molecule.ai/movedFrom"] = annotations["molecule.ai/image"].clone();
-        annotations["molecule.ai/image"] =
-            json!(format!("{NEW}/workspace-template-langgraph:latest"));
+        annotations["molecule.ai/image"] = new_image();
         annotations["molecule.ai/movedAt"] = json!(now);
         annotations["molecule.ai/movedOver"] = json!("0-");
     }
@@ -106,6 +103,29 @@ impl Fleet {
     /// The new container answers.
     fn back(&mut self, at: usize) {
         self.pod(at)["status"]["containerStatuses"][0]["restartCount"] = json!(1);
+    }
+
+    /// Its node says since when it is as it is, and how often its container has ended, the last time
+    /// after 20 s.
+    fn node_says(&mut self, who: usize, ready: bool, since: i64, restarts: i32) {
+        self.ready(who, ready);
+        let exit = json!({
+            "exitCode": 1, "startedAt": "2026-03-01T00:00:00Z", "finishedAt": "2026-03-01T00:00:20Z",
+        });
+        let status = &mut self.pod(who)["status"];
+        status["conditions"][0]["lastTransitionTime"] = json!(at(since).to_string());
+        let container = &mut status["containerStatuses"][0];
+        container["restartCount"] = json!(restarts);
+        if restarts > 0 {
+            container["lastState"] = json!({"terminated": exit});
+        }
+    }
+
+    /// It was moved, was not Ready again in its time, and is on its earlier image again.
+    fn put_back(&mut self, who: usize) {
+        let annotations = &mut self.pod(who)["metadata"]["annotations"];
+        annotations["molecule.ai/movedBack"] = new_image();
+        annotations["molecule.ai/movedAt"] = json!(at(START).to_string());
     }
 
     fn look(&mut self, proof: impl Fn(&Question) -> Proof) -> Moves {
@@ -127,7 +147,7 @@ impl Fleet {
             proof: None,
             turn: Turn::Waits,
         });
-        let now = Timestamp::from_second(self.now).expect("a time");
+        let now = at(self.now);
         let found = moves(seen, Some(&self.settings), &self.turns, proof, now);
         self.turns = found.turns.clone();
         found
@@ -144,6 +164,15 @@ fn decode<K: Wire + serde::de::DeserializeOwned>(object: &Value) -> K::Seen {
     serde_json::from_value::<K>(object.clone())
         .expect("the API server's own JSON")
         .seen()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+/// What the settings give to all of them.
+fn new_image() -> Value {
+    json!(format!("{NEW}/workspace-template-langgraph:latest"))
 }
 
 fn paced(most: &str, more: &[(&str, &str)]) -> Settings {
@@ -298,7 +327,7 @@ fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
     fleet.back(0);
     fleet.back(1);
     // Two in 100 s, and ten are left.
-    let end = Timestamp::from_second((START + 600) / 60 * 60 + 60).expect("a time");
+    let end = at((START + 600) / 60 * 60 + 60);
     let tally = fleet.looked().1;
     assert_eq!(tally.estimated_end, Some(end.to_string()));
     fleet.settings = paced("2", &[("ROLLOUT_PAUSED", "true")]);
@@ -322,8 +351,7 @@ fn what_the_api_server_refuses_gives_its_place_to_others() {
         image: format!("{NEW}/workspace-template-langgraph:latest"),
         settings: String::new(),
     };
-    let at = Timestamp::from_second(START).expect("a time");
-    let refusal = Refusal::after(None, ask, "a policy".into(), at);
+    let refusal = Refusal::after(None, ask, "a policy".into(), at(START));
     fleet.memory.pod_refusal = Some(refusal.into());
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Proves), [0]);

@@ -20,6 +20,13 @@ pub enum Answer {
 
 /// Takes an answer into the memory.
 pub fn remember(memory: &mut Memory, step: &Step, answer: Answer, now: Timestamp) {
+    if step.stops().is_some() {
+        match answer {
+            Answer::Done => memory.was_told_to_go(),
+            // Without an answer it may be done all the same.
+            _ => memory.told_to_go = None,
+        }
+    }
     match answer {
         Answer::Done => done(memory, step, now),
         Answer::NoEffect => ignored(memory, step, now),

@@ -37,15 +37,14 @@ impl Memory {
         let earlier = earlier.filter(|it| {
             it.version == pod.resource_version && it.at <= now && now < later(it.at, AGAIN)
         });
-        let told = earlier.map_or_else(
-            || ToldToGo {
+        let told = earlier.unwrap_or_else(|| {
+            Box::new(ToldToGo {
                 version: pod.resource_version.clone(),
                 at: now,
                 done: false,
-            },
-            |it| *it,
-        );
-        self.told_to_go = Some(told.into());
+            })
+        });
+        self.told_to_go = Some(told);
     }
 
     /// The API server said that it is done.

@@ -7,49 +7,76 @@ use serde_json::Value;
 
 use crate::fixture::{World, image, uid};
 use crate::fleet::REGISTRY;
+use crate::moving::runs;
 
-fn on(prefix: &str) -> impl Fn(&Value) -> bool {
-    let prefix = prefix.to_owned();
-    move |it: &Value| image(it).starts_with(&prefix)
+impl World {
+    /// What runs is moved there, and put back where it fails.
+    fn moves_or_puts_back(&self, prefix: &str, most: &str, min_ready_seconds: &str) {
+        self.settings(&[
+            (REGISTRY, prefix),
+            ("ROLLOUT", "Paced"),
+            ("ROLLOUT_MAX_UNAVAILABLE", most),
+            ("ROLLOUT_MIN_READY_SECONDS", min_ready_seconds),
+            ("ROLLOUT_ROLL_BACK", "true"),
+        ]);
+    }
+
+    /// So many that were moved longer ago than their time, and that run on the second of these. The
+    /// registry that they were moved away from refuses every pull.
+    async fn moved_long_ago(&self, count: usize) -> (Vec<String>, String) {
+        let (a, b) = (self.prefix("a"), self.prefix("b"));
+        let names = self.fleet_on(&a, "100%", count).await;
+        self.moves_or_puts_back(&b, "100%", "0");
+        self.holds("the move of all", |it| it.on(&b) == count).await;
+        self.all_ready(count).await;
+        // Their time is 5 s.
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        self.turn(&a, State::Unauthorized).await;
+        (names, b)
+    }
+
+    /// One that serves, and has for longer than its time, while its node cannot pull what its user asks
+    /// for since. Returns its name, and the UID of its Pod.
+    async fn serves_while_another_image_is_asked_for(&self) -> (String, String) {
+        let a = self.prefix("a");
+        let name = self.fleet_on(&a, "1", 1).await.remove(0);
+        self.turn(&a, State::Unauthorized).await;
+        self.workspace(&name, "{provisionTimeoutSeconds: 5, tag: v2}");
+        self.state(&name, "RolloutBlocked").await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let uid = uid(&self.get("pod", &name)).to_owned();
+        (name, uid)
+    }
+
+    fn tolerate(&self, pod: &str, key: &str) -> anyhow::Result<String> {
+        let add = format!(
+            r#"[{{"op":"add","path":"/spec/tolerations/-","value":{{"key":"{key}","operator":"Exists"}}}}]"#
+        );
+        self.try_kubectl(&["patch", "pod", pod, "--type=json", "-p", &add])
+    }
 }
 
-fn told(world: &World) -> String {
-    world.fleet(&format!("status.{}", world.namespace))
+/// The Pod of before, which nobody stops.
+fn stays(pod: &Value, uid: &str) -> bool {
+    pod["metadata"]["uid"] == uid && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// Somebody adds a toleration, or debugs it: until its kubelet has looked, nothing is known of it.
 #[tokio::test]
 async fn one_that_serves_is_not_put_back_because_somebody_changed_its_pod() {
     let mut world = World::new().await;
-    let (a, b) = (world.prefix("a"), world.prefix("b"));
-    let names = world.fleet_on(&a, "100%", 3).await;
-    world.settings(&[
-        (REGISTRY, &b),
-        ("ROLLOUT", "Paced"),
-        ("ROLLOUT_MAX_UNAVAILABLE", "100%"),
-        ("ROLLOUT_MIN_READY_SECONDS", "0"),
-        ("ROLLOUT_ROLL_BACK", "true"),
-    ]);
-    world.holds("the move of all", |it| it.on(&b) == 3).await;
-    world.all_ready(3).await;
-    // Long after: their time is 5 s.
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    // The old registry is what they were moved away from.
-    world.turn(&a, State::Unauthorized).await;
+    let (names, _) = world.moved_long_ago(3).await;
     world.forget();
     for round in 0..5 {
-        let add = format!(
-            r#"[{{"op":"add","path":"/spec/tolerations/-","value":{{"key":"k{round}","operator":"Exists"}}}}]"#
-        );
         for name in &names {
-            world.kubectl(&["patch", "pod", name, "--type=json", "-p", &add]);
+            let patched = world.tolerate(name, &format!("k{round}"));
+            patched.expect("it is patched");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let writes = world.writes();
-    eprintln!("e1: {writes:#?}");
     let stopped = writes.iter().filter(|it| it.starts_with("patch pods"));
-    assert_eq!(stopped.count(), 0, "{writes:#?}\n{}", told(&world));
+    assert_eq!(stopped.count(), 0, "{writes:#?}\n{}", world.overview_text());
 }
 
 /// All nodes are not heard of for a moment while the fleet is told to move, one at a time.
@@ -70,10 +97,10 @@ async fn a_blink_of_readiness_has_no_more_stopped_than_may_be() {
     );
     tokio::time::sleep(Duration::from_secs(4)).await;
     let moved = world.on(&b);
-    let says = told(&world);
+    let says = world.overview_text();
     // The image is a bad one: none of them answers on it.
     tokio::time::sleep(Duration::from_secs(14)).await;
-    let later = told(&world);
+    let later = world.overview_text();
     assert!(
         moved <= 3,
         "{moved} were stopped\n{says}\n--- later:\n{later}"
@@ -85,16 +112,10 @@ async fn the_halt_for_one_that_was_put_back_outlives_its_eviction() {
     let world = World::new().await;
     let (a, b) = (world.prefix("a"), world.prefix("b"));
     let names = world.fleet_on(&a, "2", 12).await;
-    world.settings(&[
-        (REGISTRY, &b),
-        ("ROLLOUT", "Paced"),
-        ("ROLLOUT_MAX_UNAVAILABLE", "2"),
-        ("ROLLOUT_MIN_READY_SECONDS", "60"),
-        ("ROLLOUT_ROLL_BACK", "true"),
-    ]);
-    world.until("pod", &names[0], on(&b)).await;
+    world.moves_or_puts_back(&b, "2", "60");
+    world.until("pod", &names[0], runs(&b)).await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour=not-ready"]);
-    world.until("pod", &names[0], on(&a)).await;
+    world.until("pod", &names[0], runs(&a)).await;
     world.overview_says("halted: ").await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour-"]);
     world.ready(&names[0]).await;
@@ -109,7 +130,7 @@ async fn the_halt_for_one_that_was_put_back_outlives_its_eviction() {
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour=not-ready"]);
     let moved = world.on(&b);
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let says = told(&world);
+    let says = world.overview_text();
     assert!(
         says.contains("halted: "),
         "moved {moved}, then {}\n{says}",
@@ -117,7 +138,6 @@ async fn the_halt_for_one_that_was_put_back_outlives_its_eviction() {
     );
 }
 
-/// As one does to have it started again; the image is as bad as it was.
 /// It crashed twice, and has been Ready for nearly ten minutes.
 #[tokio::test]
 async fn a_halt_ends_by_itself_when_the_one_that_crashed_was_ready_for_long_enough() {
@@ -130,7 +150,7 @@ async fn a_halt_ends_by_itself_when_the_one_that_crashed_was_ready_for_long_enou
         ("ROLLOUT_MAX_UNAVAILABLE", "1"),
         ("ROLLOUT_MIN_READY_SECONDS", "8"),
     ]);
-    world.until("pod", &names[0], on(&b)).await;
+    world.until("pod", &names[0], runs(&b)).await;
     world.ready(&names[0]).await;
     let now = jiff::Timestamp::now();
     let ago = |seconds: i64| {
@@ -170,23 +190,9 @@ async fn a_halt_ends_by_itself_when_the_one_that_crashed_was_ready_for_long_enou
     world.kubectl(&["annotate", "pod", &names[0], &moved, "--overwrite"]);
     world.overview_says("halted: ").await;
     let moved = world.on(&b);
-    eprintln!(
-        "halted at {moved} moved, {} s after the patch",
-        jiff::Timestamp::now().duration_since(now).as_secs()
-    );
     // In 25 s it has been Ready for ten minutes.
     tokio::time::sleep(Duration::from_secs(50)).await;
-    let says = told(&world);
-    let pod = world.get("pod", &names[0]);
-    eprintln!(
-        "now {} {:#}",
-        jiff::Timestamp::now(),
-        pod["status"]["conditions"]
-    );
-    // Whatever is seen of anybody has it looked at anew.
-    world.kubectl(&["annotate", "pod", &names[4], "poke=1"]);
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    eprintln!("after a poke: {}", told(&world));
+    let says = world.overview_text();
     assert!(
         !says.contains("halted: "),
         "moved {moved}, then {}\n{says}",
@@ -221,9 +227,7 @@ async fn changed_while_kubelets_rest(world: &mut World, name: &str) -> (Vec<Stri
         .any(|it| it["type"] == "Ready" && it["status"] == "True");
     assert!(ready, "it serves");
     world.forget();
-    let add =
-        r#"[{"op":"add","path":"/spec/tolerations/-","value":{"key":"k","operator":"Exists"}}]"#;
-    world.kubectl(&["patch", "pod", name, "--type=json", "-p", add]);
+    world.tolerate(name, "k").expect("it is patched");
     tokio::time::sleep(Duration::from_secs(4)).await;
     (world.writes(), world.get("pod", name))
 }
@@ -231,25 +235,13 @@ async fn changed_while_kubelets_rest(world: &mut World, name: &str) -> (Vec<Stri
 #[tokio::test]
 async fn one_that_serves_is_not_put_back_while_its_kubelet_rests() {
     let mut world = with_kubelets_that_can_rest().await;
-    let (a, b) = (world.prefix("a"), world.prefix("b"));
-    let names = world.fleet_on(&a, "100%", 2).await;
-    world.settings(&[
-        (REGISTRY, &b),
-        ("ROLLOUT", "Paced"),
-        ("ROLLOUT_MAX_UNAVAILABLE", "100%"),
-        ("ROLLOUT_MIN_READY_SECONDS", "0"),
-        ("ROLLOUT_ROLL_BACK", "true"),
-    ]);
-    world.holds("the move of all", |it| it.on(&b) == 2).await;
-    world.all_ready(2).await;
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    world.turn(&a, State::Unauthorized).await;
+    let (names, b) = world.moved_long_ago(2).await;
     let (writes, pod) = changed_while_kubelets_rest(&mut world, &names[0]).await;
     assert!(
         image(&pod).starts_with(&b),
         "{} {writes:#?}\n{}",
         image(&pod),
-        told(&world)
+        world.overview_text()
     );
 }
 
@@ -257,91 +249,52 @@ async fn one_that_serves_is_not_put_back_while_its_kubelet_rests() {
 #[tokio::test]
 async fn one_that_serves_is_not_stopped_for_what_its_node_cannot_pull_while_its_kubelet_rests() {
     let mut world = with_kubelets_that_can_rest().await;
-    let a = world.prefix("a");
-    let names = world.fleet_on(&a, "1", 1).await;
-    world.turn(&a, State::Unauthorized).await;
-    world.workspace(&names[0], "{provisionTimeoutSeconds: 5, tag: v2}");
-    world.state(&names[0], "RolloutBlocked").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let old = uid(&world.get("pod", &names[0])).to_owned();
-    let (writes, pod) = changed_while_kubelets_rest(&mut world, &names[0]).await;
-    let stays =
-        pod["metadata"]["uid"] == old.as_str() && pod["metadata"]["deletionTimestamp"].is_null();
-    assert!(stays, "{writes:#?} {}", pod["metadata"]);
+    let (name, old) = world.serves_while_another_image_is_asked_for().await;
+    let (writes, pod) = changed_while_kubelets_rest(&mut world, &name).await;
+    assert!(stays(&pod, &old), "{writes:#?} {}", pod["metadata"]);
 }
 
-/// As e7, with kubelets that look at once, as they do: 30 ms.
+/// Kubelets look at once, in 30 ms.
 #[tokio::test]
 async fn one_that_serves_is_not_stopped_for_what_its_node_cannot_pull_when_its_pod_is_changed() {
     let mut world = World::new().await;
-    let a = world.prefix("a");
-    let names = world.fleet_on(&a, "1", 1).await;
-    world.turn(&a, State::Unauthorized).await;
-    world.workspace(&names[0], "{provisionTimeoutSeconds: 5, tag: v2}");
-    world.state(&names[0], "RolloutBlocked").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let old = uid(&world.get("pod", &names[0])).to_owned();
+    let (name, old) = world.serves_while_another_image_is_asked_for().await;
     world.forget();
     let mut rounds = 0;
     for round in 0..40 {
         rounds = round;
-        let add = format!(
-            r#"[{{"op":"add","path":"/spec/tolerations/-","value":{{"key":"k{round}","operator":"Exists"}}}}]"#
-        );
-        if world
-            .try_kubectl(&["patch", "pod", &names[0], "--type=json", "-p", &add])
-            .is_err()
-        {
+        if world.tolerate(&name, &format!("k{round}")).is_err() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    let pod = world.get("pod", &names[0]);
+    let pod = world.get("pod", &name);
     let writes = world.writes();
-    let stays =
-        pod["metadata"]["uid"] == old.as_str() && pod["metadata"]["deletionTimestamp"].is_null();
-    eprintln!("e8: {rounds} rounds, {writes:#?}");
     assert!(
-        stays,
+        stays(&pod, &old),
         "after {rounds} edits: {writes:#?} {}",
         pod["metadata"]
     );
 }
 
-/// As e8, by kubectl debug.
 #[tokio::test]
 async fn one_that_serves_is_not_stopped_for_what_its_node_cannot_pull_when_somebody_debugs_it() {
     let mut world = World::new().await;
-    let a = world.prefix("a");
-    let names = world.fleet_on(&a, "1", 1).await;
-    world.turn(&a, State::Unauthorized).await;
-    world.workspace(&names[0], "{provisionTimeoutSeconds: 5, tag: v2}");
-    world.state(&names[0], "RolloutBlocked").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    let old = uid(&world.get("pod", &names[0])).to_owned();
+    let (name, old) = world.serves_while_another_image_is_asked_for().await;
     world.forget();
     for _ in 0..5 {
         let _ = world.try_kubectl(&[
             "debug",
-            &names[0],
+            &name,
             "--image=debug.example.com/x:1",
             "--attach=false",
             "--profile=general",
         ]);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let pod = world.get("pod", &names[0]);
+    let pod = world.get("pod", &name);
     let writes = world.writes();
-    let debugged = pod["spec"]["ephemeralContainers"]
-        .as_array()
-        .map_or(0, Vec::len);
-    let stays =
-        pod["metadata"]["uid"] == old.as_str() && pod["metadata"]["deletionTimestamp"].is_null();
-    eprintln!(
-        "e9: {debugged} {writes:#?} {}",
-        pod["metadata"]["generation"]
-    );
-    assert!(stays, "{writes:#?} {}", pod["metadata"]);
+    assert!(stays(&pod, &old), "{writes:#?} {}", pod["metadata"]);
 }
 
 /// It is known to fail on the image of the settings; what else is edited does not change that.
@@ -360,9 +313,9 @@ async fn one_that_was_put_back_stays_and_halts_the_others_when_the_url_changes()
         ]);
     };
     more("");
-    world.until("pod", &names[0], on(&b)).await;
+    world.until("pod", &names[0], runs(&b)).await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour=not-ready"]);
-    world.until("pod", &names[0], on(&a)).await;
+    world.until("pod", &names[0], runs(&a)).await;
     world.overview_says("halted: ").await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour-"]);
     world.ready(&names[0]).await;
@@ -374,6 +327,6 @@ async fn one_that_was_put_back_stays_and_halts_the_others_when_the_url_changes()
         images[&names[0]].starts_with(&a),
         "{before}, then {} {images:#?}\n{}",
         world.on(&b),
-        told(&world)
+        world.overview_text()
     );
 }

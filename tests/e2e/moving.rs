@@ -12,6 +12,12 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("w-{number:02}")).collect()
 }
 
+/// Whether a Pod has an image of this prefix.
+pub fn runs(prefix: &str) -> impl Fn(&Value) -> bool {
+    let prefix = prefix.to_owned();
+    move |it: &Value| image(it).starts_with(&prefix)
+}
+
 impl World {
     /// So many Workspaces that run what this prefix has.
     pub async fn fleet_on(&self, prefix: &str, most: &str, count: usize) -> Vec<String> {
@@ -134,10 +140,6 @@ async fn what_does_not_come_back_in_its_time_is_put_back_where_the_settings_say_
         ("ROLLOUT_MIN_READY_SECONDS", "0"),
         ("ROLLOUT_ROLL_BACK", "true"),
     ]);
-    let runs = |prefix: &str| {
-        let prefix = prefix.to_owned();
-        move |it: &Value| image(it).starts_with(&prefix)
-    };
     world.until("pod", &names[0], runs(&b)).await;
     let behaves = |how: &str| {
         world.kubectl(&["annotate", "pod", &names[0], how, "--overwrite"]);
@@ -181,13 +183,9 @@ async fn where_one_may_fail_one_that_was_put_back_holds_up_nobody() {
         ]);
     };
     allow("1");
-    let on = |prefix: &str| {
-        let prefix = prefix.to_owned();
-        move |it: &Value| image(it).starts_with(&prefix)
-    };
-    world.until("pod", &names[0], on(&b)).await;
+    world.until("pod", &names[0], runs(&b)).await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour=not-ready"]);
-    world.until("pod", &names[0], on(&a)).await;
+    world.until("pod", &names[0], runs(&a)).await;
     world.kubectl(&["annotate", "pod", &names[0], "kwok/behaviour-"]);
     world
         .holds("the move of the others", |it| it.on(&b) == 5)

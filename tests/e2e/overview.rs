@@ -11,11 +11,16 @@ use workspace_operator::overview::Overview;
 use crate::fixture::{PATIENCE, World, host};
 
 impl World {
+    /// The overview as it stands in the record.
+    pub fn overview_text(&self) -> String {
+        self.fleet(&format!("status.{}", self.namespace))
+    }
+
     /// The overview, once it says so.
     async fn overview(&self, is: impl Fn(&Overview) -> bool) -> Overview {
         let start = Instant::now();
         loop {
-            let text = self.fleet(&format!("status.{}", self.namespace));
+            let text = self.overview_text();
             match Overview::from_text(&text) {
                 Some(overview) if is(&overview) => return overview,
                 _ => assert!(start.elapsed() < PATIENCE, "{text}\n{}", self.log()),

@@ -320,7 +320,7 @@ async fn the_images_of_a_switch_are_pulled_before_it_and_nothing_that_runs_is_to
     world.settings(&[registry, next, ("PREPULL", "true")]);
     let failed = format!("{} answered 401 Unauthorized: 2", crate::fixture::host(&b));
     let says = |it: &World, words: &str| {
-        let status = it.fleet(&format!("status.{}", it.namespace));
+        let status = it.overview_text();
         status.contains(words)
     };
     let told = |words: &str| {

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// It was moved, was not Ready again in its time, and is on its earlier image again.
-fn put_back(fleet: &mut Fleet, at: usize) {
-    let now = Timestamp::from_second(START).expect("a time").to_string();
-    let annotations = &mut fleet.pod(at)["metadata"]["annotations"];
-    annotations["molecule.ai/movedBack"] =
-        json!(format!("{NEW}/workspace-template-langgraph:latest"));
-    annotations["molecule.ai/movedAt"] = json!(now);
-}
-
 #[test]
 fn a_move_that_fails_stops_all_until_it_is_mended() {
     let mut fleet = Fleet::of(4, "2");
@@ -18,7 +9,7 @@ fn a_move_that_fails_stops_all_until_it_is_mended() {
     fleet.now += 599;
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Moves), [1]);
-    let end = Timestamp::from_second(START + 600).expect("a time");
+    let end = at(START + 600);
     assert_eq!(found.wake, Some(end));
     fleet.now += 1;
     let (turns, tally) = fleet.looked();
@@ -53,7 +44,7 @@ fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
     fleet.now += 5000;
     fleet.ready(0, false);
     fleet.back(0);
-    let ceased = Timestamp::from_second(fleet.now - 1000).expect("a time");
+    let ceased = at(fleet.now - 1000);
     fleet.pod(0)["status"]["conditions"][0]["lastTransitionTime"] = json!(ceased.to_string());
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.halted), (vec![1], None), "it counts as down");
@@ -62,7 +53,7 @@ fn one_that_came_back_in_time_and_fails_later_stops_nobody() {
 #[test]
 fn one_that_was_put_back_holds_the_others_until_there_is_another_image() {
     let mut fleet = Fleet::of(4, "2");
-    put_back(&mut fleet, 0);
+    fleet.put_back(0);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.put_back, tally.to_move), (vec![], 1, 3));
     let why = tally.halted.expect("it is halted");
@@ -141,7 +132,7 @@ fn as_many_may_fail_as_the_settings_say() {
 fn what_was_put_back_has_failed_too() {
     let mut fleet = Fleet::of(6, "2");
     fleet.settings = paced("2", &[("ROLLOUT_MAX_FAILED", "1")]);
-    put_back(&mut fleet, 0);
+    fleet.put_back(0);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.halted), (vec![1, 2], None));
     assert_eq!((tally.put_back, tally.to_move), (1, 5));
@@ -167,38 +158,23 @@ fn one_that_failed_within_the_budget_holds_no_place() {
     assert_eq!((tally.unavailable, tally.failed), (1, 1));
 }
 
-/// The node says since when it is Ready, and how often its container has ended.
-fn ready_since(fleet: &mut Fleet, at: usize, second: i64, restarts: i32) {
-    let since = Timestamp::from_second(second).expect("a time").to_string();
-    let exit = json!({
-        "exitCode": 1, "startedAt": "2026-03-01T00:00:00Z", "finishedAt": "2026-03-01T00:00:20Z",
-    });
-    fleet.pod(at)["status"] = json!({
-        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}],
-        "containerStatuses": [{
-            "name": "agent", "ready": true, "restartCount": restarts, "state": {"running": {}},
-            "lastState": {"terminated": exit},
-        }],
-    });
-}
-
 #[test]
 fn a_place_is_free_once_one_was_ready_for_long_enough() {
     let mut fleet = Fleet::of(4, "1");
     fleet.settings = paced("1", &[("ROLLOUT_MIN_READY_SECONDS", "10")]);
     fleet.moved(0);
-    ready_since(&mut fleet, 0, START + 3, 1);
+    fleet.node_says(0, true, START + 3, 1);
     for (second, turns, moving) in [(4, vec![], 1), (12, vec![], 1), (13, vec![1], 0)] {
         fleet.now = START + second;
         let found = fleet.look(|_| Proof::Proved);
         let tally = found.tally.clone().expect("a tally");
         assert_eq!((these(&found, Turn::Moves), tally.moving), (turns, moving));
         assert_eq!((tally.unavailable, tally.waits), (0, None));
-        let wake = Timestamp::from_second(START + 13).expect("a time");
+        let wake = at(START + 13);
         assert_eq!(found.wake, (moving > 0).then_some(wake));
     }
     // The clock of its node is ahead.
-    ready_since(&mut fleet, 0, START + 5000, 1);
+    fleet.node_says(0, true, START + 5000, 1);
     assert_eq!(fleet.looked().0, [1]);
 }
 
@@ -208,10 +184,10 @@ fn one_that_crashes_has_failed_though_it_answers_in_between() {
     fleet.moved(0);
     fleet.now += 60;
     // The first end is that of what ran before.
-    ready_since(&mut fleet, 0, START + 50, 2);
+    fleet.node_says(0, true, START + 50, 2);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.moving, tally.halted), (vec![1], 1, None));
-    ready_since(&mut fleet, 0, START + 50, 3);
+    fleet.node_says(0, true, START + 50, 3);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.failed), (vec![], 1));
     assert!(tally.halted.is_some_and(|it| it.contains("or crash: 1,")));
@@ -219,16 +195,15 @@ fn one_that_crashes_has_failed_though_it_answers_in_between() {
     fleet.now += 600;
     assert_eq!(fleet.looked().1.failed, 0);
     fleet.now = START + 86_400;
-    ready_since(&mut fleet, 0, START + 86_390, 9);
+    fleet.node_says(0, true, START + 86_390, 9);
     assert_eq!(fleet.looked().1.failed, 0);
 }
 
 #[test]
 fn one_that_was_put_back_and_cannot_be_there_has_failed() {
     let mut fleet = Fleet::of(2, "2");
-    put_back(&mut fleet, 0);
-    let image = json!(format!("{NEW}/workspace-template-langgraph:latest"));
-    fleet.pod(0)["metadata"]["annotations"]["molecule.ai/image"] = image;
+    fleet.put_back(0);
+    fleet.pod(0)["metadata"]["annotations"]["molecule.ai/image"] = new_image();
     fleet.ready(0, false);
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.failed), (vec![], 1));

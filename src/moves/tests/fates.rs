@@ -2,42 +2,12 @@
 
 use super::*;
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).expect("a time")
-}
-
-fn new_image() -> Value {
-    json!(format!("{NEW}/workspace-template-langgraph:latest"))
-}
-
-/// What its node says: since when it is as it is, how often it ended, and how the last run ended.
-fn node_says(fleet: &mut Fleet, who: usize, ready: bool, since: i64, restarts: i32) {
-    let is = if ready { "True" } else { "False" };
-    let exit = json!({
-        "exitCode": 1, "startedAt": "2026-03-01T00:00:00Z", "finishedAt": "2026-03-01T00:00:20Z",
-    });
-    let mut container = json!({
-        "name": "agent", "ready": ready, "restartCount": restarts, "state": {"running": {}},
-    });
-    if restarts > 0 {
-        container["lastState"] = json!({"terminated": exit});
-    }
-    fleet.pod(who)["status"] = json!({
-        "conditions": [{
-            "type": "Ready", "status": is, "lastTransitionTime": at(since).to_string(),
-        }],
-        "containerStatuses": [container],
-    });
-}
-
 #[test]
 fn one_put_back_that_does_not_answer_gives_its_place_to_the_next() {
     let mut fleet = Fleet::of(4, "1");
     fleet.settings = paced("1", &[("ROLLOUT_MAX_FAILED", "1")]);
-    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
-    annotations["molecule.ai/movedBack"] = new_image();
-    annotations["molecule.ai/movedAt"] = json!(at(START).to_string());
-    node_says(&mut fleet, 0, false, START + 5, 2);
+    fleet.put_back(0);
+    fleet.node_says(0, false, START + 5, 2);
     fleet.now += 5000;
     let (turns, tally) = fleet.looked();
     assert_eq!(tally.halted, None);
@@ -48,7 +18,7 @@ fn one_put_back_that_does_not_answer_gives_its_place_to_the_next() {
 fn one_healed_to_a_third_image_has_its_time_for_that() {
     let mut fleet = Fleet::of(3, "1");
     fleet.moved(0);
-    node_says(&mut fleet, 0, false, START + 1, 0);
+    fleet.node_says(0, false, START + 1, 0);
     fleet.now += 700;
     assert!(fleet.looked().1.halted.is_some(), "on the second it failed");
     fleet.settings = paced(
@@ -65,7 +35,6 @@ fn one_healed_to_a_third_image_has_its_time_for_that() {
     assert_eq!(tally.halted, None);
 }
 
-/// The new Pod of a move waited for a node longer than its time, then got one and does not answer.
 #[test]
 fn one_that_uses_the_grace_that_kubernetes_gives_has_not_failed() {
     let mut fleet = Fleet::of(2, "1");
@@ -81,7 +50,7 @@ fn nor_is_it_forgotten_when_it_does_not_answer_after_that() {
     let slow = fleet.add(&json!({"provisionTimeoutSeconds": 20}), OLD);
     fleet.moved(slow);
     // The old one ended after 30 s.
-    node_says(&mut fleet, slow, false, START + 30, 1);
+    fleet.node_says(slow, false, START + 30, 1);
     fleet.now += 5000;
     let (turns, tally) = fleet.looked();
     assert!(tally.halted.is_some(), "{turns:?} {tally:#?}");
@@ -93,7 +62,7 @@ fn a_clock_that_is_set_back_holds_nobody_up_in_silence() {
     fleet.now = START + 86_400;
     fleet.moved(0);
     fleet.now = START + 60;
-    node_says(&mut fleet, 0, true, START + 2, 1);
+    fleet.node_says(0, true, START + 2, 1);
     let (turns, tally) = fleet.looked();
     assert_eq!(turns, [1], "{tally:#?}");
 }
@@ -103,7 +72,7 @@ fn those_that_run_and_miss_a_probe_are_not_all_stopped_at_once() {
     let mut fleet = Fleet::of(20, "1");
     // One of two nodes was not heard of a second ago.
     for who in (0..20).step_by(2) {
-        node_says(&mut fleet, who, false, START - 1, 0);
+        fleet.node_says(who, false, START - 1, 0);
     }
     let (turns, tally) = fleet.looked();
     assert!(
@@ -118,7 +87,7 @@ fn who_is_well_again_is_looked_at_when_it_is() {
     let mut fleet = Fleet::of(2, "1");
     fleet.moved(0);
     fleet.now += 60;
-    node_says(&mut fleet, 0, true, START + 50, 3);
+    fleet.node_says(0, true, START + 50, 3);
     let found = fleet.look(|_| Proof::Proved);
     assert!(found.tally.expect("a tally").halted.is_some());
     assert_eq!(found.wake, Some(at(START + 650)), "else nobody looks again");
@@ -137,13 +106,7 @@ fn what_crashed_before_its_move_and_after_it_does_not_hold_the_fleet_in_silence(
         // It answers for a while, and ends again.
         fleet.now = START + 3600 + 60 * round;
         let now = fleet.now;
-        node_says(
-            &mut fleet,
-            0,
-            true,
-            now - 20,
-            40 + i32::try_from(round).expect("few"),
-        );
+        fleet.node_says(0, true, now - 20, 40 + i32::try_from(round).expect("few"));
         let (turns, tally) = fleet.looked();
         told.push((
             turns,
@@ -162,7 +125,7 @@ fn what_crashed_before_its_move_and_after_it_does_not_hold_the_fleet_in_silence(
 fn one_moved_long_ago_whose_pod_somebody_changes_halts_nobody() {
     let mut fleet = Fleet::of(3, "1");
     fleet.moved(0);
-    node_says(&mut fleet, 0, true, START + 2, 1);
+    fleet.node_says(0, true, START + 2, 1);
     fleet.now += 30 * 86_400;
     assert_eq!(fleet.looked().1.halted, None);
     // kubectl debug, a resize, a toleration: the kubelet has not looked at it yet.
@@ -171,27 +134,13 @@ fn one_moved_long_ago_whose_pod_somebody_changes_halts_nobody() {
     assert_eq!(fleet.looked().1.halted, None);
 }
 
-/// It answers for five seconds each time, where ten are asked for, and its process never ends.
-/// Its node is drained, or somebody deletes the Pod so that it starts again.
 /// Its first run lasted for eleven hours; the second ended after twenty seconds.
 #[test]
 fn one_short_run_is_not_crashing_again_and_again() {
     let mut fleet = Fleet::of(3, "2");
     fleet.moved(0);
-    let exit = json!({
-        "exitCode": 1, "startedAt": at(START + 39_600).to_string(),
-        "finishedAt": at(START + 39_620).to_string(),
-    });
     fleet.now = START + 39_700;
-    fleet.pod(0)["status"] = json!({
-        "conditions": [{
-            "type": "Ready", "status": "True", "lastTransitionTime": at(START + 39_640).to_string(),
-        }],
-        "containerStatuses": [{
-            "name": "agent", "ready": true, "restartCount": 3, "state": {"running": {}},
-            "lastState": {"terminated": exit},
-        }],
-    });
+    fleet.node_says(0, true, START + 39_640, 3);
     let (_, tally) = fleet.looked();
     assert_eq!((tally.failed, tally.halted), (0, None));
 }

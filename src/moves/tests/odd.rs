@@ -3,10 +3,6 @@
 use super::*;
 use crate::seen::Version;
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).expect("a time")
-}
-
 fn told(second: i64) -> Value {
     json!(at(second).to_string())
 }

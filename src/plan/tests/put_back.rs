@@ -6,23 +6,29 @@ use super::moving::{REGISTRY, annotation, switched};
 use super::world::{A, B, World, settings};
 use crate::seen::Turn;
 
-const ROLL_BACK: (&str, &str) = ("ROLLOUT_ROLL_BACK", "true");
+pub(super) const ROLL_BACK: (&str, &str) = ("ROLLOUT_ROLL_BACK", "true");
 
-/// Moved to an image on which it does not answer.
-fn moved_in_vain(more: &[(&str, &str)]) -> World {
+/// Told another image, which its kubelet has not started yet.
+pub(super) fn told(more: &[(&str, &str)]) -> World {
     let mut world = switched();
     let mut data = vec![(REGISTRY, B), ("ROLLOUT", "Paced")];
     data.extend(more);
     world.settings = settings(&data);
     world.turn = Turn::Moves;
     world.settle();
+    world
+}
+
+/// Moved to an image on which it does not answer.
+pub(super) fn moved_in_vain(more: &[(&str, &str)]) -> World {
+    let mut world = told(more);
     world.agent(json!({
         "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://another",
     }));
     world
 }
 
-fn moves(world: &World) -> usize {
+pub(super) fn moves(world: &World) -> usize {
     let took = world.took();
     took.into_iter().filter(|it| *it == "MovePod").count()
 }

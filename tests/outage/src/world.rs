@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use cluster::{Event, Events, Kubectl, Mark, Output, Terminal, typed};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::bed::Bed;
 use crate::eye::{Eye, Kind, Life, Seen};
@@ -134,6 +135,13 @@ impl World {
             args,
             run(self.kubectl_of_admin(), args, String::new(), None).await?,
         )
+    }
+
+    /// A section of the overview, as the operator tells it; null where there is none.
+    pub async fn told_of(&self, section: &str) -> Result<Value> {
+        let status = self.quietly(&OVERVIEW_ON_RECORD).await?;
+        let status: Value = serde_saphyr::from_str(&status)?;
+        Ok(status[section].clone())
     }
 
     /// Types `kubectl apply -f -` with this text. `more` is not shown, but counted.

@@ -63,12 +63,15 @@ fn pod_status() -> BoxedStrategy<Value> {
             vec(container_status(), 0..3).prop_map(Value::from).boxed(),
         ),
     ]);
-    let serves = json!({
+    prop_oneof![3 => status, 1 => Just(serves())].boxed()
+}
+
+fn serves() -> Value {
+    json!({
         "phase": "Running",
         "conditions": [{"type": "Ready", "status": "True"}],
         "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
-    });
-    prop_oneof![3 => status, 1 => Just(serves)].boxed()
+    })
 }
 
 /// A Pod as stored: the API server sees to the types, and anyone to the annotations.
@@ -92,11 +95,7 @@ fn serving() -> BoxedStrategy<Value> {
                     }],
                 },
                 "spec": {"nodeName": "node-1", "containers": [{"name": "agent", "image": image}]},
-                "status": {
-                    "phase": "Running",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                    "containerStatuses": [{"name": "agent", "ready": true, "state": {"running": {}}}],
-                },
+                "status": serves(),
             })
         })
         .boxed()

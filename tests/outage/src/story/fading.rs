@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use workspace_operator::settings::RUNTIMES;
 
 use super::moving::{AT_ONCE, PATIENCE, agents, edit, set};
@@ -50,7 +50,7 @@ async fn bad_move(world: &mut World) -> Result<()> {
     edit(world, &data).await?;
     let start = Instant::now();
     loop {
-        let told = rollout(world).await?;
+        let told = world.told_of("rollout").await?;
         let is_over = told["halted"].is_string() && told["moving"] == 0 && told["failed"].is_null();
         if is_over && agents(world).values().all(is_there) {
             break;
@@ -76,11 +76,4 @@ async fn bad_move(world: &mut World) -> Result<()> {
         before.len()
     ));
     Ok(())
-}
-
-/// How far it is, as the operator tells.
-async fn rollout(world: &World) -> Result<Value> {
-    let status = world.quietly(&OVERVIEW_ON_RECORD).await?;
-    let status: Value = serde_saphyr::from_str(&status)?;
-    Ok(status["rollout"].clone())
 }

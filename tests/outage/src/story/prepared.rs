@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::moving::{AWAY_AT_MOST, Moved, PATIENCE, agents, edit, move_all, set};
 use super::{MIRROR, PRIMARY, ensure_within};
 use crate::bed::Answer;
 use crate::eye::Life;
-use crate::world::{OVERVIEW_ON_RECORD, World};
+use crate::world::World;
 
 /// Step 15.
 pub async fn what_comes(world: &mut World) -> Result<()> {
@@ -104,7 +104,7 @@ async fn prepare(world: &World, next: &str) -> Result<usize> {
     .await?;
     let start = Instant::now();
     loop {
-        let told = prepull(world).await?;
+        let told = world.told_of("prepull").await?;
         let count = |field: &str| told[field].as_u64().unwrap_or_default();
         let (wanted, pulled) = (count("images"), count("pulled"));
         if told["registry"] == next && wanted > 0 && wanted == pulled {
@@ -114,11 +114,4 @@ async fn prepare(world: &World, next: &str) -> Result<usize> {
         ensure!(start.elapsed() < PATIENCE, "it is not prepared: {told}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-}
-
-/// How far it is, as the operator tells.
-async fn prepull(world: &World) -> Result<Value> {
-    let status = world.quietly(&OVERVIEW_ON_RECORD).await?;
-    let status: Value = serde_saphyr::from_str(&status)?;
-    Ok(status["prepull"].clone())
 }
