@@ -319,12 +319,15 @@ impl Metrics {
             return;
         };
         let blocked = rollout.blocked.values().sum();
+        let free = rollout.to_move.saturating_sub(blocked + rollout.deferred);
+        let waiting = rollout.waits.as_ref().map_or(0, |_| free);
         for (state, count) in [
             ("moved", rollout.moved),
             ("moving", rollout.moving),
             ("to_move", rollout.to_move),
             ("blocked", blocked),
             ("deferred", rollout.deferred),
+            ("waiting", waiting),
             ("opted_out", rollout.opted_out),
             ("failed", rollout.failed),
             ("put_back", rollout.put_back),

@@ -6,6 +6,7 @@
 
 mod fate;
 mod pace;
+mod room;
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use self::fate::{Fate, fate, provision_timeout};
 use self::pace::Pace;
+use self::room::{Room, Standing};
 use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
 use crate::pod;
 use crate::resolver::{self, Version};
 use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 
-/// Besides those that could be moved at once, so many are proved ahead.
-const AHEAD: usize = 16;
 /// So many reasons are told apart.
 const REASONS: usize = 16;
 /// What people are told where nothing goes on.
@@ -148,8 +148,7 @@ struct Candidate<'a> {
     image: String,
     how: How,
     goes: Option<Goes>,
-    /// Whether its agent is down: one that misses a probe or two takes a place like any other.
-    is_down: bool,
+    standing: Standing,
 }
 
 struct Look<'a> {
@@ -253,7 +252,7 @@ impl<'a> Look<'a> {
                     image,
                     how,
                     goes,
-                    is_down: goes == Some(Goes::Soon) || !self.may_serve(pod, wish),
+                    standing: self.standing(pod, goes, wish),
                 };
                 self.candidates.push(candidate);
             }
@@ -305,14 +304,7 @@ impl<'a> Look<'a> {
             let is_moving = |key: &Key| earlier.get(key) == Some(&Turn::Moves);
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.sort_by_key(|it| (it.pod.ready, !is_moving(it.seen.key), it.seen.key));
-            let free = most.saturating_sub(self.taken());
-            let mut room = Room {
-                free,
-                ahead: most.saturating_mul(2).saturating_add(AHEAD),
-                is_shut: free == 0 && self.tally.moving + self.leaves == 0,
-            };
-            let waits = room.is_shut && candidates.iter().any(|it| it.pod.ready);
-            self.tally.waits = waits.then(|| WAITS.to_owned());
+            let mut room = Room::of(most, self.taken(), self.tally.moving + self.leaves);
             for candidate in &candidates {
                 let earlier = earlier.get(candidate.seen.key).copied();
                 let turn = self.turn(candidate, earlier.unwrap_or_default(), &proof, &mut room);
@@ -320,6 +312,8 @@ impl<'a> Look<'a> {
                     turns.insert(candidate.seen.key.clone(), turn);
                 }
             }
+            let waits = room.is_stuck() && candidates.iter().any(|it| it.pod.ready);
+            self.tally.waits = waits.then(|| WAITS.to_owned());
         }
         self.tally.estimated_end = self.estimated_end();
         Moves {
@@ -383,7 +377,8 @@ impl<'a> Look<'a> {
             deferred,
             ..
         } = self.tally;
-        if self.tally.paused || self.tally.halted.is_some() {
+        let stands = self.tally.halted.is_some() || self.tally.waits.is_some();
+        if self.tally.paused || stands {
             return None;
         }
         let blocked: usize = self.tally.blocked.values().sum();
@@ -391,11 +386,17 @@ impl<'a> Look<'a> {
         self.pace.end(left, self.now)
     }
 
-    fn may_serve(&self, pod: &Pod, wish: &Wish) -> bool {
+    fn standing(&self, pod: &Pod, goes: Option<Goes>, wish: &Wish) -> Standing {
         let since = pod.ready_changed.unwrap_or(pod.created);
         let seconds = provision_timeout(wish, self.settings);
         let until = later(since, SignedDuration::from_secs(seconds.into()));
-        pod.may_serve(until, self.now)
+        if goes == Some(Goes::Soon) || !pod.may_serve(until, self.now) {
+            Standing::Down
+        } else if pod.ready {
+            Standing::Serves
+        } else {
+            Standing::Misses
+        }
     }
 
     fn block(&mut self, why: String) {
@@ -421,12 +422,10 @@ impl<'a> Look<'a> {
             image,
             how,
             goes,
-            is_down,
+            standing,
         } = candidate;
-        let is_down = *is_down;
-        let is_moving = earlier == Turn::Moves;
         // What is told to be blocked stays told so while there is no room.
-        if !is_down && earlier == Turn::Waits && room.is_full() {
+        if earlier == Turn::Waits && room.is_full(*standing) {
             return Turn::Waits;
         }
         if *goes == Some(Goes::InVain) {
@@ -448,37 +447,14 @@ impl<'a> Look<'a> {
                 self.block(why);
                 Turn::Proves
             }
-            // What is down already takes no place that it does not have.
-            Proof::Proved if is_down => Turn::Moves,
-            Proof::Proved if room.take() => Turn::Moves,
+            Proof::Proved if room.take(*standing) => Turn::Moves,
             // Its move may be on its way: its place stays taken.
-            _ if is_moving && !is_down && room.take() => Turn::Moves,
-            _ if room.ahead > 0 && (is_down || !room.is_shut) => {
-                room.ahead -= 1;
-                Turn::Proves
+            _ if earlier == Turn::Moves && *standing != Standing::Down && room.take(*standing) => {
+                Turn::Moves
             }
+            _ if room.prove(*standing) => Turn::Proves,
             _ => Turn::Waits,
         }
-    }
-}
-
-/// How many more may be stopped, and proved ahead.
-struct Room {
-    free: usize,
-    ahead: usize,
-    /// As many as may be are down, and none of them for the move: nothing that serves follows soon.
-    is_shut: bool,
-}
-
-impl Room {
-    fn is_full(&self) -> bool {
-        self.is_shut || self.free + self.ahead == 0
-    }
-
-    fn take(&mut self) -> bool {
-        let is_free = self.free > 0;
-        self.free = self.free.saturating_sub(1);
-        is_free
     }
 }
 

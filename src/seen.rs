@@ -303,6 +303,8 @@ pub struct Pod {
     pub answered: bool,
     /// When the condition `Ready` last changed.
     pub ready_changed: Option<Timestamp>,
+    /// Whether it has changed since its node saw it first: it is Ready, or has been.
+    pub was_ready: bool,
     /// The image in the live spec, which admission may have rewritten; only good for
     /// recognising messages about it.
     pub spec_image: String,

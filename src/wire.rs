@@ -120,6 +120,7 @@ struct PodStatus {
     phase: Option<String>,
     reason: Option<String>,
     message: Option<String>,
+    start_time: Option<Time>,
     conditions: Vec<PodCondition>,
     container_statuses: Vec<ContainerStatus>,
 }
@@ -339,6 +340,9 @@ impl Wire for Pod {
         let secrets = spec.image_pull_secrets.into_iter();
         let (agent, told) = (agent.seen(), told(metadata.annotations.as_ref()));
         let answered = is("Ready") && agent.ready && agent.state == AgentState::Running;
+        let ready_changed = condition("Ready")
+            .and_then(|it| it.last_transition_time.as_ref())
+            .map(|time| time.0);
         seen::Pod {
             version: version(&metadata),
             controller: match controller(
@@ -367,9 +371,9 @@ impl Wire for Pod {
                 && !told.is_leaving(&agent, &spec_image)
                 && metadata.deletion_timestamp.is_none(),
             answered,
-            ready_changed: condition("Ready")
-                .and_then(|it| it.last_transition_time.as_ref())
-                .map(|time| time.0),
+            // A kubelet that sees it for the first time says at once that it is not Ready.
+            was_ready: ready_changed > status.start_time.map(|it| it.0),
+            ready_changed,
             status_reason: status.reason,
             spec_image,
             pull_secrets: secrets.map(|it| it.name).collect(),

@@ -105,7 +105,7 @@ impl Controller {
             wanted,
             pulled,
             failed,
-        } = self.proofs.stocked();
+        } = self.proofs.stocked(Timestamp::now());
         let settings = self.governor.in_force().settings.as_ref();
         // After the switch, once all run what was pulled for it, there is nothing to say.
         if wanted == 0 && settings.is_some_and(|it| it.registry() == next.registry()) {

@@ -57,7 +57,7 @@ pub(super) fn fate(
     }
     let seconds = provision_timeout(wish, settings);
     let grace = wish.termination_grace_period_seconds;
-    if !leaves && moved.came_back(pod.ready_changed, grace, seconds) {
+    if !leaves && moved.came_back(pod, grace, seconds) {
         return Fate::Over;
     }
     // What still uses its grace has Kubernetes' own where its user names none.

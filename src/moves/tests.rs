@@ -4,6 +4,7 @@ mod odd;
 
 use serde_json::{Value, json};
 
+use super::room::AHEAD;
 use super::*;
 use crate::revision::revision;
 use crate::seen::{Left, Memory, Service};
@@ -75,8 +76,9 @@ impl Fleet {
     /// Its agent answers, or does not.
     fn ready(&mut self, at: usize, ready: bool) {
         let is = if ready { "True" } else { "False" };
+        let now = self::at(self.now).to_string();
         self.pod(at)["status"] = json!({
-            "conditions": [{"type": "Ready", "status": is}],
+            "conditions": [{"type": "Ready", "status": is, "lastTransitionTime": now}],
             "containerStatuses": [{
                 "name": "agent", "ready": ready, "restartCount": 0, "state": {"running": {}},
             }],
@@ -237,7 +239,9 @@ fn what_is_not_ready_for_other_reasons_counts_and_goes_first() {
     assert_eq!((tally.unavailable, tally.max_unavailable), (1, 2));
     fleet.ready(3, false);
     fleet.ready(2, false);
-    assert_eq!(fleet.looked().0, [2, 3, 4]);
+    assert_eq!(fleet.looked().0, [2, 4], "each may come back by itself");
+    fleet.now += 601;
+    assert_eq!(fleet.looked().0, [2, 3, 4], "none does");
 }
 
 #[test]
@@ -382,6 +386,13 @@ fn where_as_many_are_down_as_may_be_nothing_is_proved_in_vain_and_it_is_told_why
         [3, 4],
         "they may come back by it"
     );
+    assert_eq!(found.tally.expect("a tally").waits, None, "they are next");
+    let failed = |_: &Question| {
+        let why = "it cannot be had".into();
+        Proof::Failed { why }
+    };
+    let found = fleet.look(failed);
+    assert_eq!(these(&found, Turn::Proves), [3, 4]);
     let waits = found.tally.expect("a tally").waits.expect("a reason");
     assert!(waits.contains("ROLLOUT_MAX_UNAVAILABLE"), "{waits}");
     // Where it is the move for which they are down, others follow soon.
@@ -391,14 +402,15 @@ fn where_as_many_are_down_as_may_be_nothing_is_proved_in_vain_and_it_is_told_why
     assert_eq!(found.tally.expect("a tally").waits, None);
     // Its old Pod is stopped, and the new one not there yet.
     fleet.members[3].2 = None;
-    assert!(fleet.looked().1.waits.is_some());
+    let waits = |fleet: &mut Fleet| fleet.look(failed).tally.expect("a tally").waits;
+    assert!(waits(&mut fleet).is_some());
     let moved_from = Some("an image".into());
     let left = Left {
         moved_from,
         ..Left::default()
     };
     fleet.memory.left = Some(left.into());
-    assert_eq!(fleet.looked().1.waits, None);
+    assert_eq!(waits(&mut fleet), None);
 }
 
 /// From outside: never more than allowed are down, all are moved, each once.

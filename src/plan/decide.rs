@@ -306,8 +306,7 @@ impl Case<'_> {
     fn left_unfinished(&self, pod: &Pod) -> Left {
         let grace = self.spec.termination_grace_period_seconds;
         let moved = pod.told.moved.as_ref();
-        let moved =
-            moved.filter(|it| !it.came_back(pod.ready_changed, grace, self.provision_timeout()));
+        let moved = moved.filter(|it| !it.came_back(pod, grace, self.provision_timeout()));
         Left {
             node: None,
             moved_from: moved.and_then(|it| it.from.clone()),
@@ -360,7 +359,7 @@ impl Case<'_> {
         }
         let finding = self.diagnosed(pod).finding;
         let step = if settings {
-            delete(pod, Rollout::SettingsChanged, 0)
+            delete(pod, Rollout::SettingsChanged, Left::default())
         } else {
             Step::SetImage {
                 version: pod.version.clone(),
@@ -472,7 +471,7 @@ fn stop(pod: &Pod, off: Off) -> Decision {
     };
     let message = "the Pod is being stopped";
     Decision::act(
-        delete(pod, why, 0),
+        delete(pod, why, Left::default()),
         Finding::new(Kind::Progress, Reason::Suspending, message),
     )
 }
@@ -481,18 +480,11 @@ pub(super) fn pending(message: &str) -> Finding {
     Finding::new(Kind::Progress, Reason::Pending, message)
 }
 
-pub(super) fn delete(pod: &Pod, why: Rollout, failures: u32) -> Step {
-    let stays = matches!(why, Rollout::SpecChanged | Rollout::Moved);
-    let moved = why == Rollout::Moved && pod.ready;
+pub(super) fn delete(pod: &Pod, why: Rollout, left: Left) -> Step {
     Step::DeletePod {
         version: pod.version.clone(),
         why,
-        left: Box::new(Left {
-            node: pod.node.clone().filter(|_| stays),
-            moved_from: pod.told.image.clone().filter(|_| moved),
-            moved_at: None,
-            moved_back: None,
-        }),
-        failures,
+        left: Box::new(left),
+        failures: 0,
     }
 }

@@ -10,9 +10,9 @@ use crate::pod;
 use crate::proof::Want;
 use crate::resolver;
 use crate::revision::short_hash;
-use crate::seen::{Ask, Moved, Pod, Proof, Question, Turn, later};
+use crate::seen::{Ask, Left, Moved, Pod, Proof, Question, Turn, later};
 use crate::settings::{self, Settings};
-use crate::workspace::Reason;
+use crate::workspace::{Reason, STALLED};
 
 /// For so long the API server is taken at its word that it would take a Pod.
 const ACCEPTED_FOR: SignedDuration = SignedDuration::from_mins(1);
@@ -32,7 +32,7 @@ impl Case<'_> {
         if let Some((want, proof)) = want.as_ref().zip(proof)
             && proof != Proof::Proved
         {
-            let finding = blocked(want, &proof).unwrap_or_else(|| proving(want));
+            let finding = self.blocked(want, &proof).unwrap_or_else(|| proving(want));
             // What the server would not take needs no proof.
             if self.seen.memory.foreseen.as_deref() != Some(&ask) {
                 return Decision::act(self.trial(ask, settings, true), finding);
@@ -90,7 +90,7 @@ impl Case<'_> {
                 }
             }),
             proof if stays.finding.kind == Kind::Ready => {
-                let finding = blocked(&want, &proof).unwrap_or(stays.finding);
+                let finding = self.blocked(&want, &proof).unwrap_or(stays.finding);
                 Some(Decision { finding, ..stays }.wanting(want))
             }
             _ => Some(stays.wanting(want)),
@@ -112,7 +112,7 @@ impl Case<'_> {
         let moved = pod.told.moved.as_ref()?;
         let grace = self.spec.termination_grace_period_seconds;
         let loops = moved.is_looping(&pod.agent, self.now);
-        if !loops && moved.came_back(pod.ready_changed, grace, self.provision_timeout()) {
+        if !loops && moved.came_back(pod, grace, self.provision_timeout()) {
             return None;
         }
         let from = moved.from.as_ref()?;
@@ -141,12 +141,25 @@ impl Case<'_> {
 
     fn go(&self, pod: &Pod, ask: Ask, finding: Finding) -> Decision {
         let moved = Moved {
-            from: pod.told.image.clone().filter(|_| self.may_serve(pod)),
+            from: self.good_image(pod),
             at: self.now,
             over: Some(pod.run()),
             back: None,
         };
         Decision::act(move_pod(pod, ask, moved), finding)
+    }
+
+    /// The image on which it was Ready last, as far as the Pod tells; nothing where it was on none.
+    fn good_image(&self, pod: &Pod) -> Option<String> {
+        let grace = self.spec.termination_grace_period_seconds;
+        let timeout = self.provision_timeout();
+        match &pod.told.moved {
+            // It has not answered on what it was moved to.
+            Some(moved) if !pod.answered && !moved.came_back(pod, grace, timeout) => {
+                moved.from.clone()
+            }
+            _ => pod.told.image.clone().filter(|_| self.may_serve(pod)),
+        }
     }
 
     /// The old Pod stops only when the API server would take the new one. That is asked last: what
@@ -162,7 +175,14 @@ impl Case<'_> {
         finding: Finding,
     ) -> Decision {
         if !self.may_serve(pod) || self.is_accepted(&ask) {
-            return Decision::act(delete(pod, why, 0), finding);
+            let node = pod.node.clone();
+            let moved_from = self.good_image(pod).filter(|_| why == Rollout::Moved);
+            let left = Left {
+                node,
+                moved_from,
+                ..Left::default()
+            };
+            return Decision::act(delete(pod, why, left), finding);
         }
         let decision = Decision::act(self.trial(ask, settings, false), finding);
         Decision { wants, ..decision }
@@ -186,6 +206,37 @@ impl Case<'_> {
         Step::TryPod { ask, pod, ahead }
     }
 
+    /// It runs on, and is not stopped for what is not proved. What was told of that stays told while it
+    /// is found out anew, as after a restart of the operator.
+    fn blocked(&self, want: &Want, proof: &Proof) -> Option<Finding> {
+        let Question { node, image, .. } = &want.question;
+        let (reason, message) = match proof {
+            Proof::Failed { why } => (
+                Reason::RolloutBlocked,
+                format!(
+                    "the Pod runs on as it is, for it is not proved that the node {node} can pull \
+                     {image}: {why}"
+                ),
+            ),
+            Proof::Refused { why } => (
+                Reason::PodRejected,
+                format!(
+                    "the Pod runs on as it is, for the API server refused the probe by which the \
+                     node {node} was to pull {image}: {why}"
+                ),
+            ),
+            Proof::Unknown | Proof::UnderWay => {
+                let told = self.workspace.status.conditions.iter();
+                let mut told = told.filter(|it| it.type_ == STALLED && it.status == "True");
+                let about = format!("the node {node} can pull {image}: ");
+                let told = told.find(|it| it.message.contains(&about))?;
+                (Reason::RolloutBlocked, told.message.clone())
+            }
+            Proof::Proved => return None,
+        };
+        Some(Finding::new(Kind::Stalled, reason, message))
+    }
+
     fn may_serve(&self, pod: &Pod) -> bool {
         pod.may_serve(self.deadline(pod).at, self.now)
     }
@@ -206,29 +257,6 @@ fn move_pod(pod: &Pod, ask: Ask, moved: Moved) -> Step {
         ask,
         moved: Box::new(moved),
     }
-}
-
-/// It runs on, and is not stopped for what is not proved.
-fn blocked(want: &Want, proof: &Proof) -> Option<Finding> {
-    let Question { node, image, .. } = &want.question;
-    let (reason, message) = match proof {
-        Proof::Failed { why } => (
-            Reason::RolloutBlocked,
-            format!(
-                "the Pod runs on as it is, for it is not proved that the node {node} can pull \
-                 {image}: {why}"
-            ),
-        ),
-        Proof::Refused { why } => (
-            Reason::PodRejected,
-            format!(
-                "the Pod runs on as it is, for the API server refused the probe by which the node \
-                 {node} was to pull {image}: {why}"
-            ),
-        ),
-        Proof::Unknown | Proof::UnderWay | Proof::Proved => return None,
-    };
-    Some(Finding::new(Kind::Stalled, reason, message))
 }
 
 /// What was asked for last does not run yet, and nothing is down for it.

@@ -176,9 +176,8 @@ impl Held {
     /// Why it failed, if its node has told nothing at all.
     pub(super) fn overdue(&self, now: Timestamp) -> Option<String> {
         let overdue = later(self.probe.created, OVERDUE) <= now;
-        let node = &self.probe.question.node;
         (self.probe.answer.is_none() && overdue)
-            .then(|| format!("its node tells neither success nor failure (node {node})"))
+            .then(|| "its node tells neither success nor failure".to_owned())
     }
 
     /// This version of it could not be deleted.

@@ -81,8 +81,8 @@ struct Track {
     probes: BTreeSet<Key>,
     /// A probe is being created, or yet to be seen.
     creating: Option<Pause>,
-    /// Why it failed when it was last tried.
-    failed: Option<Failure>,
+    /// How it failed when it was last tried.
+    failed: Option<Proof>,
     failures: u32,
     pause: Option<Pause>,
     /// Its node had the image not long ago, and needs no registry for it.
@@ -91,34 +91,6 @@ struct Track {
     sent: u32,
     /// What those who want it know.
     told: Proof,
-}
-
-/// Why a question has no proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Failure {
-    why: String,
-    /// Whether it is the API server that refuses the probe: nothing is known of the node then.
-    is_refusal: bool,
-}
-
-impl Failure {
-    fn words(&self) -> String {
-        if self.is_refusal {
-            return format!("the API server refuses a probe: {}", self.why);
-        }
-        self.why.clone()
-    }
-}
-
-impl From<Failure> for Proof {
-    fn from(failure: Failure) -> Self {
-        let Failure { why, is_refusal } = failure;
-        if is_refusal {
-            Self::Refused { why }
-        } else {
-            Self::Failed { why }
-        }
-    }
 }
 
 impl Track {
@@ -197,8 +169,7 @@ impl Proofs {
         let hung = hung.map(|_| Proof::Failed {
             why: format!("{registry} gives its node no answer"),
         });
-        let failed = track.failed.clone().map(Proof::from);
-        match failed.or(silent).or(hung) {
+        match track.failed.clone().or(silent).or(hung) {
             Some(failed) => failed,
             None if track.creating.is_some() || !track.probes.is_empty() => Proof::UnderWay,
             None => Proof::Unknown,

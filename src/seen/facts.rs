@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Agent, AgentState, Controller, Phase, Pod, Workspace};
+use super::{Agent, AgentState, Controller, Phase, Pod, Proof, Workspace};
 
 impl Pod {
     /// Whether it is this very Workspace's, and no earlier one's of its name.
@@ -25,6 +25,18 @@ impl Agent {
         matches!(self.state, AgentState::Running | AgentState::Terminated)
             || self.restarts > 0
             || self.last_exit.is_some()
+    }
+}
+
+impl Proof {
+    /// Why there is none, if it cannot be had as it seems.
+    #[must_use]
+    pub fn why_not(&self) -> Option<String> {
+        match self {
+            Self::Failed { why } => Some(why.clone()),
+            Self::Refused { why } => Some(format!("the API server refuses a probe: {why}")),
+            Self::Unknown | Self::UnderWay | Self::Proved => None,
+        }
     }
 }
 

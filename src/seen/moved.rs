@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use super::{Agent, AgentState, Packed, Pod, Told, later};
+use crate::pull;
 use crate::workspace::Rollout;
 
 /// Whether the move of the fleet has come to a Workspace. It alone moves nothing: what is to be
@@ -91,17 +92,13 @@ impl Moved {
     /// Whether a Pod that is not Ready was Ready since: it ceased to be after the time that it had for
     /// it. What happens then is not the move's doing.
     #[must_use]
-    pub fn came_back(
-        &self,
-        ready_changed: Option<Timestamp>,
-        grace: Option<i64>,
-        timeout_seconds: u32,
-    ) -> bool {
+    pub fn came_back(&self, pod: &Pod, grace: Option<i64>, timeout_seconds: u32) -> bool {
         let timeout = SignedDuration::from_secs(timeout_seconds.into());
         // What stops later than that may be one whose user named no grace, and that took all of it.
         let grace = grace.or(Some(DEFAULT_GRACE));
         let deadline = later(self.stopped(grace), timeout);
-        ready_changed.is_some_and(|changed| changed > deadline)
+        let ceased = pod.ready_changed.filter(|_| pod.was_ready);
+        ceased.is_some_and(|at| at > deadline)
     }
 }
 
@@ -134,12 +131,20 @@ impl Pod {
         format!("{} {}", self.agent.run(), self.spec_image)
     }
 
-    /// Whether its agent answers, or runs and may answer again by itself until then: one that misses a
-    /// probe or two, or whose node is not heard of for a moment, has as much to lose.
+    /// Whether its agent answers, or may answer again by itself until then: one that misses a probe or
+    /// two, whose node is not heard of for a moment, or that is restarted from the image on its node, has
+    /// as much to lose.
     #[must_use]
     pub fn may_serve(&self, until: Timestamp, now: Timestamp) -> bool {
-        let runs = self.agent.state == AgentState::Running;
-        self.answered || (runs && now < until)
+        let may_again = match &self.agent.state {
+            AgentState::Running => true,
+            AgentState::Terminated => self.was_ready,
+            AgentState::Waiting { reason, .. } => {
+                self.was_ready && self.agent.has_run() && !pull::is_failure(reason)
+            }
+            AgentState::Unknown => false,
+        };
+        self.answered || (may_again && now < until)
     }
 
     /// Whether its container is being stopped for another image.

@@ -77,3 +77,20 @@ fn no_time_is_none() {
     let pod = pod.expect("it decodes").seen();
     assert_eq!((pod.ready_changed, pod.deleting), (None, None));
 }
+
+#[test]
+fn what_its_node_says_at_first_is_not_that_it_was_ready() {
+    let was_ready = |start: Value, changed: &str| {
+        let pod = json!({"metadata": {}, "status": {
+            "startTime": start,
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": changed}],
+        }});
+        let pod = serde_json::from_value::<Pod>(pod).expect("it decodes");
+        pod.seen().was_ready
+    };
+    let start = json!("2026-03-01T00:00:10Z");
+    assert!(!was_ready(start.clone(), "2026-03-01T00:00:10Z"));
+    assert!(!was_ready(start.clone(), "2026-03-01T00:00:09Z"));
+    assert!(was_ready(start, "2026-03-01T00:00:11Z"));
+    assert!(was_ready(Value::Null, "2026-03-01T00:00:11Z"));
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cluster::{Cluster, Options, Process, State};
@@ -29,8 +30,15 @@ impl Version {
         }
     }
 
+    /// The one that git has, which is built once for all tests.
+    async fn before() -> &'static Self {
+        static BEFORE: OnceLock<Version> = OnceLock::new();
+        let before = tokio::task::spawn_blocking(|| BEFORE.get_or_init(Self::build_before));
+        before.await.expect("the version before can be had")
+    }
+
     /// Built from what git has of it, in a folder of its own.
-    fn before() -> Self {
+    fn build_before() -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("version-before");
         let source = folder.join("source");
         source_before(&source, ".");
@@ -158,12 +166,38 @@ fn state(cluster: &Cluster, name: &str) -> Value {
     workspace["status"]["state"].clone()
 }
 
-struct Installed<'a> {
-    cluster: &'a Cluster,
+struct Installed {
+    cluster: Cluster,
     kubeconfig: PathBuf,
 }
 
-impl Installed<'_> {
+impl Installed {
+    /// In a cluster of its own: a version's manifests, and settings.
+    async fn of(version: &Version, entries: &[&str]) -> Self {
+        let cluster = Cluster::start(Options::default()).await;
+        let cluster = cluster.expect("the cluster starts");
+        let kubectl = cluster.kubectl();
+        must(&kubectl, &["apply", "-k", &version.deploy]);
+        until("the settings", || {
+            create_settings(&kubectl, SYSTEM, entries, false).ok()
+        })
+        .await;
+        let kubeconfig = cluster.service_account_kubeconfig(SYSTEM, "workspace-operator");
+        let kubeconfig = kubeconfig.await.expect("the ServiceAccount has a token");
+        Self {
+            cluster,
+            kubeconfig,
+        }
+    }
+
+    /// Repoints the settings.
+    fn edit(&self, registry: &str) {
+        let data = json!({"data": {"MOLECULE_IMAGE_REGISTRY": registry}}).to_string();
+        let map = ["patch", "configmap", "workspace-settings", "-n", SYSTEM];
+        let edit = ["--type=merge", "-p", &data];
+        must(&self.cluster.kubectl(), &[&map[..], &edit].concat());
+    }
+
     /// Applies a version's manifests, and starts its operator, which looks at everything.
     async fn run(&self, version: &Version) -> Process {
         must(&self.cluster.kubectl(), &["apply", "-k", &version.deploy]);
@@ -186,7 +220,8 @@ async fn end(mut operator: Process) {
 
 /// What there is before the upgrade, by its operator: Workspaces that run, one that rests, and one
 /// that is stuck.
-async fn lived_in(cluster: &Cluster) {
+async fn lived_in(installed: &Installed) {
+    let cluster = &installed.cluster;
     let kubectl = cluster.kubectl();
     let refused = cluster.registry("down.example.com", State::Unauthorized);
     refused.await.expect("the registry is turned");
@@ -206,10 +241,7 @@ async fn lived_in(cluster: &Cluster) {
     for (name, _, expected) in specs {
         until(name, || state(cluster, name) == expected).await;
     }
-    let down = json!({"data": {"MOLECULE_IMAGE_REGISTRY": "down.example.com/agents"}});
-    let map = ["configmap", "workspace-settings", "-n", SYSTEM];
-    let edit = ["--type=merge", "-p", &down.to_string()];
-    must(&kubectl, &[&["patch"], &map[..], &edit].concat());
+    installed.edit("down.example.com/agents");
     let applied = kubectl.apply(&workspace("stuck", &json!({})));
     applied.expect("it is applied");
     until("stuck", || state(cluster, "stuck") == "ImagePullFailed").await;
@@ -217,36 +249,96 @@ async fn lived_in(cluster: &Cluster) {
 
 #[tokio::test]
 async fn an_upgrade_and_a_downgrade_restart_nothing_and_lose_nothing() {
-    let before = tokio::task::spawn_blocking(Version::before).await;
-    let before = before.expect("the version before can be had");
-    let cluster = Cluster::start(Options::default()).await;
-    let cluster = cluster.expect("the cluster starts");
-    let kubectl = cluster.kubectl();
-    must(&kubectl, &["apply", "-k", &before.deploy]);
+    let before = Version::before().await;
     let entry = "MOLECULE_IMAGE_REGISTRY=up.example.com/agents";
-    until("the settings", || {
-        create_settings(&kubectl, SYSTEM, &[entry], false).ok()
-    })
-    .await;
-    let kubeconfig = cluster.service_account_kubeconfig(SYSTEM, "workspace-operator");
-    let installed = Installed {
-        cluster: &cluster,
-        kubeconfig: kubeconfig.await.expect("the ServiceAccount has a token"),
-    };
-    let operator = installed.run(&before).await;
-    lived_in(&cluster).await;
+    let installed = Installed::of(before, &[entry]).await;
+    let operator = installed.run(before).await;
+    lived_in(&installed).await;
     let steady = |mut standing: BTreeMap<String, Value>| {
         // Its node goes on trying.
         standing.get_mut("Pod stuck").expect("its Pod")["containers"].take();
         standing
     };
-    let stood = steady(standing(&cluster));
+    let stood = steady(standing(&installed.cluster));
     end(operator).await;
 
-    for version in [&Version::this(), &before] {
+    for version in [&Version::this(), before] {
         let operator = installed.run(version).await;
         tokio::time::sleep(SETTLED).await;
-        assert_eq!(steady(standing(&cluster)), stood, "{}", version.deploy);
+        let now = steady(standing(&installed.cluster));
+        assert_eq!(now, stood, "{}", version.deploy);
         end(operator).await;
     }
+}
+
+/// So many, one at a time.
+const FLEET: usize = 6;
+
+#[tokio::test]
+async fn a_move_goes_on_through_an_upgrade_and_a_downgrade_and_moves_nobody_twice() {
+    let (before, this) = (Version::before().await, Version::this());
+    let settings = [
+        "MOLECULE_IMAGE_REGISTRY=one.example.com/agents",
+        "ROLLOUT=Paced",
+        "ROLLOUT_MAX_UNAVAILABLE=1",
+        "ROLLOUT_MIN_READY_SECONDS=1",
+    ];
+    let installed = Installed::of(before, &settings).await;
+    let mut operator = installed.run(before).await;
+    let kubectl = installed.cluster.kubectl();
+    let names: Vec<_> = (0..FLEET).map(|it| format!("agent-{it}")).collect();
+    for name in &names {
+        let applied = kubectl.apply(&workspace(name, &json!({})));
+        applied.expect("it is applied");
+    }
+    for name in &names {
+        until(name, || state(&installed.cluster, name) == "Ready").await;
+    }
+    let born = pods(&installed.cluster);
+    for (round, registry, next) in [
+        (2, "two.example.com", &this),
+        (3, "three.example.com", before),
+    ] {
+        installed.edit(&format!("{registry}/agents"));
+        let on = || {
+            let all = pods(&installed.cluster).into_values();
+            all.filter(|it| it.image.starts_with(registry)).count()
+        };
+        until("the first moves", || on() > 1).await;
+        end(operator).await;
+        assert!(on() < FLEET, "it was too late to change the version");
+        operator = installed.run(next).await;
+        until("the move of all", || on() == FLEET).await;
+        for name in &names {
+            until(name, || state(&installed.cluster, name) == "Ready").await;
+        }
+        for (name, pod) in pods(&installed.cluster) {
+            assert_eq!(pod.uid, born[&name].uid, "{name} is moved in its Pod");
+            assert_eq!(pod.generation, round, "{name} is moved once each time");
+        }
+    }
+    end(operator).await;
+}
+
+struct Told {
+    uid: String,
+    generation: i64,
+    image: String,
+}
+
+/// The Pods of the Workspaces, by name.
+fn pods(cluster: &Cluster) -> BTreeMap<String, Told> {
+    let label = "app.kubernetes.io/name=workspace";
+    let list = get(&cluster.kubectl(), &["pods", "-n", "default", "-l", label]);
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let told = |it: &Value| {
+        let told = Told {
+            uid: text(&it["metadata"]["uid"]),
+            generation: it["metadata"]["generation"].as_i64().unwrap_or_default(),
+            image: text(&it["spec"]["containers"][0]["image"]),
+        };
+        (text(&it["metadata"]["name"]), told)
+    };
+    let items = list["items"].as_array().into_iter().flatten();
+    items.map(told).collect()
 }

@@ -311,6 +311,12 @@ impl Bed {
         created.filter(|it| !is_probes(&it.name)).len()
     }
 
+    /// How many patches of this Pod the API server took from the operator.
+    pub fn patched(&self, name: &str) -> usize {
+        let patches = self.writes_of_pods().filter(|it| it.verb == "patch");
+        patches.filter(|it| it.name == name).len()
+    }
+
     fn writes_of_pods(&self) -> Events {
         let audit = self.world.cluster.audit().events_since(self.begun);
         audit

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Method;
+use kube::api::{Patch, PatchParams};
 use proxy::{Ask, Fault};
-use serde_json::json;
+use serde_json::{Value, json};
 use workspace_operator::overview::{self, Overview};
 
 use crate::bed::{Bed, names};
@@ -94,4 +95,80 @@ async fn edited_in_the_dark(answer: Option<Fault>) {
         .await;
     bed.world.paced(&c, "1");
     bed.settled(FLEET).await;
+}
+
+#[tokio::test]
+async fn what_is_put_back_is_told_so_once_where_the_answer_was_lost() {
+    let mut bed = Bed::started().await;
+    let failed = Failed::of(&bed).await;
+    let lost = bed.proxy.fault(Fault::CutAfter, is_move);
+    failed.is_put_back(&bed).await;
+    drop(lost);
+    failed.is_told_so_once(&mut bed).await;
+}
+
+#[tokio::test]
+async fn what_is_put_back_is_told_so_once_where_its_operator_dies_before_it_hears_of_it() {
+    let mut bed = Bed::started().await;
+    let failed = Failed::of(&bed).await;
+    let lost = bed.proxy.fault(Fault::CutAfter, is_move);
+    failed.is_put_back(&bed).await;
+    bed.kill().await;
+    drop(lost);
+    bed.start().await;
+    failed.is_told_so_once(&mut bed).await;
+}
+
+/// One of a fleet that was moved, and does not come back.
+struct Failed {
+    name: String,
+    prefixes: [String; 2],
+}
+
+impl Failed {
+    async fn of(bed: &Bed) -> Self {
+        let prefixes = ["a", "b"].map(|it| bed.world.prefix(it));
+        let [a, b] = &prefixes;
+        bed.world.paced(a, "1");
+        bed.world.in_force(a).await;
+        bed.create(&names(FLEET), json!({"provisionTimeoutSeconds": 5}))
+            .await;
+        bed.all(FLEET, "Ready").await;
+        bed.world.settings(&[
+            (REGISTRY, b),
+            ("ROLLOUT", "Paced"),
+            ("ROLLOUT_ROLL_BACK", "true"),
+        ]);
+        bed.until("a move", |bed| bed.on(b) > 0).await;
+        let name = bed.moved()[0]
+            .rsplit('/')
+            .next()
+            .expect("a path")
+            .to_owned();
+        let failed = Self { name, prefixes };
+        failed.behaves(bed, json!("not-ready")).await;
+        failed
+    }
+
+    async fn behaves(&self, bed: &Bed, how: Value) {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"kwok/behaviour": how}}}));
+        let (pods, params) = (bed.pod_api(), PatchParams::default());
+        let patched = pods.patch(&self.name, &params, &patch).await;
+        patched.expect("the Pod is annotated");
+    }
+
+    async fn is_put_back(&self, bed: &Bed) {
+        let [a, _] = &self.prefixes;
+        bed.until("it is put back", |bed| bed.on(a) == FLEET).await;
+    }
+
+    async fn is_told_so_once(&self, bed: &mut Bed) {
+        let [_, b] = &self.prefixes;
+        self.behaves(bed, Value::Null).await;
+        bed.all(FLEET, "Ready").await;
+        let told = bed.patched(&self.name);
+        assert_eq!(told, 2, "to go and to come back\n{}", bed.world.log());
+        assert_eq!(bed.on(b), 0, "nobody else is moved");
+        bed.settled(FLEET).await;
+    }
 }

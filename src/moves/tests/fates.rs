@@ -75,11 +75,7 @@ fn those_that_run_and_miss_a_probe_are_not_all_stopped_at_once() {
         fleet.node_says(who, false, START - 1, 0);
     }
     let (turns, tally) = fleet.looked();
-    assert!(
-        turns.len() <= 1,
-        "{} at once: {turns:?} {tally:#?}",
-        turns.len()
-    );
+    assert_eq!(turns, [0], "{tally:#?}");
 }
 
 #[test]
@@ -143,4 +139,59 @@ fn one_short_run_is_not_crashing_again_and_again() {
     fleet.node_says(0, true, START + 39_640, 3);
     let (_, tally) = fleet.looked();
     assert_eq!((tally.failed, tally.halted), (0, None));
+}
+
+#[test]
+fn one_whose_node_came_late_has_not_come_back_before_it_was_ready() {
+    let mut fleet = Fleet::of(2, "1");
+    fleet.moved(0);
+    let scheduled = START + 700;
+    fleet.node_says(0, false, scheduled, 0);
+    fleet.pod(0)["status"]["startTime"] = json!(at(scheduled).to_string());
+    let annotations = fleet.pod(0)["metadata"]["annotations"].as_object_mut();
+    let anew = annotations
+        .expect("annotations")
+        .remove("molecule.ai/movedOver");
+    anew.expect("it is another Pod");
+    fleet.now = scheduled + 1;
+    let (turns, tally) = fleet.looked();
+    let waits = (turns.is_empty(), tally.moving, tally.halted);
+    assert_eq!(waits, (true, 1, None), "it has its time");
+    fleet.now = scheduled + 601;
+    let (turns, tally) = fleet.looked();
+    assert!(tally.halted.is_some(), "{turns:?} {tally:#?}");
+}
+
+#[test]
+fn going_back_begins_with_what_did_not_come_back() {
+    let mut fleet = Fleet::of(3, "1");
+    fleet.moved(0);
+    fleet.node_says(0, false, START + 1, 1);
+    fleet.now += 60;
+    assert_eq!(fleet.looked().0, [] as [usize; 0], "it has its time");
+    fleet.settings = paced("1", &[("MOLECULE_IMAGE_REGISTRY", OLD)]);
+    fleet.turns.clear();
+    let (turns, tally) = fleet.looked();
+    assert_eq!((&turns[..], tally.waits), (&[0][..], None));
+}
+
+#[test]
+fn no_more_of_those_that_miss_a_probe_are_moved_at_once_than_of_others() {
+    let mut fleet = Fleet::of(6, "2");
+    for who in 0..4 {
+        fleet.node_says(who, false, START - 1, 0);
+    }
+    let (turns, tally) = fleet.looked();
+    assert_eq!((&turns[..], tally.waits), (&[0, 1][..], None));
+}
+
+#[test]
+fn what_is_restarted_from_the_image_on_its_node_takes_a_place_like_any_other() {
+    let mut fleet = Fleet::of(4, "1");
+    for who in 0..3 {
+        fleet.node_says(who, false, START - 1, 0);
+        let container = &mut fleet.pod(who)["status"]["containerStatuses"][0];
+        container["state"] = json!({"terminated": {"exitCode": 137}});
+    }
+    assert_eq!(fleet.looked().0, [0]);
 }

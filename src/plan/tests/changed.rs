@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::moving::{REGISTRY, annotation, failed};
+use super::moving::{REGISTRY, annotation, failed, switched};
 use super::put_back::{ROLL_BACK, moved_in_vain, moves, told};
 use super::world::{A, B, World, settings};
 use crate::seen::{Proof, Turn};
@@ -113,4 +113,51 @@ fn one_that_does_not_answer_after_its_move_is_told_so() {
         "{} {told}",
         world.state()
     );
+}
+
+/// I3 in spirit: it is back in a second, from the image on its node.
+#[test]
+fn one_whose_agent_ends_is_not_stopped_for_what_is_not_proved() {
+    let mut world = World::ready(&json!({}));
+    world.edit("tag", json!("v2"));
+    world.proof = failed();
+    world.pass_time(1000);
+    let old = world.pod_uid();
+    let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    world.agent(json!({"state": ended, "containerID": "containerd://run-0"}));
+    world.settle();
+    let looping = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    world.agent(json!({"state": looping, "lastState": ended, "restartCount": 1}));
+    world.pass_time(300);
+    assert_eq!(world.pod_uid(), old, "{:?}", world.took());
+    world.pass_time(301);
+    assert_ne!(world.pod_uid(), old, "it had its time");
+}
+
+/// It was well on A, never was on B, and is moved on to a third.
+#[test]
+fn one_that_never_answered_where_it_was_moved_to_is_put_back_on_what_was_good() {
+    let third = "c.example.com/agents";
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.pass_time(100);
+    world.settings = settings(&[(REGISTRY, third), ("ROLLOUT", "Paced"), ROLL_BACK]);
+    world.settle();
+    assert!(world.image().starts_with(third));
+    let from = annotation(&world, "molecule.ai/movedFrom");
+    assert!(from.as_str().is_some_and(|it| it.starts_with(A)), "{from}");
+}
+
+/// After a restart of the operator nothing is known of proofs, and nothing has changed for anybody.
+#[test]
+fn what_is_blocked_stays_told_so_while_it_is_found_out_anew() {
+    let mut world = switched();
+    (world.turn, world.proof) = (Turn::Proves, failed());
+    world.pass_time(4);
+    assert_eq!(world.state(), "RolloutBlocked");
+    world.steps.clear();
+    world.proof = Proof::Unknown;
+    world.pass_time(20);
+    world.proof = failed();
+    world.pass_time(20);
+    assert_eq!(world.took(), [""; 0]);
 }

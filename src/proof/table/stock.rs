@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Proofs;
 use crate::proof::Want;
@@ -23,7 +23,7 @@ pub struct Stock {
     pub wanted: usize,
     /// How many of them are there.
     pub pulled: usize,
-    /// How many failed when they were last tried, by the reason.
+    /// How many of the others cannot be pulled as it seems, by the reason.
     pub failed: BTreeMap<String, usize>,
 }
 
@@ -58,18 +58,15 @@ impl Proofs {
 
     /// How far the stock is.
     #[must_use]
-    pub fn stocked(&self) -> Stock {
+    pub fn stocked(&self, now: Timestamp) -> Stock {
         let mut stock = Stock::default();
-        for track in self.questions.values().filter(|it| it.is_stocked()) {
+        for (question, track) in self.questions.iter().filter(|(_, it)| it.is_stocked()) {
             stock.wanted += 1;
             let mut probes = track.probes.iter().filter_map(|key| self.probes.get(key));
             if probes.any(|it| it.is_kept()) {
                 stock.pulled += 1;
-            } else if let Some(failure) = &track.failed {
-                let why = failure.words();
-                // On which node it is, is in the log.
-                let why = why.split(" (node ").next().unwrap_or(&why);
-                *stock.failed.entry(why.to_owned()).or_default() += 1;
+            } else if let Some(why) = self.proof(question, now).why_not() {
+                *stock.failed.entry(why).or_default() += 1;
             }
         }
         stock

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::stock::FULL_FOR;
-use super::{Failure, GONE, Learnt, OTHER_SECRETS, Proofs, is_useless};
+use super::{GONE, Learnt, OTHER_SECRETS, Proofs, is_useless};
 use crate::proof::Answer;
 use crate::proof::held::Held;
 use crate::proof::judge::{NO_TIME_LEFT, SHORT_OF_DISK};
 use crate::proof::pause::Pause;
 use crate::proof::probe::{self, Probe};
+use crate::pull;
 use crate::resolver;
-use crate::seen::{Key, Question};
+use crate::seen::{Key, Proof, Question};
 
 /// A node that a registry left without an answer is not sent there for so long.
 const HUNG_FOR: SignedDuration = SignedDuration::from_mins(10);
@@ -145,7 +146,8 @@ impl Proofs {
                 self.learn(&question, Ok(()), true);
             }
             Answer::Failed(cause) => {
-                if is_late {
+                // One that was refused late may have waited behind large images.
+                if is_late && cause.words == pull::NO_ANSWER {
                     self.hangs(&question, now);
                 }
                 self.fail(&question, format!("{registry} {}", cause.words), now);
@@ -159,7 +161,7 @@ impl Proofs {
                 if why == NO_TIME_LEFT {
                     self.hangs(&question, now);
                 }
-                self.fail(&question, format!("{why} (node {node})"), now);
+                self.fail(&question, why, now);
             }
         }
     }
@@ -181,8 +183,7 @@ impl Proofs {
     }
 
     pub(super) fn fail(&mut self, question: &Question, why: String, now: Timestamp) {
-        let is_refusal = false;
-        self.has_failed(question, Failure { why, is_refusal }, now);
+        self.has_failed(question, Proof::Failed { why }, now);
     }
 
     /// The API server refused a probe of this name.
@@ -190,20 +191,19 @@ impl Proofs {
         // Its name says nothing to people, and each node has another one.
         let probe = format!("pods \"{}\" is forbidden: ", probe::name(question));
         let why = message.replace(&probe, "");
-        let is_refusal = true;
-        self.has_failed(question, Failure { why, is_refusal }, now);
+        self.has_failed(question, Proof::Refused { why }, now);
     }
 
-    fn has_failed(&mut self, question: &Question, failure: Failure, now: Timestamp) {
+    fn has_failed(&mut self, question: &Question, failure: Proof, now: Timestamp) {
         let Some(track) = self.questions.get_mut(question) else {
             return;
         };
         track.pause = Some(Pause::after(track.failures, now));
         track.failures = track.failures.saturating_add(1);
-        let why = failure.words();
-        let earlier = track.failed.replace(failure);
-        let is_news = earlier.is_none_or(|it| it.words() != why);
-        self.learn(question, Err(why), is_news);
+        let is_news = track.failed.as_ref() != Some(&failure);
+        let why = failure.why_not();
+        track.failed = Some(failure);
+        self.learn(question, why.map_or(Ok(()), Err), is_news);
     }
 
     /// Only where somebody wants it: others may have sent what is seen.

@@ -16,7 +16,7 @@ fn what_a_node_that_is_short_of_disk_had_is_no_proof_any_more() {
     world.settle();
     world.runs_short_of_disk();
     world.settle();
-    assert_eq!(world.why(&two), "its node is short of disk (node node-1)");
+    assert_eq!(world.why(&two), "its node is short of disk");
     assert_ne!(world.proof(&one), Proof::Proved);
 }
 
@@ -35,7 +35,7 @@ fn what_many_nodes_have_in_stock_is_proved_to_all_without_a_registry() {
         world.settle();
         world.pull();
     }
-    assert_eq!(world.proofs.stocked().pulled, all.len());
+    assert_eq!(world.proofs.stocked(world.now).pulled, all.len());
     world.pass_time(3600);
     let silence = Sign::Silent("does not answer".into());
     world.signs.insert(REGISTRY.into(), silence);
@@ -64,5 +64,5 @@ fn what_a_node_that_is_short_of_disk_had_in_stock_is_looked_at_anew() {
     world.runs_short_of_disk();
     world.pass_time(100_000);
     let sent = world.created().iter().filter(|it| ***it == one).count();
-    assert!(sent > 1 || world.proofs.stocked().pulled == 0);
+    assert!(sent > 1 || world.proofs.stocked(world.now).pulled == 0);
 }

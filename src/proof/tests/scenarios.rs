@@ -305,7 +305,7 @@ fn a_node_that_says_nothing_is_given_up() {
     world.pass_time(959);
     assert_eq!(world.proof(&it), Proof::UnderWay);
     world.pass_time(1);
-    let why = "its node tells neither success nor failure (node node-1)";
+    let why = "its node tells neither success nor failure";
     assert_eq!(world.why(&it), why);
     assert!(world.pods.is_empty());
 }
@@ -330,6 +330,21 @@ fn a_node_that_a_registry_leaves_without_an_answer_is_not_sent_there_for_other_i
     assert!(!world.created().contains(&&other));
     world.pass_time(2);
     assert!(world.created().contains(&&other));
+}
+
+/// It waited behind large images.
+#[test]
+fn a_node_that_is_refused_late_has_its_answer_and_is_sent_there_for_other_images() {
+    for (cause, is_sent) in [("404 Not Found", true), ("i/o timeout", false)] {
+        let mut world = World::new();
+        let (it, other) = (question("node-1", "codex"), question("node-1", "hermes"));
+        world.want(&workspace("alice"), &it);
+        world.pass_time(240);
+        world.fail(&format!("unexpected status: {cause}"));
+        world.want(&workspace("bob"), &other);
+        world.settle();
+        assert_eq!(world.created().contains(&&other), is_sent, "{cause}");
+    }
 }
 
 #[test]

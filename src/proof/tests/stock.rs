@@ -13,11 +13,11 @@ fn what_nobody_waits_for_is_pulled_one_by_one_and_kept() {
     for pulled in 0..3 {
         world.settle();
         assert_eq!(world.on_their_way().len(), 1);
-        let stocked = world.proofs.stocked();
+        let stocked = world.proofs.stocked(world.now);
         assert_eq!((stocked.wanted, stocked.pulled), (3, pulled));
         world.pull();
     }
-    assert_eq!(world.proofs.stocked().pulled, 3);
+    assert_eq!(world.proofs.stocked(world.now).pulled, 3);
     world.pass_time(3600);
     assert_eq!(
         (world.pods.len(), world.created().len()),
@@ -64,7 +64,7 @@ fn a_node_that_is_short_of_disk_gets_nothing_in_stock_for_half_an_hour() {
     world.settle();
     world.runs_short_of_disk();
     world.settle();
-    let stocked = world.proofs.stocked();
+    let stocked = world.proofs.stocked(world.now);
     let failed: Vec<_> = stocked.failed.into_iter().collect();
     assert_eq!(failed, [("its node is short of disk".to_owned(), 1)]);
     world.pass_time(1799);
@@ -125,4 +125,18 @@ fn what_is_in_stock_is_proved_anew_without_its_registry() {
     world.want(&workspace("bob"), &other);
     world.settle();
     assert_eq!((world.created().len(), world.asked()), (2, asked + 1));
+}
+
+#[test]
+fn a_registry_that_cannot_be_asked_is_why_nothing_is_in_stock() {
+    let mut world = World::new();
+    let silent = Sign::Silent("does not answer in time".into());
+    world.signs.insert(REGISTRY.into(), silent);
+    for name in ["codex", "hermes"] {
+        world.stock(&workspace(name), &question("node-1", name));
+    }
+    world.settle();
+    let failed: Vec<_> = world.proofs.stocked(world.now).failed.into_iter().collect();
+    let why = "a.example.com does not answer in time, asked by the operator";
+    assert_eq!(failed, [(why.to_owned(), 2)]);
 }

@@ -194,6 +194,7 @@ fn create_pod(state: &mut State, basis: &Basis, body: &[u8], dry_run: bool) -> R
         image: pod.spec_image.into(),
         life: Life::Unscheduled,
         starts: 0,
+        unread: false,
         lost: false,
         changed: None,
         hidden,

@@ -53,6 +53,8 @@ pub enum Event {
     NodeIsLost,
     /// The lost node comes back.
     NodeReturns,
+    /// Someone debugs the Pod, or gives it a toleration: its generation is ahead of its node.
+    PodIsChanged,
     /// Someone takes away the label by which the watches show the Pod.
     LabelIsTaken,
     /// The label is back.
@@ -119,6 +121,7 @@ impl Cluster {
                 Event::PodIsEvicted,
                 Event::ImageIsForgotten,
                 Event::NodeIsLost,
+                Event::PodIsChanged,
                 Event::LabelIsTaken,
                 Event::QuotaIsFull(true),
                 Event::StrangerTakesName { watched: true },
@@ -148,6 +151,7 @@ impl Cluster {
             | Event::PodIsEvicted
             | Event::ImageIsForgotten
             | Event::NodeIsLost
+            | Event::PodIsChanged
             | Event::LabelIsTaken
             | Event::QuotaIsFull(true)
             | Event::StrangerTakesName { .. } => next.spent.faults += 1,
@@ -168,6 +172,7 @@ impl Cluster {
             | Event::ImageIsForgotten
             | Event::NodeIsLost
             | Event::NodeReturns
+            | Event::PodIsChanged
             | Event::LabelIsTaken
             | Event::LabelReturns => fault_of_node(&mut next, event),
             Event::ProbeEnds => probe(&mut next),
@@ -253,7 +258,9 @@ fn of_node(state: &mut State, event: Event) -> bool {
     }
     match event {
         Event::PodIsScheduled if pod.life == Life::Unscheduled => pod.life = Life::Pulling,
+        Event::KubeletTries if pod.unread && pod.life == Life::Running => pod.unread = false,
         Event::KubeletTries if pod.going.is_none() => {
+            pod.unread = false;
             let Some(life) = attempt(state, &pod) else {
                 return false;
             };
@@ -302,6 +309,7 @@ fn fault_of_node(state: &mut State, event: Event) -> bool {
             pod.going = pod.going.or(Some(state.now + GRACE));
         }
         Event::NodeReturns if pod.lost => pod.lost = false,
+        Event::PodIsChanged if pod.life == Life::Running && !pod.unread => pod.unread = true,
         Event::LabelIsTaken if !pod.hidden => pod.hidden = true,
         Event::LabelReturns if pod.hidden => pod.hidden = false,
         _ => return false,
@@ -405,6 +413,7 @@ fn stranger(state: &mut State, event: Event) -> bool {
                 image: "example.com/stranger:1".into(),
                 life: Life::Running,
                 starts: 1,
+                unread: false,
                 lost: false,
                 changed: Some(state.now - SignedDuration::from_secs(1)),
                 hidden: false,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use kube::api::Patch;
 use stateright::Property;
 use workspace_operator::apply::{Call, Request};
 use workspace_operator::plan::{Plan, Step};
 use workspace_operator::seen::{Controller, Phase, Seen};
+use workspace_operator::settings::DEFAULT_PROVISION_TIMEOUT_SECONDS;
 
 use crate::cluster::Cluster;
 use crate::operator::Basis;
@@ -281,7 +283,11 @@ pub fn judge_stop(pod: &Pod, asked: u8, suspend: bool, deletes: bool) -> Option<
 #[must_use]
 pub fn judge_proof(state: &State, pod: &Pod, basis: &Basis) -> Option<Broken> {
     let image = basis.image.as_deref()?;
-    let is_ready = pod.life == Life::Running && pod.going.is_none();
+    // One that crashed is back by itself, from the image on its node.
+    let timeout = SignedDuration::from_secs(DEFAULT_PROVISION_TIMEOUT_SECONDS.into());
+    let comes_back =
+        pod.life == Life::Crashed && pod.changed.is_some_and(|at| state.now < at + timeout);
+    let is_ready = (pod.life == Life::Running || comes_back) && pod.going.is_none();
     let is_new = *pod.image != *image;
     let is_proved = matches!(&state.proof, Some((proved, true)) if **proved == *image);
     if basis.suspend || !is_ready || !is_new || is_proved {
@@ -289,7 +295,7 @@ pub fn judge_proof(state: &State, pod: &Pod, basis: &Basis) -> Option<Broken> {
     }
     broken(
         Invariant::I3,
-        format!("what is Ready is stopped for {image}, which is not proved to be on its node"),
+        format!("what serves is stopped for {image}, which is not proved to be on its node"),
     )
 }
 

@@ -38,7 +38,7 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 21] = [
+pub const MUTANTS: [Mutant; 23] = [
     mutant(
         "gives each Pod a name of its own",
         Invariant::I1,
@@ -67,6 +67,16 @@ pub const MUTANTS: [Mutant; 21] = [
         settings: 1,
         rule: proves_unseen,
     },
+    mutant(
+        "takes what its node has not looked at for down",
+        Invariant::I3,
+        down_when_unread,
+    ),
+    mutant(
+        "takes what is restarted for down",
+        Invariant::I3,
+        crashed_is_down,
+    ),
     Mutant {
         settings: 2,
         ..mutant(
@@ -225,6 +235,20 @@ fn proves_unseen(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
         ..seen.clone()
     };
     plan(&seen, in_force, now)
+}
+
+fn down_when_unread(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    with_pod(seen, in_force, now, |pod| {
+        if !pod.ready {
+            pod.answered = false;
+            pod.agent.ready = false;
+            pod.agent.state = AgentState::Unknown;
+        }
+    })
+}
+
+fn crashed_is_down(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    with_pod(seen, in_force, now, |pod| pod.was_ready = false)
 }
 
 /// What runs stays where it is: also when it was healed, and the settings go back to what they were.

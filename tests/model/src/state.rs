@@ -101,6 +101,8 @@ pub struct Pod {
     pub life: Life,
     /// How often its container has been started.
     pub starts: u8,
+    /// Somebody changed it, and its node has not looked at that yet.
+    pub unread: bool,
     /// Its node is lost, so it does not go away.
     pub lost: bool,
     /// When it last became Ready or ceased to be.

@@ -78,6 +78,8 @@ each! {
     takes_a_pod_that_runs_for_a_stuck_one: "takes a Pod that runs for a stuck one",
     takes_every_image_for_proved: "takes every image for proved",
     moves_what_is_not_proved: "moves what is not proved",
+    takes_what_its_node_has_not_looked_at_for_down: "takes what its node has not looked at for down",
+    takes_what_is_restarted_for_down: "takes what is restarted for down",
     moves_what_was_healed_back_with_the_settings: "moves what was healed back with the settings",
     deletes_pods_of_others: "deletes Pods of others",
     deletes_without_naming_a_version: "deletes without naming a version",
