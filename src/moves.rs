@@ -10,7 +10,7 @@ mod room;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::fate::{Fate, fate, provision_timeout};
@@ -387,9 +387,8 @@ impl<'a> Look<'a> {
     }
 
     fn standing(&self, pod: &Pod, goes: Option<Goes>, wish: &Wish) -> Standing {
-        let since = pod.ready_changed.unwrap_or(pod.created);
         let seconds = provision_timeout(wish, self.settings);
-        let until = later(since, SignedDuration::from_secs(seconds.into()));
+        let until = pod.due(wish.termination_grace_period_seconds, seconds);
         if goes == Some(Goes::Soon) || !pod.may_serve(until, self.now) {
             Standing::Down
         } else if pod.ready {

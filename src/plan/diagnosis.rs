@@ -18,13 +18,9 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Counted from when it last had reason to start.
     pub(super) fn of(pod: &Pod, grace: Option<i64>, seconds: u32) -> Self {
-        let moved = pod.told.moved.as_ref().map(|it| it.stopped(grace));
-        let since = [Some(pod.created), pod.ready_changed, pod.told.healed, moved];
-        let since = since.into_iter().flatten().max().unwrap_or(pod.created);
         Self {
-            at: later(since, SignedDuration::from_secs(i64::from(seconds))),
+            at: pod.due(grace, seconds),
             seconds,
         }
     }

@@ -131,6 +131,16 @@ impl Pod {
         format!("{} {}", self.agent.run(), self.spec_image)
     }
 
+    /// Until when it may be on its way to Ready, with this grace and this time, both in seconds: counted
+    /// from when it last had reason to start.
+    #[must_use]
+    pub fn due(&self, grace: Option<i64>, timeout_seconds: u32) -> Timestamp {
+        let moved = self.told.moved.as_ref().map(|it| it.stopped(grace));
+        let since = [Some(self.created), self.ready_changed, self.told.healed, moved];
+        let since = since.into_iter().flatten().max().unwrap_or(self.created);
+        later(since, SignedDuration::from_secs(timeout_seconds.into()))
+    }
+
     /// Whether its agent answers, or may answer again by itself until then: one that misses a probe or
     /// two, whose node is not heard of for a moment, or that is restarted from the image on its node, has
     /// as much to lose.
