@@ -136,7 +136,12 @@ impl Pod {
     #[must_use]
     pub fn due(&self, grace: Option<i64>, timeout_seconds: u32) -> Timestamp {
         let moved = self.told.moved.as_ref().map(|it| it.stopped(grace));
-        let since = [Some(self.created), self.ready_changed, self.told.healed, moved];
+        let since = [
+            Some(self.created),
+            self.ready_changed,
+            self.told.healed,
+            moved,
+        ];
         let since = since.into_iter().flatten().max().unwrap_or(self.created);
         later(since, SignedDuration::from_secs(timeout_seconds.into()))
     }

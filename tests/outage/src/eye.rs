@@ -13,6 +13,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 
+use crate::dips::{Containers, Dip};
+
 /// So many things are named that are not Ready.
 const TROUBLES: usize = 6;
 
@@ -33,6 +35,10 @@ pub struct Sight {
     /// The last version, for the object is gone.
     pub gone: bool,
     pub object: Value,
+    /// What the agent of a Pod is in it.
+    pub life: Life,
+    /// Of a Pod's agent.
+    pub dip: Option<Dip>,
 }
 
 /// All that was seen so far.
@@ -40,6 +46,7 @@ pub struct Sight {
 pub struct Seen {
     now: BTreeMap<(Kind, String), Value>,
     sights: Vec<Sight>,
+    containers: Containers,
 }
 
 /// The watch.
@@ -84,21 +91,7 @@ impl Eye {
             };
             let namespace = text(&object, "/metadata/namespace");
             let key = format!("{namespace}/{}", text(&object, "/metadata/name"));
-            let at = Timestamp::now();
-            let mut seen = self.seen();
-            if gone {
-                seen.now.remove(&(kind, key.clone()));
-            } else {
-                seen.now.insert((kind, key.clone()), object.clone());
-            }
-            seen.sights.push(Sight {
-                at,
-                kind,
-                key,
-                gone,
-                object,
-            });
-            drop(seen);
+            self.seen().see(kind, key, object, gone);
             self.count.send_modify(|it| *it += 1);
         }
     }
@@ -155,6 +148,38 @@ impl Eye {
 }
 
 impl Seen {
+    fn see(&mut self, kind: Kind, key: String, object: Value, gone: bool) {
+        let at = Timestamp::now();
+        let place = (kind, key.clone());
+        if gone {
+            self.now.remove(&place);
+        } else {
+            self.now.insert(place, object.clone());
+        }
+        let (life, dip) = match kind {
+            Kind::Workspace => (Life::default(), None),
+            Kind::Pod => {
+                let life = Life::of(&object);
+                let dip = self.containers.look(&key, &life, gone);
+                (life, dip)
+            }
+        };
+        self.sights.push(Sight {
+            at,
+            kind,
+            key,
+            gone,
+            object,
+            life,
+            dip,
+        });
+    }
+
+    /// All that was seen, in its order.
+    pub fn sights(&self) -> &[Sight] {
+        &self.sights
+    }
+
     /// The Pod of this key, null where there is none.
     pub fn pod(&self, key: &str) -> &Value {
         self.get(Kind::Pod, key)
@@ -230,6 +255,8 @@ pub struct Life {
     pub restarts: u64,
     pub runs: bool,
     pub ready: bool,
+    /// Its Pod is being deleted.
+    pub going: bool,
     /// The image that it was told to run.
     pub image: String,
     /// Why it waits.
@@ -247,10 +274,25 @@ impl Life {
             restarts: status["restartCount"].as_u64().unwrap_or_default(),
             runs: status.pointer("/state/running").is_some(),
             ready: condition(pod, "Ready")["status"] == "True",
+            going: is_going(pod),
             image: text(container, "/image").to_owned(),
             waits: text(status, "/state/waiting/reason").to_owned(),
         }
     }
+
+    /// Whether it is the same, but for what is said of its readiness.
+    pub fn is_still(&self, other: &Self) -> bool {
+        let ready = other.ready;
+        *other
+            == Self {
+                ready,
+                ..self.clone()
+            }
+    }
+}
+
+fn is_going(object: &Value) -> bool {
+    !text(object, "/metadata/deletionTimestamp").is_empty()
 }
 
 /// A text in an object; empty where there is none.
@@ -261,10 +303,9 @@ pub fn text<'a>(object: &'a Value, path: &str) -> &'a str {
 
 /// Why something is not Ready.
 fn trouble(kind: Kind, object: &Value) -> Option<String> {
-    let going = !text(object, "/metadata/deletionTimestamp").is_empty();
     let life = Life::of(object);
     match kind {
-        _ if going => Some(format!("({kind:?}: is being deleted)")),
+        _ if life.going => Some(format!("({kind:?}: is being deleted)")),
         Kind::Pod if life.ready => None,
         Kind::Pod if life.waits.is_empty() => Some("(Pod)".to_owned()),
         Kind::Pod => Some(format!("(Pod: {})", life.waits)),

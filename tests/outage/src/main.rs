@@ -6,6 +6,7 @@
 //! where one does not hold.
 
 mod bed;
+mod dips;
 mod eye;
 mod keeper;
 mod machine;

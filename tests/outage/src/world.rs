@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::bed::Bed;
-use crate::eye::{Eye, Kind, Life, Seen};
+use crate::dips::Dips;
+use crate::eye::{Eye, Kind, Life, Seen, text};
 
 /// Where the operator, its settings and their record are.
 pub const SYSTEM: &str = "molecule-system";
@@ -33,6 +34,8 @@ pub const OVERVIEW_ON_RECORD: [&str; 7] = [
 ];
 /// How the server refuses what was written to a version that is not the last.
 const CONFLICT: u16 = 409;
+/// For how long a command waits until what it deletes is gone.
+const DELETED_WITHIN: &str = "--timeout=180s";
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,10 +100,14 @@ impl World {
         format!("{:6.1} s", self.start.elapsed().as_secs_f32())
     }
 
-    /// Types a kubectl command and shows what it answers. It must succeed.
+    /// Types a kubectl command and shows what it answers. It must succeed. One that deletes does not wait
+    /// for ever.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.terminal.command(&typed("kubectl", args));
-        let output = run(self.kubectl_of_admin(), args, String::new(), None).await?;
+        let waits = args.first() == Some(&"delete") && !args.contains(&"--wait=false");
+        let limit = [DELETED_WITHIN];
+        let limited = [args, &limit[..usize::from(waits)]].concat();
+        let output = run(self.kubectl_of_admin(), &limited, String::new(), None).await?;
         self.show(&output);
         must(args, output)
     }
@@ -124,9 +131,9 @@ impl World {
             args,
             run(self.kubectl_of_admin(), args, String::new(), None).await?,
         )?;
-        let lines: Vec<_> = all.lines().filter(|it| it.contains(text)).collect();
-        self.terminal.output(&lines.join("\n"));
-        Ok(lines.join("\n"))
+        let lines = lines_with(&all, text);
+        self.terminal.output(&lines);
+        Ok(lines)
     }
 
     /// Runs a kubectl command that nobody has to see.
@@ -205,6 +212,29 @@ impl World {
         Ok(events.filter(|it| !it.dry_run && !told(it)))
     }
 
+    /// The same, without what it had to tell of dips since this mark of the watch.
+    pub fn writes_but_of_dips(&self, mark: Mark, since: usize) -> Result<Vec<Event>> {
+        let writes = self.writes(mark)?;
+        Ok(self.dips(since).leave_out(writes))
+    }
+
+    /// The dips since a mark of the watch.
+    pub fn dips(&self, since: usize) -> Dips {
+        self.eye.now(|seen| Dips::since(seen.sights(), since))
+    }
+
+    /// Tells of the dips since a mark of the watch, where there were any: nobody is to be fooled by a
+    /// check that leaves them out.
+    pub fn tell_of_dips(&mut self, since: usize) {
+        let dips = self.dips(since);
+        if dips.agents() > 0 {
+            self.measured(&format!(
+                "agents that ran on were called not ready for a moment: {}",
+                dips.words()
+            ));
+        }
+    }
+
     /// The agents of these Workspaces.
     pub fn lives<'a>(&self, keys: impl IntoIterator<Item = &'a str>) -> Lives {
         self.eye.now(|seen| {
@@ -215,33 +245,31 @@ impl World {
 
     /// Fails when one of them is, or has been since the mark of the watch, anything else.
     pub fn check_unmoved(&self, before: &Lives, since: usize) -> Result<()> {
-        self.check_same(before, since, Clone::clone)
+        self.check_same(before, since, Life::eq)
     }
 
     /// The same, but for what is said of their readiness.
     pub fn check_not_rolled(&self, before: &Lives, since: usize) -> Result<()> {
-        let without_readiness = |it: &Life| Life {
-            ready: false,
-            ..it.clone()
-        };
-        self.check_same(before, since, without_readiness)
+        self.check_same(before, since, Life::is_still)
     }
 
-    fn check_same(&self, before: &Lives, since: usize, part: fn(&Life) -> Life) -> Result<()> {
+    fn check_same(
+        &self,
+        before: &Lives,
+        since: usize,
+        same: impl Fn(&Life, &Life) -> bool,
+    ) -> Result<()> {
         for sight in self.eye.since(since) {
             let Some(life) = before.get(&sight.key).filter(|_| sight.kind == Kind::Pod) else {
                 continue;
             };
-            let now = Life::of(&sight.object);
-            let key = &sight.key;
+            let (key, now) = (&sight.key, &sight.life);
             ensure!(!sight.gone, "the Pod {key} is gone");
-            let same = part(&now) == part(life);
+            let same = same(life, now);
             ensure!(same, "the Pod {key} was {life:?} and became {now:?}");
         }
         let now = self.lives(before.keys().map(String::as_str));
-        let same = before
-            .iter()
-            .all(|(key, life)| part(&now[key]) == part(life));
+        let same = before.iter().all(|(key, life)| same(life, &now[key]));
         ensure!(same, "it was {before:?} and is {now:?}");
         Ok(())
     }
@@ -271,17 +299,31 @@ impl World {
     }
 }
 
-/// Without the first conflict that each object was the subject of. The operator names the version that
-/// it looked at; where a kubelet tells something of a Pod meanwhile it is refused, and looks again. One
-/// that is refused again and again counts.
-pub fn but_for_outrun(writes: Events) -> Vec<Event> {
-    let mut outrun = BTreeSet::new();
+/// Without the first conflict at each version of an object. The operator names the version that it looked
+/// at; where a kubelet tells something of a Pod meanwhile it is refused, and looks again. One that names
+/// the same version again counts.
+pub fn but_for_outrun(writes: impl IntoIterator<Item = Event>) -> Vec<Event> {
+    let mut refused = BTreeSet::new();
     let mut is_first = |it: &Event| {
-        let object = [&it.resource, &it.subresource, &it.namespace, &it.name];
-        outrun.insert(object.map(Clone::clone))
+        let object = [&it.resource, &it.namespace, &it.name].map(Clone::clone);
+        refused.insert((object, version(it)))
     };
     let counts = |it: &Event| it.code != CONFLICT || !is_first(it);
     writes.into_iter().filter(counts).collect()
+}
+
+/// The version that a write names; empty where it names none, as one that creates.
+fn version(write: &Event) -> String {
+    let object = write.request_object.as_ref().unwrap_or(&Value::Null);
+    let paths = ["/metadata", "/preconditions"].map(|it| format!("{it}/resourceVersion"));
+    let found = paths.iter().map(|it| text(object, it));
+    found.collect()
+}
+
+/// The lines of a text that have another in them, as grep prints them.
+pub fn lines_with(all: &str, text: &str) -> String {
+    let lines: Vec<_> = all.lines().filter(|it| it.contains(text)).collect();
+    lines.join("\n")
 }
 
 /// Seconds from one moment to another, for people.

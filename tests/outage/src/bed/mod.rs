@@ -107,8 +107,9 @@ impl Bed {
         &self.folder
     }
 
-    /// Takes an image from the node, as if it had never been there. What runs on it runs on.
-    pub fn forget_image(&self, image: &str) -> Result<()> {
+    /// Takes an image from the node, as if it had never been there, and says whether it was. What runs
+    /// on it runs on.
+    pub fn forget_image(&self, image: &str) -> Result<bool> {
         runtime::forget_image(image)
     }
 

@@ -87,11 +87,13 @@ fn network() -> String {
     json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}).to_string()
 }
 
-/// Takes an image from it.
-pub fn forget_image(image: &str) -> Result<()> {
+/// Takes an image from it, and says whether it was there: what it has not is no error to ctr, which
+/// prints the name of what it took.
+pub fn forget_image(image: &str) -> Result<bool> {
     let mut command = Command::new(cluster::tool("ctr")?);
     command.args(["--address", SOCKET, "--namespace", "k8s.io"]);
-    output(command.args(["images", "remove", "--sync", image])).map(drop)
+    let said = output(command.args(["images", "remove", "--sync", image]))?;
+    Ok(said.lines().any(|it| it == image))
 }
 
 /// The containers that there are, sandboxes of Pods included, whether they run or not.

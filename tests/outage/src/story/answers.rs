@@ -45,6 +45,19 @@ pub async fn answer_in_every_way(world: &mut World) -> Result<()> {
         world.bed.registries.primary.answers_for(runtime, answer);
     }
     world.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    let told = each_is_told(world).await;
+    world.bed.registries.primary.answers(Answer::Itself);
+    let delete = ["delete", "namespace", NAMESPACE, "--wait=false"];
+    let deleted = world.kubectl(&delete).await.map(drop);
+    told.and(deleted)?;
+    world.holds(
+        "403, 404, 429, 500, 503, a token that is refused and a connection that is closed: each \
+         Workspace says which.",
+    );
+    Ok(())
+}
+
+async fn each_is_told(world: &World) -> Result<()> {
     let all = ANSWERS.map(|(runtime, ..)| {
         let text = yaml(runtime, &format!("runtime: {runtime}, tag: {NEXT}"));
         text.replace("{name: ", &format!("{{namespace: {NAMESPACE}, name: "))
@@ -74,13 +87,5 @@ pub async fn answer_in_every_way(world: &mut World) -> Result<()> {
             "{answer:?} is told as {message:?}"
         );
     }
-    world.bed.registries.primary.answers(Answer::Itself);
-    world
-        .kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])
-        .await?;
-    world.holds(
-        "403, 404, 429, 500, 503, a token that is refused and a connection that is closed: each \
-         Workspace says which.",
-    );
     Ok(())
 }

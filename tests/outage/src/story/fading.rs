@@ -7,8 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use workspace_operator::settings::RUNTIMES;
 
-use super::moving::{AT_ONCE, PATIENCE, agents, edit, set};
+use super::moving::{AT_ONCE, PATIENCE, agents, gather};
 use super::prepared::forget;
+use super::settings::{edit, plain};
 use super::{MIRROR, PRIMARY};
 use crate::eye::{Kind, Life};
 use crate::world::{OVERVIEW_ON_RECORD, World};
@@ -19,26 +20,38 @@ const TAG: &str = "latest";
 pub async fn images_that_fade(world: &mut World) -> Result<()> {
     world.step("16. The images of the primary are bad: they answer for 3 s, and end.");
     world.bed.registries.answer_themselves();
-    let good = RUNTIMES.map(|it| Ok((it, world.bed.crane.fade(it, TAG)?)));
-    let good = good.into_iter().collect::<Result<Vec<_>>>()?;
-    let told = bad_move(world).await;
-    for (runtime, digest) in good {
-        world.bed.crane.tag(runtime, TAG, &digest)?;
+    gather(world, MIRROR).await?;
+    let mut good = Vec::new();
+    let told = fade_and_move(world, &mut good).await;
+    let mended = mend(world, &good).await;
+    told.and(mended)
+}
+
+/// Says of what it made bad which digest was good.
+async fn fade_and_move(world: &mut World, good: &mut Vec<(&str, String)>) -> Result<()> {
+    for runtime in RUNTIMES {
+        good.push((runtime, world.bed.crane.fade(runtime, TAG)?));
     }
-    let nothing = json!({"ROLLOUT_ROLL_BACK": null, "ROLLOUT_MIN_READY_SECONDS": null});
-    edit(world, &nothing).await?;
-    set(world, MIRROR, "OnRestart").await?;
-    told
+    bad_move(world).await
+}
+
+/// As much of it as can be.
+async fn mend(world: &World, good: &[(&str, String)]) -> Result<()> {
+    let tag = |(runtime, digest): &(&str, String)| world.bed.crane.tag(runtime, TAG, digest);
+    let tagged = good.iter().map(tag).fold(Ok(()), Result::and);
+    let reset = plain(world, MIRROR).await;
+    tagged.and(reset)
 }
 
 async fn bad_move(world: &mut World) -> Result<()> {
     forget(world, PRIMARY)?;
     let before = agents(world);
     let is_there = |it: &Life| it.ready && it.image.starts_with(MIRROR);
-    ensure!(
-        before.values().all(is_there),
-        "not on the mirror: {before:?}"
-    );
+    world
+        .until("all of them, Ready on the mirror", |seen| {
+            before.keys().all(|it| is_there(&seen.life(it)))
+        })
+        .await?;
     let since = world.eye.mark();
     let data = json!({
         "MOLECULE_IMAGE_REGISTRY": PRIMARY,
@@ -63,7 +76,7 @@ async fn bad_move(world: &mut World) -> Result<()> {
     let sights = world.eye.since(since).into_iter();
     let bad: BTreeSet<_> = sights
         .filter(|it| it.kind == Kind::Pod && before.contains_key(&it.key))
-        .filter(|it| Life::of(&it.object).image.starts_with(PRIMARY))
+        .filter(|it| it.life.image.starts_with(PRIMARY))
         .map(|it| it.key)
         .collect();
     ensure!(

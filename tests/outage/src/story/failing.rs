@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::list::Row;
 use super::{MIRROR, PRIMARY, TOLD_WITHIN, ensure_within, image, key};
-use crate::eye::{Kind, Life, Sight};
-use crate::world::{Lives, OVERVIEW_ON_RECORD, PATIENCE, SYSTEM, World, seconds};
+use crate::eye::{Kind, Life};
+use crate::world::{Lives, OVERVIEW_ON_RECORD, PATIENCE, SYSTEM, World, lines_with, seconds};
 
 /// A registry that fails, and whom it stops.
 pub struct Failing {
@@ -153,8 +153,7 @@ pub async fn stuck(world: &World, name: &str, words: &str) -> Result<Told> {
     let sights = world.eye.since(0);
     let first = |is: &dyn Fn(&Life) -> bool| {
         let mut pods = sights.iter().filter(|it| it.kind == Kind::Pod);
-        let life = |it: &&Sight| Some(Life::of(&it.object)).filter(|life| life.uid == uid);
-        let found = pods.find(|it| life(it).is_some_and(|it| is(&it)));
+        let found = pods.find(|it| it.life.uid == uid && is(&it.life));
         found.context("a Pod that was never stuck").map(|it| it.at)
     };
     Ok(Told {
@@ -179,20 +178,25 @@ async fn record_says(world: &World, what: &str, is: impl Fn(&str) -> bool) -> Re
     }
 }
 
-/// The metric, as the one that leads gives it, is so once the record is.
+/// Waits until the metric is so, as the one that leads gives it, and shows it.
 async fn metric_says(world: &World, is: impl Fn(&str) -> bool) -> Result<()> {
-    let leader = leader(world).await?;
-    let found = world
-        .kubectl_grep(
-            &["get", "--raw", &metrics_of(&leader)],
-            &format!("{METRIC}{{"),
-        )
-        .await?;
-    ensure!(
-        is(found.trim()),
-        "the alert WorkspaceRegistryFailing would look at {found:?}"
+    let start = Timestamp::now();
+    let leader = await_leader(world).await?;
+    let (get, own) = (
+        ["get", "--raw", &metrics_of(&leader)],
+        format!("{METRIC}{{"),
     );
-    Ok(())
+    loop {
+        let found = lines_with(&world.quietly(&get).await?, &own);
+        if is(&found) {
+            return world.kubectl_grep(&get, &own).await.map(drop);
+        }
+        ensure!(
+            seconds(start, Timestamp::now()) < TOLD_WITHIN,
+            "after {TOLD_WITHIN} s the alert WorkspaceRegistryFailing would look at {found:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn metrics_of(pod: &str) -> String {
@@ -200,10 +204,6 @@ fn metrics_of(pod: &str) -> String {
 }
 
 /// The Pod of the operator that leads.
-async fn leader(world: &World) -> Result<String> {
-    leading(world).await?.context("none of the operators leads")
-}
-
 async fn leading(world: &World) -> Result<Option<String>> {
     let pods = ["get", "pods", "-n", SYSTEM, "-o", "name"];
     for pod in world.quietly(&pods).await?.lines() {

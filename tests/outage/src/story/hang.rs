@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::failing::stuck;
 use super::{MIRROR, PRIMARY, RETRY, TOLD_WITHIN, ensure_within, image, key, nine, yaml};
 use crate::bed::{Answer, LARGE, NEXT};
-use crate::eye::{Kind, Life, text};
-use crate::world::{PATIENCE, World, seconds};
+use crate::eye::{Kind, Seen, Sight, text};
+use crate::world::{World, seconds};
 
 /// The one that waits for the registry.
 const PATIENT: &str = "patient";
@@ -54,7 +53,7 @@ pub async fn hang(world: &mut World) -> Result<()> {
     let last = format!("{pulled} cannot be pulled: ghcr.io does not answer in time");
     let refused = stuck(world, PATIENT, &last).await?;
     world.kubectl(&["get", "ws", PATIENT, "-o", "wide"]).await?;
-    world.check_unmoved(&rest, since)?;
+    world.check_not_rolled(&rest, since)?;
     // The operator tells of a pull after as long as containerd waits for an answer.
     let (pulls, failed) = (
         format!("Pulling: the node pulls {pulled}"),
@@ -70,8 +69,9 @@ pub async fn hang(world: &mut World) -> Result<()> {
         TOLD_WITHIN,
     )?;
     ensure_within("from the Pod to that", refused.since_pod, GIVEN_UP_WITHIN)?;
-    let others = world.writes(mark)?.in_namespace("default");
-    let others = others.filter(|it| ![PATIENT, BUSY].contains(&it.name.as_str()));
+    let mut others = world.writes_but_of_dips(mark, since)?;
+    others.retain(|it| it.namespace == "default");
+    others.retain(|it| ![PATIENT, BUSY].contains(&it.name.as_str()));
     ensure!(others.is_empty(), "the operator wrote {others:?}");
     world.holds(&format!(
         "Its Pod was there after {:.2} s. It said \"{first}\" after {:.1} s, and \"{last}\" after \
@@ -80,7 +80,9 @@ pub async fn hang(world: &mut World) -> Result<()> {
         seconds(typed, told),
         seconds(typed, created) + refused.since_pod
     ));
-    free_it(world).await
+    free_it(world).await?;
+    world.bed.registries.primary.answers(Answer::Itself);
+    Ok(())
 }
 
 /// By an edit, once its node has given up.
@@ -107,12 +109,8 @@ async fn free_it(world: &mut World) -> Result<()> {
 /// The operator answers others while one waits.
 async fn suspend_and_resume(world: &mut World) -> Result<()> {
     let busy = key(BUSY);
-    let suspend = |is: bool| format!(r#"{{"spec":{{"suspend":{is}}}}}"#);
     let typed = Timestamp::now();
-    let patch = suspend(true);
-    world
-        .kubectl(&["patch", "ws", BUSY, "--type=merge", "-p", &patch])
-        .await?;
+    suspend(world, true).await?;
     let going = world
         .until("a Pod that is deleted", |seen| {
             let pod = seen.pod(&busy);
@@ -123,10 +121,7 @@ async fn suspend_and_resume(world: &mut World) -> Result<()> {
         .until("no Pod", |seen| seen.pod(&busy).is_null())
         .await?;
     let resumed = Timestamp::now();
-    let patch = suspend(false);
-    world
-        .kubectl(&["patch", "ws", BUSY, "--type=merge", "-p", &patch])
-        .await?;
+    suspend(world, false).await?;
     let there = world
         .until("its Pod", |seen| !seen.pod(&busy).is_null())
         .await?;
@@ -145,15 +140,39 @@ async fn suspend_and_resume(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+/// Where it was left suspended.
+pub async fn resume(world: &World) -> Result<()> {
+    let busy = key(BUSY);
+    let is_suspended = |seen: &Seen| seen.workspace(&busy)["spec"]["suspend"] == true;
+    if world.eye.now(is_suspended) {
+        suspend(world, false).await?;
+    }
+    Ok(())
+}
+
+async fn suspend(world: &World, is: bool) -> Result<()> {
+    let patch = format!(r#"{{"spec":{{"suspend":{is}}}}}"#);
+    let args = ["patch", "ws", BUSY, "--type=merge", "-p", &patch];
+    world.kubectl(&args).await.map(drop)
+}
+
 /// What a kubelet does, for DESIGN's rule: a Pod of nobody's is patched.
 pub async fn patch_in_a_hung_pull(world: &mut World) -> Result<()> {
     world.step("   And a patch of the image, in a pull that hangs:");
+    world.bed.registries.primary.answers(Answer::Silence);
     let (old, new) = (
         image(PRIMARY, "crewai", NEXT),
         image(MIRROR, "crewai", NEXT),
     );
     let seen = patched_in_mid_pull(world, "hung", &old, &new).await?;
-    world.measured(&seen);
+    world.measured(&seen.words());
+    // What a kubelet says for a tenth of a second only may be seen in its Events alone.
+    let own = "involvedObject.name=hung,reason=Failed";
+    let messages = "jsonpath={.items[*].message}";
+    let get = ["get", "events", "--field-selector", own, "-o", messages];
+    let gave_up = seen.when(FAILED).is_some() || world.quietly(&get).await?.contains(FAILED);
+    ensure!(gave_up, "the node did not give up: {seen:?}");
+    ensure!(!seen.old_ran(), "the old image ran: {seen:?}");
     world.bed.registries.primary.answers(Answer::Itself);
     Ok(())
 }
@@ -167,13 +186,53 @@ pub async fn patch_in_a_slow_pull(world: &mut World) -> Result<()> {
         image(MIRROR, "codex", "latest"),
     );
     let seen = patched_in_mid_pull(world, "slow", &old, &new).await?;
-    world.measured(&seen);
+    world.measured(&seen.words());
+    ensure!(seen.old_ran(), "the old image did not run: {seen:?}");
     world.bed.registries.primary.answers(Answer::Itself);
     Ok(())
 }
 
-/// Starts a Pod, changes its image while that is pulled, and says what happened until it ran the new one.
-async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) -> Result<String> {
+/// What a node says of a pull that it gives up.
+const FAILED: &str = "ErrImagePull";
+const RUNS_OLD: &str = "runs the OLD image";
+const RUNS_NEW: &str = "runs the new image";
+
+/// What was seen of a Pod whose image was changed, until it ran the new one, in seconds after the patch.
+#[derive(Debug)]
+struct Patched {
+    seen: Vec<(f64, String)>,
+    /// How many containers had run before.
+    restarts: u64,
+}
+
+impl Patched {
+    /// When this was seen first.
+    fn when(&self, word: &str) -> Option<f64> {
+        let found = self.seen.iter().find(|(_, it)| it == word);
+        found.map(|(at, _)| *at)
+    }
+
+    /// Before the new one, which is seen last. A kubelet may tell of it only by the number of containers.
+    fn old_ran(&self) -> bool {
+        self.restarts > 0 || self.when(RUNS_OLD).is_some()
+    }
+
+    fn words(&self) -> String {
+        let ran = self.when(RUNS_NEW).unwrap_or_default();
+        let each = self
+            .seen
+            .iter()
+            .map(|(at, it)| format!("{it} at {at:+.1} s"));
+        let each: Vec<_> = each.collect();
+        format!(
+            "the new image runs {ran:.1} s after the patch; seen of the Pod, as counted from the patch: {}",
+            each.join(", ")
+        )
+    }
+}
+
+/// Starts a Pod, changes its image while that is pulled, and looks until it runs the new one.
+async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) -> Result<Patched> {
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n\
          spec: {{containers: [{{name: agent, image: '{old}'}}]}}\n"
@@ -182,13 +241,13 @@ async fn patched_in_mid_pull(world: &World, name: &str, old: &str, new: &str) ->
     world.apply(&pod, &[]).await?;
     let seen = patch(world, name, old, new, since).await;
     // However it went: nobody else takes it away.
-    world
-        .kubectl(&["delete", "pod", name, "--grace-period=1", "--wait=false"])
-        .await?;
-    seen
+    let delete = ["delete", "pod", name, "--grace-period=1", "--wait=false"];
+    let deleted = world.kubectl(&delete).await;
+    let seen = seen?;
+    deleted.map(|_| seen)
 }
 
-async fn patch(world: &World, name: &str, old: &str, new: &str, since: usize) -> Result<String> {
+async fn patch(world: &World, name: &str, old: &str, new: &str, since: usize) -> Result<Patched> {
     let key = key(name);
     world
         .until("a Pod on its node", |seen| {
@@ -202,36 +261,31 @@ async fn patch(world: &World, name: &str, old: &str, new: &str, since: usize) ->
         .kubectl(&["set", "image", &format!("pod/{name}"), &image])
         .await?;
     // Which of the repositories with that content a node names is its own choice: not the old one.
-    let runs = |pod: &Value| {
-        let image = text(pod, "/status/containerStatuses/0/image");
-        Life::of(pod).runs.then(|| image == old)
+    let word = |sight: &Sight| {
+        let image = text(&sight.object, "/status/containerStatuses/0/image");
+        match (sight.life.runs, image == old) {
+            (false, _) => sight.life.waits.clone(),
+            (true, true) => RUNS_OLD.to_owned(),
+            (true, false) => RUNS_NEW.to_owned(),
+        }
     };
-    let ran = world
-        .eye
-        .until("the new image, running", PATIENCE, |seen| {
-            runs(seen.pod(&key)) == Some(false)
+    let is_own = |it: &&Sight| it.kind == Kind::Pod && it.key == key;
+    world
+        .until("the new image, running", |seen| {
+            let mut own = seen.sights()[since..].iter().filter(is_own);
+            own.any(|it| word(it) == RUNS_NEW)
         })
         .await?;
-    let mut told = Vec::new();
-    for sight in world.eye.since(since) {
-        if sight.kind == Kind::Pod && sight.key == key {
-            let word = match runs(&sight.object) {
-                Some(true) => "runs the OLD image".to_owned(),
-                Some(false) => "runs the new image".to_owned(),
-                None => Life::of(&sight.object).waits,
-            };
-            if !word.is_empty() && told.last().is_none_or(|(_, it)| *it != word) {
-                told.push((seconds(patched, sight.at), word));
-            }
+    let (mut seen, mut restarts) = (Vec::<(f64, String)>::new(), 0);
+    for sight in world.eye.since(since).iter().filter(is_own) {
+        let word = word(sight);
+        if !word.is_empty() && seen.last().is_none_or(|(_, it)| *it != word) {
+            seen.push((seconds(patched, sight.at), word));
+        }
+        restarts = sight.life.restarts;
+        if seen.last().is_some_and(|(_, it)| it == RUNS_NEW) {
+            break;
         }
     }
-    let told: Vec<_> = told
-        .iter()
-        .map(|(at, word)| format!("{word} at {at:+.1} s"))
-        .collect();
-    Ok(format!(
-        "the new image runs {:.1} s after the patch; seen of the Pod, as counted from the patch: {}",
-        seconds(patched, ran),
-        told.join(", ")
-    ))
+    Ok(Patched { seen, restarts })
 }

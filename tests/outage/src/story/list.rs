@@ -1,12 +1,17 @@
 //! What `kubectl get ws` prints.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use workspace_operator::settings::RUNTIMES;
 
 use super::{PRIMARY, image};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
+
+const GET: [&str; 2] = ["get", "ws"];
+/// All but the age.
+const COLUMNS: usize = 4;
 
 /// A line of it: the name, the runtime, the status, and the prefix of the image.
 pub type Row<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -18,25 +23,26 @@ pub async fn list(world: &World, these: &[Row<'_>]) -> Result<()> {
     for (name, runtime, status, prefix) in these {
         rows.insert(name, (runtime, status, prefix));
     }
-    let said = world.kubectl(&["get", "ws"]).await?;
-    let mut found = said
-        .lines()
-        .map(|it| it.split_whitespace().take(4).collect::<Vec<_>>());
-    let head = found.next().unwrap_or_default();
-    ensure!(
-        head == ["NAME", "RUNTIME", "STATUS", "IMAGE"],
-        "its columns are {head:?}"
-    );
+    let head = ["NAME", "RUNTIME", "STATUS", "IMAGE"].map(str::to_owned);
     let asked = rows.iter().map(|(name, (runtime, status, prefix))| {
         let image = image(prefix, runtime, "latest");
-        vec![
-            (*name).to_owned(),
-            (*runtime).to_owned(),
-            (*status).to_owned(),
-            image,
-        ]
+        [name, runtime, status, &*image].map(str::to_owned).to_vec()
     });
-    let (asked, found): (Vec<_>, Vec<_>) = (asked.collect(), found.collect());
+    let asked: Vec<_> = std::iter::once(head.to_vec()).chain(asked).collect();
+    // It may be typed while an agent is called not ready.
+    let start = Instant::now();
+    while cells(&world.quietly(&GET).await?) != asked && start.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let found = cells(&world.kubectl(&GET).await?);
     ensure!(found == asked, "it shows {found:#?}, and not {asked:#?}");
     Ok(())
+}
+
+fn cells(said: &str) -> Vec<Vec<String>> {
+    let columns = |line: &str| {
+        let words = line.split_whitespace().take(COLUMNS);
+        words.map(str::to_owned).collect()
+    };
+    said.lines().map(columns).collect()
 }

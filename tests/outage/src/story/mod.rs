@@ -15,6 +15,7 @@ mod outage;
 mod pin;
 mod prepared;
 mod private;
+mod settings;
 mod sixty;
 mod switch;
 
@@ -71,53 +72,88 @@ pub async fn tell(chosen: &[String]) -> Result<()> {
 
 type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// In their order, with the names by which one is asked for. The first is always told, and so is the
-/// end. The eleventh, that storage stays, is told where it could be lost: in 5, in 7 and at the end.
-const STEPS: [(&str, Step); 18] = [
-    ("1", |world| Box::pin(install::nine(world))),
-    ("2", |world| Box::pin(outage::suspend(world))),
-    ("3", |world| Box::pin(outage::kill_processes(world))),
-    ("4", |world| Box::pin(outage::get_stuck(world))),
-    ("5", |world| Box::pin(switch::to_the_mirror(world))),
-    ("6", |world| Box::pin(operator::lose_it(world))),
-    ("7", |world| Box::pin(switch::and_back(world))),
-    ("answers", |world| {
-        Box::pin(answers::answer_in_every_way(world))
-    }),
-    ("8", |world| Box::pin(hang::hang(world))),
-    ("hung", |world| Box::pin(hang::patch_in_a_hung_pull(world))),
-    ("slow", |world| Box::pin(hang::patch_in_a_slow_pull(world))),
-    ("9", |world| Box::pin(private::ask_for_secrets(world))),
-    ("10", |world| Box::pin(pin::pin(world))),
-    ("12", |world| Box::pin(names::resolve(world))),
-    ("14", |world| Box::pin(moving::what_runs(world))),
-    ("15", |world| Box::pin(prepared::what_comes(world))),
-    ("16", |world| Box::pin(fading::images_that_fade(world))),
-    ("sixty", |world| Box::pin(sixty::sixty(world))),
+/// In their order, with the names by which one is asked for and the registry that the settings name after
+/// them. The first is always told, and so is the end. The eleventh, that storage stays, is told where it
+/// could be lost: in 5, in 7 and at the end.
+const STEPS: [(&str, Step, &str); 18] = [
+    ("1", |world| Box::pin(install::nine(world)), PRIMARY),
+    ("2", |world| Box::pin(outage::suspend(world)), PRIMARY),
+    (
+        "3",
+        |world| Box::pin(outage::kill_processes(world)),
+        PRIMARY,
+    ),
+    ("4", |world| Box::pin(outage::get_stuck(world)), PRIMARY),
+    ("5", |world| Box::pin(switch::to_the_mirror(world)), MIRROR),
+    ("6", |world| Box::pin(operator::lose_it(world)), MIRROR),
+    ("7", |world| Box::pin(switch::and_back(world)), PRIMARY),
+    (
+        "answers",
+        |world| Box::pin(answers::answer_in_every_way(world)),
+        PRIMARY,
+    ),
+    ("8", |world| Box::pin(hang::hang(world)), MIRROR),
+    (
+        "hung",
+        |world| Box::pin(hang::patch_in_a_hung_pull(world)),
+        MIRROR,
+    ),
+    (
+        "slow",
+        |world| Box::pin(hang::patch_in_a_slow_pull(world)),
+        MIRROR,
+    ),
+    (
+        "9",
+        |world| Box::pin(private::ask_for_secrets(world)),
+        MIRROR,
+    ),
+    ("10", |world| Box::pin(pin::pin(world)), MIRROR),
+    ("12", |world| Box::pin(names::resolve(world)), MIRROR),
+    ("14", |world| Box::pin(moving::what_runs(world)), MIRROR),
+    ("15", |world| Box::pin(prepared::what_comes(world)), MIRROR),
+    (
+        "16",
+        |world| Box::pin(fading::images_that_fade(world)),
+        MIRROR,
+    ),
+    ("sixty", |world| Box::pin(sixty::sixty(world)), PRIMARY),
 ];
 
 /// What the steps are called.
 pub fn names() -> [&'static str; STEPS.len()] {
-    STEPS.map(|(name, _)| name)
+    STEPS.map(|(name, ..)| name)
 }
 
 /// Those that were chosen, or all of them; one that did not hold does not end the day. Returns how
 /// many did not.
 async fn steps(world: &mut World, chosen: &[String]) -> usize {
     let mut failed = 0;
-    for (number, (name, step)) in STEPS.into_iter().enumerate() {
+    for (number, (name, step, prefix)) in STEPS.into_iter().enumerate() {
         if number > 0 && !chosen.is_empty() && !chosen.iter().any(|it| it == name) {
             continue;
         }
-        if let Err(error) = step(world).await {
+        let since = world.eye.mark();
+        let told = step(world).await;
+        world.tell_of_dips(since);
+        if let Err(error) = told {
             world.show_what_is_there().await;
             world.failed(&format!("{error:#}"));
             failed += 1;
-            // The next one is not to fail for what this one left.
-            world.bed.registries.answer_themselves();
+            if let Err(error) = put_back(world, prefix).await {
+                world.failed(&format!("what it changed could not be put back: {error:#}"));
+            }
         }
     }
     failed
+}
+
+/// The next step is not to fail for what this one left.
+async fn put_back(world: &World, prefix: &str) -> Result<()> {
+    world.bed.registries.answer_themselves();
+    let plain = settings::plain(world, prefix).await;
+    let resumed = hang::resume(world).await;
+    plain.and(resumed)
 }
 
 /// The keys of the nine Workspaces, which are called as their runtimes.

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::Event;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use workspace_operator::proof::NAME;
 
+use super::settings::{pace, plain};
 use super::{MIRROR, PRIMARY, ensure_within, key, yaml};
-use crate::bed::{Answer, MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED};
-use crate::eye::{Kind, Life, Seen, text};
-use crate::world::{Lives, SYSTEM, World, but_for_outrun};
+use crate::bed::{MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED};
+use crate::dips::Dips;
+use crate::eye::{Kind, Life, Seen, condition, text};
+use crate::world::{Lives, World, but_for_outrun};
 
 /// The one whose image the mirror lacks.
 const RARE: &str = "rare";
@@ -24,8 +26,8 @@ const RARE: &str = "rare";
 pub const AT_ONCE: usize = 2;
 /// How long an agent that ends when it is asked to may be away.
 pub const AWAY_AT_MOST: f64 = 2.0;
-/// Writes for each that is moved: its Pod's patch, and two statuses.
-const WRITES_AT_MOST: usize = 3;
+/// So often the status of each that is moved is written: that it is down, and that it is back.
+const STATUSES_AT_MOST: usize = 2;
 /// All of them, and what is refused is asked for again.
 pub const PATIENCE: Duration = Duration::from_secs(150);
 /// How often an agent is called.
@@ -34,9 +36,17 @@ const EVERY: Duration = Duration::from_millis(20);
 /// Step 14.
 pub async fn what_runs(world: &mut World) -> Result<()> {
     world.step("14. What runs is moved to the mirror, two at a time. It lacks one of the images.");
-    world.bed.registries.primary.answers(Answer::Itself);
-    world.bed.registries.mirror.answers(Answer::Itself);
-    set(world, PRIMARY, "OnRestart").await?;
+    world.bed.registries.answer_themselves();
+    let told = all_but_the_rare(world).await;
+    if told.is_err() {
+        // The steps after this one move all of them.
+        mirror_its_image(world).ok();
+    }
+    told
+}
+
+async fn all_but_the_rare(world: &mut World) -> Result<()> {
+    plain(world, PRIMARY).await?;
     let spec = format!("runtime: {SECOND_UNMIRRORED}, tag: {UNMIRRORED}");
     world.apply(&yaml(RARE, &spec), &[]).await?;
     let rare = key(RARE);
@@ -68,26 +78,28 @@ pub async fn what_runs(world: &mut World) -> Result<()> {
 
 async fn mirror_the_rare(world: &mut World) -> Result<()> {
     let rare = key(RARE);
-    let before = world.lives([&*rare]);
+    let (before, since) = (world.lives([&*rare]), world.eye.mark());
     world
         .eye
         .until("what is said of the rare one", PATIENCE, |seen| {
             seen.state(&rare) == "RolloutBlocked"
         })
         .await?;
+    let said = world.eye.now(|seen| {
+        let stalled = condition(seen.workspace(&rare), "Stalled");
+        text(stalled, "/message").to_owned()
+    });
     world.kubectl(&["get", "ws,pod", RARE]).await?;
     let why = "jsonpath={.status.conditions[?(@.type==\"Stalled\")].message}";
-    let said = world.kubectl(&["get", "ws", RARE, "-o", why]).await?;
+    world.kubectl(&["get", "ws", RARE, "-o", why]).await?;
     let mut words = ["answered 404 Not Found", "does not have it"].into_iter();
     let is_clear =
         words.any(|it| said.ends_with(&format!("{UNMIRRORED}: mirror.example.com {it}")));
     ensure!(is_clear, "it does not say what is wrong: {said}");
-    ensure!(before[&rare].ready, "it does not run: {before:?}");
+    ensure!(before[&rare].runs, "it did not run: {before:?}");
+    world.check_not_rolled(&before, since)?;
     world.holds("The one whose image the mirror lacks runs on, and says why it is not moved.");
-    world
-        .bed
-        .crane
-        .mirror(MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED)?;
+    mirror_its_image(world)?;
     world.on_node(&format!(
         "crane copy ghcr.io/…:{UNMIRRORED} mirror.example.com/…:{UNMIRRORED}"
     ));
@@ -96,33 +108,20 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
         .eye
         .until("the rare one, moved", PATIENCE, |seen| {
             let life = seen.life(&rare);
-            life.ready && life.image.starts_with(MIRROR) && seen.state(&rare) == "Ready"
+            let other = life.container != before[&rare].container;
+            other && life.ready && life.image.starts_with(MIRROR) && seen.state(&rare) == "Ready"
         })
         .await?;
     world.holds(&format!(
         "Once it is there, it is moved {:.1} s later, by itself.",
         pushed.elapsed().as_secs_f32()
     ));
-    set(world, MIRROR, "OnRestart").await
+    plain(world, MIRROR).await
 }
 
-/// The settings.
-pub async fn set(world: &World, prefix: &str, rollout: &str) -> Result<()> {
-    let data = json!({
-        "MOLECULE_IMAGE_REGISTRY": prefix,
-        "ROLLOUT": rollout,
-        "ROLLOUT_MAX_UNAVAILABLE": AT_ONCE.to_string(),
-        "ROLLOUT_MIN_READY_SECONDS": "1",
-    });
-    edit(world, &data).await
-}
-
-/// Some of the settings.
-pub async fn edit(world: &World, data: &Value) -> Result<()> {
-    let data = json!({"data": data}).to_string();
-    let object = ["patch", "configmap", "workspace-settings", "-n", SYSTEM];
-    let args = [&object[..], &["--type=merge", "-p", &data]].concat();
-    world.kubectl(&args).await.map(drop)
+fn mirror_its_image(world: &World) -> Result<()> {
+    let crane = &world.bed.crane;
+    crane.mirror(MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED)
 }
 
 /// What the move was.
@@ -137,6 +136,16 @@ pub struct Moved {
     pub writes: Vec<Event>,
     /// Those that were moved, as they are now.
     pub after: Lives,
+}
+
+/// Sees that all of them are on this prefix, as they are not where a step before was not told or did
+/// not hold.
+pub async fn gather(world: &World, prefix: &str) -> Result<()> {
+    let mut lives = agents(world).into_values();
+    if lives.any(|it| !it.image.starts_with(prefix)) {
+        move_all(world, prefix, |_, _| false).await?;
+    }
+    plain(world, prefix).await
 }
 
 /// The agents of the story's namespace: those of others have had pull secrets, and get other Pods.
@@ -156,12 +165,13 @@ pub async fn move_all(
     stays: impl Fn(&str, &Life) -> bool,
 ) -> Result<Moved> {
     let stays = |it: &str, life: &Life| life.image.starts_with(prefix) || stays(it, life);
+    all_ready(world).await?;
     let lives = agents(world).into_iter();
     let (rest, moving): (Lives, Lives) = lives.partition(|(key, it)| stays(key, it));
     ensure!(!moving.is_empty(), "all are there already");
     let calls = Calls::to(world, moving.keys())?;
     let (mark, since) = (world.mark()?, world.eye.mark());
-    set(world, prefix, "Paced").await?;
+    pace(world, prefix).await?;
     let is_there = |seen: &Seen, key: &str, before: &Life| {
         let life = seen.life(key);
         let other = life.container != before.container;
@@ -177,7 +187,7 @@ pub async fn move_all(
         .await?;
     let away = calls.end().await;
     world.kubectl(&["get", "ws"]).await?;
-    world.check_unmoved(&rest, since)?;
+    world.check_not_rolled(&rest, since)?;
     let after = world.lives(moving.keys().map(String::as_str));
     for (key, before) in &moving {
         ensure!(after[key].uid == before.uid, "{key} has another Pod");
@@ -188,26 +198,41 @@ pub async fn move_all(
     Ok(Moved {
         away,
         down,
-        cost: cost(&writes, &moving)?,
+        cost: cost(&writes, &world.dips(since), &moving)?,
         writes,
         after,
     })
 }
 
-/// How many of them were not Ready at the same moment.
+/// Waits until each of them is, so that whatever is not later is for the move.
+async fn all_ready(world: &World) -> Result<()> {
+    let all = agents(world);
+    let is_ready = |seen: &Seen, key: &str| seen.life(key).ready && seen.state(key) == "Ready";
+    let ready = world.eye.until("all of them Ready", PATIENCE, |seen| {
+        all.keys().all(|it| is_ready(seen, it))
+    });
+    ready.await.map(drop)
+}
+
+/// How many of them were down at the same moment after the mark of the watch. Those in a dip were not.
 fn down_at_once(world: &World, moving: &Lives, since: usize) -> usize {
-    let (mut down, mut most) = (BTreeSet::new(), 0);
-    for sight in world.eye.since(since) {
-        if sight.kind == Kind::Pod && moving.contains_key(&sight.key) {
-            if Life::of(&sight.object).ready {
-                down.remove(&sight.key);
-            } else {
-                down.insert(sight.key);
+    world.eye.now(|seen| {
+        let (mut down, mut most) = (BTreeSet::new(), 0);
+        for (number, sight) in seen.sights().iter().enumerate() {
+            if sight.kind == Kind::Pod && moving.contains_key(&sight.key) {
+                let is_up = sight.life.ready && !sight.gone || sight.dip.is_some();
+                if is_up {
+                    down.remove(&sight.key);
+                } else {
+                    down.insert(&sight.key);
+                }
+            }
+            if number >= since {
+                most = most.max(down.len());
             }
         }
-        most = most.max(down.len());
-    }
-    most
+        most
+    })
 }
 
 /// How many images were proved for these: each of them once. Those of other namespaces have pull
@@ -235,18 +260,53 @@ fn proved(writes: &[Event], after: &Lives) -> Result<usize> {
     Ok(wanted.len())
 }
 
-/// How many writes the one that took the most of them took.
-fn cost(writes: &[Event], moving: &Lives) -> Result<usize> {
-    let of = |key: &String| {
-        let same = writes.iter().filter(|it| {
-            ["pods", "workspaces"].contains(&it.resource.as_str())
-                && *key == format!("{}/{}", it.namespace, it.name)
-        });
-        same.count()
-    };
-    let most = moving.keys().map(of).max().unwrap_or_default();
-    ensure!(most <= WRITES_AT_MOST, "one of them took {most} writes");
+/// Each takes one write of its Pod, and none of its status says that it is blocked: whoever may be
+/// stays. Returns how many the one took that took the most, those for dips left out.
+fn cost(writes: &[Event], dips: &Dips, moving: &Lives) -> Result<usize> {
+    let mut most = 0;
+    for key in moving.keys() {
+        let is_own = |it: &&Event| {
+            let resources = ["pods", "workspaces"];
+            let name = format!("{}/{}", it.namespace, it.name);
+            resources.contains(&it.resource.as_str()) && *key == name
+        };
+        let own: Vec<_> = writes.iter().filter(is_own).cloned().collect();
+        let told: Vec<_> = own.iter().map(what_was_written).collect();
+        let is_blocked = own.iter().any(|it| state(it) == "RolloutBlocked");
+        ensure!(!is_blocked, "{key} was blocked: {told:#?}");
+        let own = dips.leave_out(own).into_iter();
+        let (pods, statuses): (Vec<_>, Vec<_>) = own.partition(|it| it.resource == "pods");
+        ensure!(
+            pods.len() == 1 && pods[0].succeeded(),
+            "the Pod of {key} was to be written once, and the operator wrote {told:#?}"
+        );
+        let count = statuses.len();
+        ensure!(
+            count <= STATUSES_AT_MOST,
+            "the status of {key} was written {count} times, dips left out: {told:#?}"
+        );
+        most = most.max(pods.len() + count);
+    }
     Ok(most)
+}
+
+fn state(event: &Event) -> &str {
+    let object = event.request_object.as_ref();
+    object.map_or("", |it| text(it, "/status/state"))
+}
+
+fn what_was_written(event: &Event) -> String {
+    let Event {
+        timestamp,
+        verb,
+        resource,
+        code,
+        ..
+    } = event;
+    let object = event.request_object.as_ref().unwrap_or(&Value::Null);
+    let message = &condition(object, "Ready")["message"];
+    let state = state(event);
+    format!("{timestamp} {verb} {resource} {code} {state} {message}")
 }
 
 /// Calls agents all the time, as whoever works with them would.

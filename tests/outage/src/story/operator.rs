@@ -1,6 +1,6 @@
 //! The operator is lost, and the registry that has its image as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use cluster::Mark;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::failing::await_leader;
 use super::{LOOKED_AT, key};
 use crate::bed::{Answer, kill, process_of};
-use crate::eye::{Kind, Life, Seen, condition, text};
+use crate::eye::{Life, Seen, condition, text};
 use crate::world::{Lives, SYSTEM, World, seconds};
 
 /// As many as its Deployment asks for.
@@ -27,8 +27,8 @@ pub async fn lose_it(world: &mut World) -> Result<()> {
     let asked = world.bed.registries.platform.requests();
     kill_processes(world).await?;
     lose_pods(world).await?;
-    world.check_unmoved(&before, since)?;
-    nothing_written(world, mark)?;
+    world.check_not_rolled(&before, since)?;
+    nothing_written(world, mark, since)?;
     ensure_not_asked(world, asked)?;
     world.holds(
         "By either no agent was touched, the operator wrote nothing, and its registry was asked \
@@ -108,43 +108,35 @@ async fn lose_kubelet(world: &mut World, before: &Lives) -> Result<()> {
     world.bed.restart_kubelet().await?;
     tokio::time::sleep(LOOKED_AT).await;
     world
-        .until("all as they were", |seen| {
-            let same = |(key, life): (&String, &Life)| {
-                seen.life(key) == *life && seen.state(key) == "Ready"
+        .until("all as they were, and Ready", |seen| {
+            let same = |(key, before): (&String, &Life)| {
+                let now = seen.life(key);
+                now.is_still(before) && now.ready && seen.state(key) == "Ready"
             };
-            before.iter().all(same) && replicas(seen) == operator
+            let now = replicas(seen);
+            let is_still = |(name, now): (&String, &Replica)| {
+                let before = operator.get(name);
+                now.ready && before.is_some_and(|it| now.is_still(it))
+            };
+            before.iter().all(same) && now.len() == operator.len() && now.iter().all(is_still)
         })
         .await?;
     world.kubectl(&["get", "nodes"]).await?;
     // A kubelet that starts calls some agents not ready until it has asked them, and that is told.
-    let doubted = world.eye.since(since);
-    let doubted: BTreeSet<_> = doubted
-        .iter()
-        .filter(|it| it.kind == Kind::Pod && before.contains_key(&it.key))
-        .filter(|it| !Life::of(&it.object).ready)
-        .map(|it| it.key.as_str())
-        .collect();
-    let writes = world.writes(mark)?;
-    for it in writes.iter() {
-        let is_told = (it.resource.as_str(), it.subresource.as_str()) == ("workspaces", "status");
-        let name = format!("{}/{}", it.namespace, it.name);
-        ensure!(
-            is_told && doubted.contains(name.as_str()),
-            "the kubelet called {doubted:?} not ready, and the operator wrote {it:?}"
-        );
-    }
+    nothing_written(world, mark, since)?;
     world.measured(&format!(
         "the kubelet called {} of {} agents not ready for a moment after its restart, which cost {} \
          writes of their statuses, and nothing else was written",
-        doubted.len(),
+        world.dips(since).agents(),
         before.len(),
-        writes.len()
+        world.writes(mark)?.len()
     ));
     Ok(())
 }
 
-fn nothing_written(world: &World, mark: Mark) -> Result<()> {
-    let writes = world.writes(mark)?;
+/// But what it had to tell of dips.
+fn nothing_written(world: &World, mark: Mark, since: usize) -> Result<()> {
+    let writes = world.writes_but_of_dips(mark, since)?;
     ensure!(writes.is_empty(), "the operator wrote {writes:?}");
     Ok(())
 }
@@ -159,11 +151,16 @@ fn ensure_not_asked(world: &World, before: usize) -> Result<()> {
 }
 
 /// What a Pod of the operator is.
-#[derive(PartialEq, Eq)]
 struct Replica {
     uid: String,
     container: String,
     ready: bool,
+}
+
+impl Replica {
+    fn is_still(&self, other: &Self) -> bool {
+        (&self.uid, &self.container) == (&other.uid, &other.container)
+    }
 }
 
 /// All of them, by name.

@@ -9,7 +9,7 @@ use super::failing::PRIMARY_FAILS;
 use super::list::list;
 use super::{PRIMARY, ensure_within, image, key, nine, yaml};
 use crate::bed::{Answer, process_of};
-use crate::world::{Lives, World, seconds};
+use crate::world::{World, seconds};
 
 /// For how long everything has to stand still.
 const STILL: Duration = Duration::from_secs(60);
@@ -22,7 +22,14 @@ const RESTARTED_WITHIN: f64 = 3.0;
 /// Step 2.
 pub async fn suspend(world: &mut World) -> Result<()> {
     world.step("2. The primary is suspended: every pull answers 401. Nobody who runs notices.");
-    let before = lives_of_nine(world);
+    let keys = nine();
+    world
+        .until("the nine, Ready", |seen| {
+            let is = |key: &String| seen.life(key).ready && seen.state(key) == "Ready";
+            keys.iter().all(is)
+        })
+        .await?;
+    let before = world.lives(keys.iter().map(String::as_str));
     let (since, mark) = (world.eye.mark(), world.mark()?);
     world.bed.registries.primary.answers(Answer::Status(401));
     tokio::time::sleep(STILL).await;
@@ -114,10 +121,6 @@ pub async fn get_stuck(world: &mut World) -> Result<()> {
     list(world, &failing.stopped()).await?;
     let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}{\"\\n\"}";
     world.kubectl(&["get", "ws", lost, "-o", path]).await?;
-    world.check_unmoved(&rest, since)?;
+    world.check_not_rolled(&rest, since)?;
     failing.is_recorded(world).await
-}
-
-fn lives_of_nine(world: &World) -> Lives {
-    world.lives(nine().iter().map(String::as_str))
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::moving::{AWAY_AT_MOST, Moved, PATIENCE, agents, edit, move_all, set};
+use super::moving::{AWAY_AT_MOST, Moved, PATIENCE, agents, gather, move_all};
+use super::settings::{edit, plain};
 use super::{MIRROR, PRIMARY, ensure_within};
 use crate::bed::Answer;
 use crate::eye::Life;
@@ -17,14 +18,13 @@ pub async fn what_comes(world: &mut World) -> Result<()> {
         "15. A switch is prepared: the node pulls its images before it. Then no registry answers.",
     );
     world.bed.registries.answer_themselves();
-    // Told without step 14, they are on the primary still.
-    if agents(world)
-        .values()
-        .any(|it| !it.image.starts_with(MIRROR))
-    {
-        move_all(world, MIRROR, nobody_stays).await?;
-    }
-    set(world, MIRROR, "OnRestart").await?;
+    gather(world, MIRROR).await?;
+    let told = prepared_switch(world).await;
+    let reset = plain(world, MIRROR).await;
+    told.and(reset)
+}
+
+async fn prepared_switch(world: &mut World) -> Result<()> {
     let images = forget(world, PRIMARY)?;
     world.on_node(&format!(
         "ctr -n k8s.io images rm {}…:…   # {images} of them, as on a node that never had them",
@@ -51,19 +51,24 @@ async fn lose_what_was_proved(world: &mut World) -> Result<()> {
     world.bed.registries.answer_themselves();
     prepare(world, MIRROR).await?;
     let images = forget(world, MIRROR)?;
+    ensure!(images > 0, "the node had none of the images of {MIRROR}");
     world.on_node(&format!(
         "ctr -n k8s.io images rm {MIRROR}…:…   # {images} of them, after they were proved"
     ));
+    let asked = world.bed.registries.mirror.requests();
     let moved = move_all(world, MIRROR, nobody_stays).await?;
+    let requests = world.bed.registries.mirror.requests() - asked;
+    ensure!(
+        requests >= images,
+        "the node had lost {images} images, and the mirror was asked {requests} times"
+    );
     world.holds(&format!(
         "The node had lost {images} images after their proof, and pulled them again: {} agents were \
          moved, away for {:.2} s at most.",
         moved.away.len(),
         longest(&moved)?
     ));
-    let nothing = json!({"NEXT_MOLECULE_IMAGE_REGISTRY": null, "PREPULL": null});
-    edit(world, &nothing).await?;
-    set(world, MIRROR, "OnRestart").await
+    Ok(())
 }
 
 fn nobody_stays(_: &str, _: &Life) -> bool {
@@ -85,11 +90,10 @@ pub fn forget(world: &World, prefix: &str) -> Result<usize> {
     let mut images: Vec<_> = images.collect();
     images.sort_unstable();
     images.dedup();
-    let had = images
-        .iter()
-        .filter(|it| world.bed.forget_image(it).is_ok());
-    let had = had.count();
-    ensure!(had > 0, "the node had none of {images:?}");
+    let mut had = 0;
+    for image in &images {
+        had += usize::from(world.bed.forget_image(image)?);
+    }
     Ok(had)
 }
 
@@ -108,7 +112,7 @@ async fn prepare(world: &World, next: &str) -> Result<usize> {
         let count = |field: &str| told[field].as_u64().unwrap_or_default();
         let (wanted, pulled) = (count("images"), count("pulled"));
         if told["registry"] == next && wanted > 0 && wanted == pulled {
-            world.check_unmoved(&before, since)?;
+            world.check_not_rolled(&before, since)?;
             return Ok(usize::try_from(pulled)?);
         }
         ensure!(start.elapsed() < PATIENCE, "it is not prepared: {told}");

@@ -2,11 +2,13 @@
 
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
+use serde_json::json;
 
+use super::settings::{edit, plain};
 use super::{RETRY, ask, ensure_within, image, yaml};
 use crate::bed::{PASSWORD, UNMIRRORED, USER};
 use crate::story::{MIRROR, PRIVATE};
-use crate::world::{SYSTEM, World, seconds};
+use crate::world::{World, seconds};
 
 /// In each namespace its own secret: none, a wrong one, the right one.
 const TENANTS: [&str; 3] = ["tenant-without", "tenant-wrong", "tenant-right"];
@@ -15,7 +17,8 @@ const SECRET: &str = "pull";
 /// Step 9.
 pub async fn ask_for_secrets(world: &mut World) -> Result<()> {
     world.step("9. A mirror that asks for a password: pull secrets missing, wrong and right.");
-    set(world, PRIVATE, SECRET).await?;
+    let data = json!({"MOLECULE_IMAGE_REGISTRY": PRIVATE, "IMAGE_PULL_SECRETS": SECRET});
+    edit(world, &data).await?;
     start(world).await?;
     let [without, wrong, right] = TENANTS;
     world
@@ -33,7 +36,7 @@ pub async fn ask_for_secrets(world: &mut World) -> Result<()> {
     ));
     ask::a_node(world, TENANTS).await?;
     mend(world, wrong).await?;
-    set(world, MIRROR, "").await?;
+    plain(world, MIRROR).await?;
     world
         .until("the one without, on the open mirror", |seen| {
             seen.state(&key(without)) == "Ready"
@@ -106,23 +109,6 @@ async fn mend(world: &mut World, tenant: &str) -> Result<()> {
         "The wrong one is mended: Ready {took:.1} s later, at the node's next try, in the same Pod."
     ));
     Ok(())
-}
-
-async fn set(world: &World, prefix: &str, secrets: &str) -> Result<()> {
-    let patch = format!(
-        r#"{{"data":{{"MOLECULE_IMAGE_REGISTRY":"{prefix}","IMAGE_PULL_SECRETS":"{secrets}"}}}}"#
-    );
-    let args = [
-        "patch",
-        "configmap",
-        "workspace-settings",
-        "-n",
-        SYSTEM,
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    world.kubectl(&args).await.map(drop)
 }
 
 async fn create_secret(world: &World, namespace: &str, password: &str) -> Result<()> {

@@ -48,7 +48,7 @@ pub async fn and_back(world: &mut World) -> Result<()> {
         .await?;
     let moved_before = PRIMARY_FAILS.healed();
     list(world, &[moved_before, failing.stopped()].concat()).await?;
-    world.check_unmoved(&rest, since)?;
+    world.check_not_rolled(&rest, since)?;
     failing.is_recorded(world).await?;
     switch(world, &failing, &moved_before).await?;
     read_note(world).await?;
@@ -82,8 +82,8 @@ async fn switch(world: &mut World, failing: &Failing, others: &[Row<'_>]) -> Res
     for key in &keys {
         ensure!(after[key].uid == before[key].uid, "{key} has another Pod");
     }
-    check_cost(&settled(world, mark).await?, failing)?;
-    world.check_unmoved(&rest, since)?;
+    check_cost(&settled(world, mark, since).await?, failing)?;
+    world.check_not_rolled(&rest, since)?;
     let took = seconds(edited, running);
     ensure_within("from the edit until the stuck ran", took, HEALED_WITHIN)?;
     world.holds(&format!(
@@ -114,23 +114,23 @@ async fn look_at_the_running(
         })
         .await?;
     tokio::time::sleep(LOOKED_AT).await;
-    world.check_unmoved(rest, since)?;
-    let writes = world.writes(mark)?;
+    world.check_not_rolled(rest, since)?;
+    let writes = world.writes_but_of_dips(mark, since)?;
     ensure!(writes.is_empty(), "the operator wrote {writes:?}");
     world.holds("Somebody labels the Pods that run: none moves, and the operator writes nothing.");
     Ok(())
 }
 
-/// What an edit cost: all that was written until some time after there was as much as there may be.
-async fn settled(world: &World, mark: Mark) -> Result<Vec<Event>> {
+/// What an edit cost, dips left out: all that was written until some time after there was as much as
+/// there may be.
+async fn settled(world: &World, mark: Mark, since: usize) -> Result<Vec<Event>> {
     let start = Timestamp::now();
-    while but_for_outrun(world.writes(mark)?).len() < COST
-        && seconds(start, Timestamp::now()) < LOOKED_AT.as_secs_f64()
-    {
+    let written = || Ok(but_for_outrun(world.writes_but_of_dips(mark, since)?));
+    while written()?.len() < COST && seconds(start, Timestamp::now()) < LOOKED_AT.as_secs_f64() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(LOOKED_AT).await;
-    Ok(but_for_outrun(world.writes(mark)?))
+    written()
 }
 
 /// The record, and of each of two their Pod and their status.
