@@ -21,6 +21,7 @@ use crate::pod;
 use crate::resolver::{self, Version};
 use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
+use crate::workspace::READY;
 
 /// So many reasons are told apart.
 const REASONS: usize = 16;
@@ -190,14 +191,17 @@ impl<'a> Look<'a> {
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
         let goes = pod.and_then(|it| self.goes(&seen, it));
         let goes_soon = goes == Some(Goes::Soon);
-        if goes_soon || !pod.is_some_and(|it| it.ready) {
+        // Others go by what is told: until that is told it is not Ready.
+        let is_told = workspace.status.is_true(READY) || seen.memory.ignored.is_some();
+        let is_up = is_told && !goes_soon && pod.is_some_and(|it| it.ready);
+        if !is_up {
             self.tally.unavailable += 1;
             self.leaves += usize::from(goes_soon || self.leaves_for_another(&seen));
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
         if let (Some(pod), Some(wish)) = (pod.filter(as_asked), wish) {
-            self.place(seen, pod, goes, &wish);
+            self.place(seen, pod, goes, is_up, &wish);
         }
     }
 
@@ -224,17 +228,24 @@ impl<'a> Look<'a> {
         wish.suspend || is_over(wish.expires_at.as_ref(), self.now)
     }
 
-    fn place(&mut self, seen: Seen<'a>, pod: &'a Pod, goes: Option<Goes>, wish: &Wish) {
+    fn place(
+        &mut self,
+        seen: Seen<'a>,
+        pod: &'a Pod,
+        goes: Option<Goes>,
+        is_up: bool,
+        wish: &Wish,
+    ) {
         let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
         let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
             return;
         };
         let Some(how) = how(pod, &image, &self.hash) else {
-            return self.has_it(&seen, pod, &image, wish);
+            return self.has_it(&seen, pod, &image, is_up, wish);
         };
         if pod.told.was_put_back_from(&image) {
             self.put_back.push(seen.key);
-            self.failed_down += usize::from(!pod.ready);
+            self.failed_down += usize::from(!is_up);
             return;
         }
         match when(wish.rollout.as_ref(), self.now) {
@@ -259,22 +270,22 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, image: &str, wish: &Wish) {
+    fn has_it(&mut self, seen: &Seen<'a>, pod: &Pod, image: &str, is_up: bool, wish: &Wish) {
         self.tally.moved += 1;
         let Some(moved) = &pod.told.moved else {
             return;
         };
         self.pace.note(moved.at, self.now);
         match fate(pod, moved, image, wish, self.settings, self.now) {
-            Fate::Over => {}
+            Fate::Over => self.tally.moving += usize::from(pod.ready && !is_up),
             Fate::Awaited(until) => {
                 self.tally.moving += 1;
-                self.settle += usize::from(pod.ready);
+                self.settle += usize::from(is_up);
                 self.wake_at(until);
             }
             Fate::Failed(until) => {
                 self.failed.push(seen.key);
-                self.failed_down += usize::from(!pod.ready);
+                self.failed_down += usize::from(!is_up);
                 if let Some(until) = until {
                     self.wake_at(until);
                 }
@@ -423,8 +434,9 @@ impl<'a> Look<'a> {
             goes,
             standing,
         } = candidate;
-        // What is told to be blocked stays told so while there is no room.
-        if earlier == Turn::Waits && room.is_full(*standing) {
+        // What is told to be blocked stays told so while there is no room, also by the next operator.
+        let is_told = seen.workspace.is_some_and(|it| it.told_blocked().is_some());
+        if earlier == Turn::Waits && !is_told && room.is_full(*standing) {
             return Turn::Waits;
         }
         if *goes == Some(Goes::InVain) {
@@ -441,19 +453,22 @@ impl<'a> Look<'a> {
         let Some(want) = want else {
             return Turn::Waits;
         };
-        match proof(&want.question) {
-            Proof::Failed { why } | Proof::Refused { why } => {
-                self.block(why);
-                Turn::Proves
-            }
-            Proof::Proved if room.take(*standing) => Turn::Moves,
-            // Its move may be on its way: its place stays taken.
-            _ if earlier == Turn::Moves && *standing != Standing::Down && room.take(*standing) => {
-                Turn::Moves
-            }
-            _ if room.prove(*standing) => Turn::Proves,
-            _ => Turn::Waits,
+        let proof = proof(&want.question);
+        if let Some(why) = proof.why_not() {
+            self.block(why);
+            return Turn::Proves;
         }
+        // Its move may be on its way: its place stays taken.
+        let keeps = earlier == Turn::Moves && *standing != Standing::Down;
+        let turn = if (proof == Proof::Proved || keeps) && room.take(*standing) {
+            Turn::Moves
+        } else if room.prove(*standing) || is_told {
+            Turn::Proves
+        } else {
+            return Turn::Waits;
+        };
+        room.mends |= *standing != Standing::Serves && !pod.is_leaving();
+        turn
     }
 }
 

@@ -96,8 +96,8 @@ const CAUSES: [(&str, Cause); 27] = [
         "x509",
         registry("shows a certificate that the node does not trust"),
     ),
-    ("timeout", registry(NO_ANSWER)),
-    ("deadline exceeded", registry(NO_ANSWER)),
+    ("timeout", registry("does not answer in time")),
+    ("deadline exceeded", registry("does not answer in time")),
     (
         "no match for platform",
         image("has it for other platforms only"),
@@ -107,8 +107,6 @@ const CAUSES: [(&str, Cause); 27] = [
         image("is not asked yet, for the node limits how often it pulls"),
     ),
 ];
-/// What a registry does that hangs.
-pub const NO_ANSWER: &str = "does not answer in time";
 /// The node tells no cause that is known here.
 pub const UNNAMED: Cause = unclear("fails for another reason");
 /// The node tells nothing at all, and goes on pulling.

@@ -25,7 +25,7 @@ pub(super) struct Room {
     /// As many as may be are not Ready, and none of them for the move: nothing that serves follows soon.
     is_shut: bool,
     /// Whether one is moved, or about to be, of those that do not serve.
-    mends: bool,
+    pub(super) mends: bool,
 }
 
 impl Room {
@@ -59,14 +59,10 @@ impl Room {
         let places = match standing {
             Standing::Serves => &mut self.free,
             Standing::Misses => &mut self.again,
-            Standing::Down => {
-                self.mends = true;
-                return true;
-            }
+            Standing::Down => return true,
         };
         let is_free = *places > 0;
         *places = places.saturating_sub(1);
-        self.mends |= is_free && standing == Standing::Misses;
         is_free
     }
 
@@ -74,7 +70,6 @@ impl Room {
     pub(super) fn prove(&mut self, standing: Standing) -> bool {
         let may = self.ahead > 0 && (standing != Standing::Serves || !self.is_shut);
         self.ahead -= usize::from(may);
-        self.mends |= may && standing != Standing::Serves;
         may
     }
 }

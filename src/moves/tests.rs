@@ -73,16 +73,27 @@ impl Fleet {
         self.members[at].2.as_mut().expect("a Pod")
     }
 
-    /// Its agent answers, or does not.
+    /// Its agent answers, or does not, and that is told.
     fn ready(&mut self, at: usize, ready: bool) {
         let is = if ready { "True" } else { "False" };
         let now = self::at(self.now).to_string();
         self.pod(at)["status"] = json!({
-            "conditions": [{"type": "Ready", "status": is, "lastTransitionTime": now}],
+            "conditions": [{"type": "Ready", "status": is, "lastTransitionTime": &now}],
             "containerStatuses": [{
                 "name": "agent", "ready": ready, "restartCount": 0, "state": {"running": {}},
             }],
         });
+        self.told(at, ready);
+    }
+
+    /// Its Workspace says whether it is Ready.
+    fn told(&mut self, at: usize, ready: bool) {
+        let is = if ready { "True" } else { "False" };
+        let now = self::at(self.now).to_string();
+        self.members[at].1["status"] = json!({"conditions": [{
+            "type": "Ready", "status": is, "reason": "why", "message": "why",
+            "lastTransitionTime": now,
+        }]});
     }
 
     /// The operator has moved it, and its container is being replaced.

@@ -267,8 +267,7 @@ impl Case<'_> {
             return Decision::wait(finding);
         }
         let exit = pod.agent.last_exit.as_ref();
-        let ran = exit.and_then(|exit| Some(exit.finished?.duration_since(exit.started?)));
-        let failures = if ran.is_some_and(|ran| ran >= STABLE) {
+        let failures = if pod.agent.last_run().is_some_and(|ran| ran >= STABLE) {
             0
         } else {
             pod.told.failures

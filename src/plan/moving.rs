@@ -10,9 +10,9 @@ use crate::pod;
 use crate::proof::Want;
 use crate::resolver;
 use crate::revision::short_hash;
-use crate::seen::{Ask, Left, Moved, Pod, Proof, Question, Turn, later};
+use crate::seen::{AgentState, Ask, Left, Moved, Pod, Proof, Question, Turn, later};
 use crate::settings::{self, Settings};
-use crate::workspace::{Reason, STALLED};
+use crate::workspace::Reason;
 
 /// For so long the API server is taken at its word that it would take a Pod.
 const ACCEPTED_FOR: SignedDuration = SignedDuration::from_mins(1);
@@ -153,12 +153,18 @@ impl Case<'_> {
     fn good_image(&self, pod: &Pod) -> Option<String> {
         let grace = self.spec.termination_grace_period_seconds;
         let timeout = self.provision_timeout();
+        let runs = pod.agent.state == AgentState::Running;
         match &pod.told.moved {
+            Some(moved) if moved.back.is_some() => pod.told.image.clone(),
             // It has not answered on what it was moved to.
             Some(moved) if !pod.answered && !moved.came_back(pod, grace, timeout) => {
                 moved.from.clone()
             }
-            _ => pod.told.image.clone().filter(|_| self.may_serve(pod)),
+            _ => pod
+                .told
+                .image
+                .clone()
+                .filter(|_| runs && self.may_serve(pod)),
         }
     }
 
@@ -226,11 +232,11 @@ impl Case<'_> {
                 ),
             ),
             Proof::Unknown | Proof::UnderWay => {
-                let told = self.workspace.status.conditions.iter();
-                let mut told = told.filter(|it| it.type_ == STALLED && it.status == "True");
-                let about = format!("the node {node} can pull {image}: ");
-                let told = told.find(|it| it.message.contains(&about))?;
-                (Reason::RolloutBlocked, told.message.clone())
+                let told = self.workspace.told_blocked()?;
+                let parts = [format!(" {node} "), format!(" {image}: ")];
+                let is_same = parts.iter().all(|it| told.message.contains(it));
+                let reason = self.workspace.status.state.filter(|_| is_same)?;
+                (reason, told.message.clone())
             }
             Proof::Proved => return None,
         };

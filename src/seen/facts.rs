@@ -1,8 +1,10 @@
 //! What follows from what is seen.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Agent, AgentState, Controller, Phase, Pod, Proof, Workspace};
+use crate::workspace::{Reason, STALLED};
 
 impl Pod {
     /// Whether it is this very Workspace's, and no earlier one's of its name.
@@ -25,6 +27,27 @@ impl Agent {
         matches!(self.state, AgentState::Running | AgentState::Terminated)
             || self.restarts > 0
             || self.last_exit.is_some()
+    }
+
+    /// How long the last run of this container that has ended lasted.
+    #[must_use]
+    pub fn last_run(&self) -> Option<SignedDuration> {
+        let exit = self.last_exit.as_ref()?;
+        Some(exit.finished?.duration_since(exit.started?))
+    }
+}
+
+impl Workspace {
+    /// What it tells of a proof that cannot be had, if it does.
+    #[must_use]
+    pub fn told_blocked(&self) -> Option<&Condition> {
+        let is_blocked = |it: &Reason| [Reason::RolloutBlocked, Reason::PodRejected].contains(it);
+        self.status.state.as_ref().filter(|it| is_blocked(it))?;
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|it| {
+            let is_current = it.observed_generation == Some(self.generation);
+            it.type_ == STALLED && it.status == "True" && is_current
+        })
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Turn {
 /// A run that lasted for so long did not fail to start. It is when a kubelet, too, forgets the crashes
 /// before it.
 pub const STABLE: SignedDuration = SignedDuration::from_mins(10);
+/// A run that lasted for so long was of use to somebody.
+const OF_USE: SignedDuration = SignedDuration::from_mins(1);
 /// Kubernetes' default, in seconds.
 pub const DEFAULT_GRACE: i64 = 30;
 /// A crash that comes later than this is not the move's doing.
@@ -67,9 +69,7 @@ impl Moved {
     /// How often what it was moved to has crashed: ended soon after its start, not long after the move.
     #[must_use]
     pub fn crashes(&self, agent: &Agent, now: Timestamp) -> i32 {
-        let exit = agent.last_exit.as_ref();
-        let ran = exit.and_then(|exit| Some(exit.finished?.duration_since(exit.started?)));
-        if ran.is_some_and(|it| it >= STABLE) || later(self.at, BLAMED) <= now {
+        if agent.last_run().is_some_and(|it| it >= STABLE) || later(self.at, BLAMED) <= now {
             return 0;
         }
         // It counts as restarted only once it runs again.
@@ -147,19 +147,25 @@ impl Pod {
     }
 
     /// Whether its agent answers, or may answer again by itself until then: one that misses a probe or
-    /// two, whose node is not heard of for a moment, or that is restarted from the image on its node, has
-    /// as much to lose.
+    /// two, whose node is not heard of for a moment, or that has served and is restarted from the image on
+    /// its node, has as much to lose.
     #[must_use]
     pub fn may_serve(&self, until: Timestamp, now: Timestamp) -> bool {
         let may_again = match &self.agent.state {
             AgentState::Running => true,
-            AgentState::Terminated => self.was_ready,
+            AgentState::Terminated => self.has_served(),
             AgentState::Waiting { reason, .. } => {
-                self.was_ready && self.agent.has_run() && !pull::is_failure(reason)
+                self.has_served() && self.agent.has_run() && !pull::is_failure(reason)
             }
             AgentState::Unknown => false,
         };
         self.answered || (may_again && now < until)
+    }
+
+    /// Whether it was of use before it ended: one that ends again and again was not.
+    fn has_served(&self) -> bool {
+        let is_first = self.agent.restarts == 0;
+        self.was_ready && (is_first || self.agent.last_run().is_some_and(|it| it >= OF_USE))
     }
 
     /// Whether its container is being stopped for another image.

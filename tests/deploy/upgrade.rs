@@ -272,7 +272,7 @@ async fn an_upgrade_and_a_downgrade_restart_nothing_and_lose_nothing() {
 }
 
 /// So many, one at a time.
-const FLEET: usize = 6;
+const FLEET: usize = 10;
 
 #[tokio::test]
 async fn a_move_goes_on_through_an_upgrade_and_a_downgrade_and_moves_nobody_twice() {

@@ -85,6 +85,9 @@ async fn a_blink_of_readiness_has_no_more_stopped_than_may_be() {
     let world = World::new().await;
     let (a, b) = (world.prefix("a"), world.prefix("b"));
     let names = world.fleet_on(&a, "1", 8).await;
+    for name in &names {
+        world.workspace(name, "{provisionTimeoutSeconds: 60}");
+    }
     // One serves on, so that it is proved on each node; the others blink.
     world.paced(&b, "1");
     world.kubectl(
@@ -95,14 +98,10 @@ async fn a_blink_of_readiness_has_no_more_stopped_than_may_be() {
         ]
         .concat(),
     );
+    world.holds("a move", |it| it.on(&b) > 0).await;
     // The image is a bad one: none of them answers on it.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let moved = world.on(&b);
-    assert!(
-        moved <= 1,
-        "{moved} were stopped\n{}",
-        world.overview_text()
-    );
+    assert_eq!(world.on(&b), 1, "{}", world.overview_text());
 }
 
 #[tokio::test]

@@ -293,3 +293,35 @@ async fn an_edit_back_in_the_middle_turns_what_was_moved_and_touches_nothing_els
     assert!(turned.iter().all(|it| *it == 2), "{writes:#?}");
     assert!(turned.len() >= 3 && stayed.len() >= 3, "{writes:#?}");
 }
+
+#[tokio::test]
+async fn who_put_it_off_is_moved_when_the_time_has_come() {
+    let world = World::new().await;
+    let (a, b) = (world.prefix("a"), world.prefix("b"));
+    let names = world.fleet_on(&a, "1", 4).await;
+    let now = jiff::Timestamp::now();
+    let opens = now + jiff::SignedDuration::from_secs(30);
+    world.workspace(
+        &names[1],
+        &format!("{{rollout: {{notBefore: '{opens:.0}'}}}}"),
+    );
+    let clock = |hours: i64| {
+        let at = now + jiff::SignedDuration::from_hours(hours);
+        at.strftime("%H:%M").to_string()
+    };
+    let window = format!("start: '{}', end: '{}'", clock(2), clock(3));
+    world.workspace(&names[2], &format!("{{rollout: {{window: {{{window}}}}}}}"));
+    world.paced(&b, "1");
+    world
+        .holds("the move of the two others", |it| it.on(&b) == 2)
+        .await;
+    world.overview_says("deferred: 2").await;
+    assert!(jiff::Timestamp::now() < opens, "it was too late");
+    world
+        .holds("the move of one more", |it| it.on(&b) == 3)
+        .await;
+    assert!(jiff::Timestamp::now() >= opens, "it was too early");
+    assert!(image(&world.get("pod", &names[1])).starts_with(&b));
+    world.overview_says("deferred: 1").await;
+    assert!(image(&world.get("pod", &names[2])).starts_with(&a));
+}

@@ -108,7 +108,7 @@ async fn what_is_put_back_is_told_so_once_where_the_answer_was_lost() {
 }
 
 #[tokio::test]
-async fn what_is_put_back_is_told_so_once_where_its_operator_dies_before_it_hears_of_it() {
+async fn what_is_put_back_is_told_so_once_where_its_operator_dies_right_then() {
     let mut bed = Bed::started().await;
     let failed = Failed::of(&bed).await;
     let lost = bed.proxy.fault(Fault::CutAfter, is_move);

@@ -120,3 +120,38 @@ fn what_is_told_to_go_is_down_already() {
     fleet.turns.clear();
     assert_eq!(fleet.looked().0, [0, 2, 3], "until it is seen");
 }
+
+/// As the next operator finds them, which knows of no proof yet.
+#[test]
+fn all_that_are_told_to_be_blocked_are_found_out_anew() {
+    let mut fleet = Fleet::of(60, "1");
+    let conditions = ["Ready", "Stalled"].map(|type_| {
+        json!({
+            "type": type_, "status": "True", "reason": "RolloutBlocked", "message": "why",
+            "observedGeneration": 1, "lastTransitionTime": told(START),
+        })
+    });
+    let blocked = json!({"state": "RolloutBlocked", "conditions": conditions});
+    for (_, workspace, _) in fleet.members.iter_mut().skip(30) {
+        workspace["metadata"]["generation"] = json!(1);
+        workspace["status"] = blocked.clone();
+    }
+    let found = fleet.look(|_| Proof::Unknown);
+    let asked = these(&found, Turn::Proves);
+    let told: Vec<_> = (30..60).collect();
+    assert_eq!(asked[asked.len() - 30..], told[..], "{asked:?}");
+    assert!(asked.len() < 60, "the others wait for their turn");
+}
+
+/// Its Pod is Ready again, and others go by what its Workspace says.
+#[test]
+fn one_that_is_not_told_to_be_ready_yet_holds_its_place() {
+    let mut fleet = Fleet::of(3, "1");
+    fleet.moved(0);
+    fleet.node_says(0, true, START, 1);
+    fleet.told(0, false);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns.len(), tally.moving, tally.waits), (0, 1, None));
+    fleet.told(0, true);
+    assert_eq!(fleet.looked().0, [1]);
+}

@@ -1,5 +1,6 @@
 //! A Pod that somebody changes, and one that failed after its move.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::moving::{REGISTRY, annotation, failed, switched};
@@ -115,23 +116,54 @@ fn one_that_does_not_answer_after_its_move_is_told_so() {
     );
 }
 
-/// I3 in spirit: it is back in a second, from the image on its node.
-#[test]
-fn one_whose_agent_ends_is_not_stopped_for_what_is_not_proved() {
+/// A Workspace whose wish cannot be pulled, and whose agent was Ready and has ended after so long.
+fn ended_after(seconds: i64, restarts: i32) -> World {
     let mut world = World::ready(&json!({}));
     world.edit("tag", json!("v2"));
     world.proof = failed();
     world.pass_time(1000);
-    let old = world.pod_uid();
-    let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
-    world.agent(json!({"state": ended, "containerID": "containerd://run-0"}));
+    let started = world.now - SignedDuration::from_secs(seconds);
+    let ended = json!({"terminated": {
+        "exitCode": 137, "reason": "OOMKilled",
+        "startedAt": started.to_string(), "finishedAt": world.now.to_string(),
+    }});
+    world.steps.clear();
+    world.agent(json!({"state": ended, "restartCount": restarts}));
     world.settle();
     let looping = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-    world.agent(json!({"state": looping, "lastState": ended, "restartCount": 1}));
-    world.pass_time(300);
-    assert_eq!(world.pod_uid(), old, "{:?}", world.took());
-    world.pass_time(301);
-    assert_ne!(world.pod_uid(), old, "it had its time");
+    let restarts = restarts + 1;
+    world.agent(json!({"state": looping, "lastState": ended, "restartCount": restarts}));
+    world
+}
+
+/// I3 in spirit: it is back in a second, from the image on its node.
+#[test]
+fn one_whose_agent_ends_after_it_served_is_not_stopped_for_what_is_not_proved() {
+    for (seconds, restarts) in [(60, 0), (60, 7)] {
+        let mut world = ended_after(seconds, restarts);
+        world.pass_time(300);
+        assert!(!world.took().contains(&"DeletePod"), "{:?}", world.took());
+        world.pass_time(301);
+        assert!(world.took().contains(&"DeletePod"), "it had its time");
+    }
+}
+
+#[test]
+fn one_that_ends_again_and_again_gets_at_once_what_its_user_wishes() {
+    let world = ended_after(59, 7);
+    assert_eq!(world.took()[0], "DeletePod");
+}
+
+#[test]
+fn one_that_ends_again_and_again_has_no_image_to_which_it_could_be_put_back() {
+    let mut world = switched();
+    let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+    let looping = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    world.agent(json!({"state": looping, "lastState": ended, "restartCount": 7}));
+    (world.turn, world.proof) = (Turn::Moves, Proof::Proved);
+    world.settle();
+    assert!(world.image().starts_with(B));
+    assert_eq!(annotation(&world, "molecule.ai/movedFrom"), json!(null));
 }
 
 /// It was well on A, never was on B, and is moved on to a third.
@@ -160,4 +192,18 @@ fn what_is_blocked_stays_told_so_while_it_is_found_out_anew() {
     world.proof = failed();
     world.pass_time(20);
     assert_eq!(world.took(), [""; 0]);
+}
+
+/// Another secret, say: it may be had now.
+#[test]
+fn what_was_told_of_an_earlier_wish_is_not_told_of_the_next() {
+    let mut world = World::ready(&json!({}));
+    world.edit("tag", json!("v2"));
+    world.proof = failed();
+    world.pass_time(10);
+    assert_eq!(world.state(), "RolloutBlocked");
+    world.proof = Proof::UnderWay;
+    world.edit("imagePullSecrets", json!([{"name": "right"}]));
+    world.pass_time(40);
+    assert_eq!(world.state(), "Replacing");
 }

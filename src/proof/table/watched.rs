@@ -11,7 +11,7 @@ use crate::proof::held::Held;
 use crate::proof::judge::{NO_TIME_LEFT, SHORT_OF_DISK};
 use crate::proof::pause::Pause;
 use crate::proof::probe::{self, Probe};
-use crate::pull;
+use crate::pull::About;
 use crate::resolver;
 use crate::seen::{Key, Proof, Question};
 
@@ -146,8 +146,8 @@ impl Proofs {
                 self.learn(&question, Ok(()), true);
             }
             Answer::Failed(cause) => {
-                // One that was refused late may have waited behind large images.
-                if is_late && cause.words == pull::NO_ANSWER {
+                // One that was denied an image late may have waited behind large ones.
+                if is_late && cause.about == About::Registry {
                     self.hangs(&question, now);
                 }
                 self.fail(&question, format!("{registry} {}", cause.words), now);

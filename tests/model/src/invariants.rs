@@ -283,10 +283,10 @@ pub fn judge_stop(pod: &Pod, asked: u8, suspend: bool, deletes: bool) -> Option<
 #[must_use]
 pub fn judge_proof(state: &State, pod: &Pod, basis: &Basis) -> Option<Broken> {
     let image = basis.image.as_deref()?;
-    // One that crashed is back by itself, from the image on its node.
+    // One that crashed for the first time is back by itself, from the image on its node.
     let timeout = SignedDuration::from_secs(DEFAULT_PROVISION_TIMEOUT_SECONDS.into());
-    let comes_back =
-        pod.life == Life::Crashed && pod.changed.is_some_and(|at| state.now < at + timeout);
+    let in_time = pod.changed.is_some_and(|at| state.now < at + timeout);
+    let comes_back = pod.life == Life::Crashed && pod.starts == 1 && in_time;
     let is_ready = (pod.life == Life::Running || comes_back) && pod.going.is_none();
     let is_new = *pod.image != *image;
     let is_proved = matches!(&state.proof, Some((proved, true)) if **proved == *image);

@@ -151,7 +151,9 @@ impl Times {
             (self.told, self.lasted) = (false, false);
             return true;
         }
-        let begins = is_ready == "False" && !self.told && self.count > 0;
+        // Of one that has ended before it is said that it is restarted.
+        let is_told = ["NotReady", "CrashLooping"].contains(&state);
+        let begins = is_ready == "False" && is_told && !self.told && self.count > 0;
         self.told |= begins;
         begins
     }

@@ -18,6 +18,7 @@ mod private;
 mod settings;
 mod sixty;
 mod switch;
+mod wish;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -75,7 +76,7 @@ type Step = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = Result<()>>
 /// In their order, with the names by which one is asked for and the registry that the settings name after
 /// them. The first is always told, and so is the end. The eleventh, that storage stays, is told where it
 /// could be lost: in 5, in 7 and at the end.
-const STEPS: [(&str, Step, &str); 18] = [
+const STEPS: [(&str, Step, &str); 19] = [
     ("1", |world| Box::pin(install::nine(world)), PRIMARY),
     ("2", |world| Box::pin(outage::suspend(world)), PRIMARY),
     (
@@ -110,6 +111,11 @@ const STEPS: [(&str, Step, &str); 18] = [
     ),
     ("10", |world| Box::pin(pin::pin(world)), MIRROR),
     ("12", |world| Box::pin(names::resolve(world)), MIRROR),
+    (
+        "wish",
+        |world| Box::pin(wish::what_cannot_be_had(world)),
+        MIRROR,
+    ),
     ("14", |world| Box::pin(moving::what_runs(world)), MIRROR),
     ("15", |world| Box::pin(prepared::what_comes(world)), MIRROR),
     (

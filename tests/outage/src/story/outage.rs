@@ -51,7 +51,7 @@ pub async fn kill_processes(world: &mut World) -> Result<()> {
     let asked = world.bed.registries.primary.requests();
     let mut took = Vec::new();
     for name in KILLED {
-        took.push(kill_process(world, name).await?);
+        took.push(kill_process(world, name, "Ready").await?);
     }
     world.kubectl(&["get", "pods"]).await?;
     let requests = world.bed.registries.primary.requests() - asked;
@@ -67,8 +67,8 @@ pub async fn kill_processes(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Returns the seconds until another container ran.
-async fn kill_process(world: &World, name: &str) -> Result<f64> {
+/// Returns the seconds until another container ran. It answers in the end, and this is its state.
+pub async fn kill_process(world: &World, name: &str, state: &str) -> Result<f64> {
     let key = key(name);
     let before = world.eye.now(|seen| seen.life(&key));
     let process = process_of(before.container.trim_start_matches("containerd://"))?;
@@ -83,7 +83,7 @@ async fn kill_process(world: &World, name: &str) -> Result<f64> {
         .await?;
     world
         .until(&format!("a Ready {name}"), |seen| {
-            seen.life(&key).ready && seen.state(&key) == "Ready"
+            seen.life(&key).ready && seen.state(&key) == state
         })
         .await?;
     let now = world.eye.now(|seen| seen.life(&key));
