@@ -300,11 +300,8 @@ async fn who_put_it_off_is_moved_when_the_time_has_come() {
     let (a, b) = (world.prefix("a"), world.prefix("b"));
     let names = world.fleet_on(&a, "1", 4).await;
     let now = jiff::Timestamp::now();
-    let opens = now + jiff::SignedDuration::from_secs(30);
-    world.workspace(
-        &names[1],
-        &format!("{{rollout: {{notBefore: '{opens:.0}'}}}}"),
-    );
+    let opens = jiff::Timestamp::from_second(now.as_second() + 30).expect("a time");
+    world.workspace(&names[1], &format!("{{rollout: {{notBefore: '{opens}'}}}}"));
     let clock = |hours: i64| {
         let at = now + jiff::SignedDuration::from_hours(hours);
         at.strftime("%H:%M").to_string()
