@@ -80,8 +80,9 @@ pub(super) const ROLLOUT: Documented = metric(
     &["state"],
     "While the settings move what runs: the Workspaces that are moved, moving, to_move, and of these \
      blocked (it is not proved that their node can pull the image), deferred (by their user) and \
-     waiting (as many are not Ready for other reasons as may be), and those that are opted_out, failed (moved, and not Ready again in their time) or put_back (on what \
-     they ran, for the same reason); only from the operator that leads",
+     waiting (as many are not Ready for other reasons as may be), and those that are opted_out, failed \
+     (moved, and not Ready again in their time) or put_back (on what they ran, for the same reason); only \
+     from the operator that leads",
 );
 pub(super) const HALTED: Documented = metric(
     "workspace_operator_rollout_halted",

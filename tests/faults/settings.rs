@@ -98,6 +98,8 @@ async fn settings_flapped_100_times_in_10_seconds_end_where_they_end() {
     while flapping.next().await.is_some() {}
     drop(flapping);
     bed.registry(&last).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?} for {EDITS} edits");
     let rest: Vec<_> = new.collect();
     bed.create(&rest, json!({})).await;
     bed.world.in_force(&last).await;

@@ -215,6 +215,11 @@ impl Seen {
         text(self.workspace(key), "/status/state")
     }
 
+    /// Whether its Pod is Ready, and its Workspace says so.
+    pub fn is_ready(&self, key: &str) -> bool {
+        self.life(key).ready && self.state(key) == "Ready"
+    }
+
     /// What the Workspace's Ready condition says.
     pub fn message(&self, key: &str) -> &str {
         condition(self.workspace(key), "Ready")["message"]

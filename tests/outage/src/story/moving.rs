@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use workspace_operator::proof::NAME;
 
+use super::pin::push_to_the_mirror;
 use super::settings::{pace, plain};
 use super::{MIRROR, PRIMARY, ensure_within, key, yaml};
-use crate::bed::{MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED};
+use crate::bed::{SECOND_UNMIRRORED, UNMIRRORED};
 use crate::dips::Dips;
 use crate::eye::{Kind, Life, Seen, condition, text};
 use crate::world::{Lives, World, but_for_outrun};
@@ -40,7 +41,7 @@ pub async fn what_runs(world: &mut World) -> Result<()> {
     let told = all_but_the_rare(world).await;
     if told.is_err() {
         // The steps after this one move all of them.
-        mirror_its_image(world).ok();
+        push_to_the_mirror(world, SECOND_UNMIRRORED).ok();
     }
     told
 }
@@ -99,17 +100,14 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
     ensure!(before[&rare].runs, "it did not run: {before:?}");
     world.check_not_rolled(&before, since)?;
     world.holds("The one whose image the mirror lacks runs on, and says why it is not moved.");
-    mirror_its_image(world)?;
-    world.on_node(&format!(
-        "crane copy ghcr.io/…:{UNMIRRORED} mirror.example.com/…:{UNMIRRORED}"
-    ));
+    push_to_the_mirror(world, SECOND_UNMIRRORED)?;
     let pushed = Instant::now();
     world
         .eye
         .until("the rare one, moved", PATIENCE, |seen| {
             let life = seen.life(&rare);
             let other = life.container != before[&rare].container;
-            other && life.ready && life.image.starts_with(MIRROR) && seen.state(&rare) == "Ready"
+            other && life.image.starts_with(MIRROR) && seen.is_ready(&rare)
         })
         .await?;
     world.holds(&format!(
@@ -117,11 +115,6 @@ async fn mirror_the_rare(world: &mut World) -> Result<()> {
         pushed.elapsed().as_secs_f32()
     ));
     plain(world, MIRROR).await
-}
-
-fn mirror_its_image(world: &World) -> Result<()> {
-    let crane = &world.bed.crane;
-    crane.mirror(MIRROR_NUMBER, SECOND_UNMIRRORED, UNMIRRORED)
 }
 
 /// What the move was.
@@ -175,7 +168,7 @@ pub async fn move_all(
     let is_there = |seen: &Seen, key: &str, before: &Life| {
         let life = seen.life(key);
         let other = life.container != before.container;
-        other && life.ready && life.image.starts_with(prefix) && seen.state(key) == "Ready"
+        other && life.image.starts_with(prefix) && seen.is_ready(key)
     };
     world
         .eye
@@ -207,9 +200,8 @@ pub async fn move_all(
 /// Waits until each of them is, so that whatever is not later is for the move.
 async fn all_ready(world: &World) -> Result<()> {
     let all = agents(world);
-    let is_ready = |seen: &Seen, key: &str| seen.life(key).ready && seen.state(key) == "Ready";
     let ready = world.eye.until("all of them Ready", PATIENCE, |seen| {
-        all.keys().all(|it| is_ready(seen, it))
+        all.keys().all(|it| seen.is_ready(it))
     });
     ready.await.map(drop)
 }

@@ -110,8 +110,7 @@ async fn lose_kubelet(world: &mut World, before: &Lives) -> Result<()> {
     world
         .until("all as they were, and Ready", |seen| {
             let same = |(key, before): (&String, &Life)| {
-                let now = seen.life(key);
-                now.is_still(before) && now.ready && seen.state(key) == "Ready"
+                seen.life(key).is_still(before) && seen.is_ready(key)
             };
             let now = replicas(seen);
             let is_still = |(name, now): (&String, &Replica)| {

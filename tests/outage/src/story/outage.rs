@@ -25,8 +25,7 @@ pub async fn suspend(world: &mut World) -> Result<()> {
     let keys = nine();
     world
         .until("the nine, Ready", |seen| {
-            let is = |key: &String| seen.life(key).ready && seen.state(key) == "Ready";
-            keys.iter().all(is)
+            keys.iter().all(|it| seen.is_ready(it))
         })
         .await?;
     let before = world.lives(keys.iter().map(String::as_str));

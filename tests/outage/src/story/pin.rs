@@ -7,27 +7,35 @@ use super::{MIRROR, RETRY, ensure_within, key, yaml};
 use crate::bed::{MIRROR_NUMBER, UNMIRRORED};
 use crate::world::{World, seconds};
 
+/// The runtime of the one that is pinned.
+const PINNED: &str = "langgraph";
+
 /// Step 10.
 pub async fn pin(world: &mut World) -> Result<()> {
     world.step("10. A digest that the mirror lacks.");
     let told = lack_and_push(world).await;
     if told.is_err() {
         // The steps after this one move what runs, and this with it.
-        mirror(world).ok();
+        push_to_the_mirror(world, PINNED).ok();
     }
     told
 }
 
-fn mirror(world: &World) -> Result<()> {
+/// The image of this runtime that the mirror lacks.
+pub fn push_to_the_mirror(world: &World, runtime: &str) -> Result<()> {
     let crane = &world.bed.crane;
-    crane.mirror(MIRROR_NUMBER, "langgraph", UNMIRRORED)
+    crane.mirror(MIRROR_NUMBER, runtime, UNMIRRORED)?;
+    world.on_node(&format!(
+        "crane copy ghcr.io/…:{UNMIRRORED} mirror.example.com/…:{UNMIRRORED}"
+    ));
+    Ok(())
 }
 
 async fn lack_and_push(world: &mut World) -> Result<()> {
-    let digest = world.bed.crane.digest("langgraph", UNMIRRORED)?;
-    let spec = format!("runtime: langgraph, digest: '{digest}'");
+    let digest = world.bed.crane.digest(PINNED, UNMIRRORED)?;
+    let spec = format!("runtime: {PINNED}, digest: '{digest}'");
     world.apply(&yaml("pinned", &spec), &[]).await?;
-    let image = format!("{MIRROR}/workspace-template-langgraph@{digest}");
+    let image = format!("{MIRROR}/workspace-template-{PINNED}@{digest}");
     let start = format!("{image} cannot be pulled: mirror.example.com ");
     let pinned = key("pinned");
     let words = ["answered 404 Not Found", "does not have it"];
@@ -46,11 +54,8 @@ async fn lack_and_push(world: &mut World) -> Result<()> {
         .now(|seen| seen.message(&pinned).trim_start_matches(&start).to_owned());
     world.holds(&format!("It says that the mirror \"{said}\"."));
     let mark = world.mark()?;
-    mirror(world)?;
+    push_to_the_mirror(world, PINNED)?;
     let pushed = Timestamp::now();
-    world.on_node(&format!(
-        "crane copy ghcr.io/…:{UNMIRRORED} mirror.example.com/…:{UNMIRRORED}"
-    ));
     let ready = world
         .until("it, Ready", |seen| seen.state(&pinned) == "Ready")
         .await?;

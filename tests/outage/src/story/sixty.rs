@@ -164,8 +164,7 @@ fn bare_pod(name: &str, pod: &Value) -> Value {
 }
 
 fn all_ready(seen: &Seen, keys: &[String]) -> bool {
-    keys.iter()
-        .all(|it| seen.state(it) == "Ready" && seen.life(it).ready)
+    keys.iter().all(|it| seen.is_ready(it))
 }
 
 fn key(name: &str) -> String {

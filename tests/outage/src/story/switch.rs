@@ -43,7 +43,7 @@ pub async fn and_back(world: &mut World) -> Result<()> {
     let back = key(LOST);
     world
         .until("the one whose image is on its node", |seen| {
-            seen.life(&back).ready && seen.state(&back) == "Ready"
+            seen.is_ready(&back)
         })
         .await?;
     let moved_before = PRIMARY_FAILS.healed();

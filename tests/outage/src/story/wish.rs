@@ -21,9 +21,7 @@ pub async fn what_cannot_be_had(world: &mut World) -> Result<()> {
     let taken_back = wish(world, None).await;
     told.and(taken_back)?;
     world
-        .until("one that wishes for nothing", |seen| {
-            seen.life(&wisher).ready && seen.state(&wisher) == "Ready"
-        })
+        .until("one that wishes for nothing", |seen| seen.is_ready(&wisher))
         .await?;
     let now = world.eye.now(|seen| seen.life(&wisher).uid);
     ensure!(now == uid, "{WISHER} has another Pod");
