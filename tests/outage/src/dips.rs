@@ -151,8 +151,9 @@ impl Times {
             (self.told, self.lasted) = (false, false);
             return true;
         }
-        // Of one that has ended before it is said that it is restarted.
-        let is_told = ["NotReady", "CrashLooping"].contains(&state);
+        // Of one that has ended before it is said that it is restarted, and right after its move that it is
+        // being replaced.
+        let is_told = ["NotReady", "CrashLooping", "Replacing"].contains(&state);
         let begins = is_ready == "False" && is_told && !self.told && self.count > 0;
         self.told |= begins;
         begins
