@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::fate::{Fate, fate, provision_timeout};
+use self::fate::{Fate, fate, fate_of_stopped, provision_timeout};
 use self::pace::Pace;
 use self::room::{Room, Standing};
-use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, when};
+use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, lost_claim, when};
 use crate::pod;
 use crate::resolver::{self, Version};
 use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
@@ -191,12 +191,13 @@ impl<'a> Look<'a> {
         let pod = seen.pod.filter(|it| it.is_of(workspace) && it.stays());
         let goes = pod.and_then(|it| self.goes(&seen, it));
         let goes_soon = goes == Some(Goes::Soon);
-        // Others go by what is told: until that is told it is not Ready.
-        let is_told = workspace.status.is_true(READY) || seen.memory.ignored.is_some();
+        // Others go by what is told: until that is told it is not Ready, nor while it may be told otherwise.
+        let shows = workspace.status.is_true(READY) && !seen.memory.telling;
+        let is_told = shows || seen.memory.ignored.is_some();
         let is_up = is_told && !goes_soon && pod.is_some_and(|it| it.ready);
         if !is_up {
             self.tally.unavailable += 1;
-            self.leaves += usize::from(goes_soon || self.leaves_for_another(&seen));
+            self.leaves(&seen, goes_soon, wish.as_ref());
         }
         // What is not as its user asked has a rollout of its own.
         let as_asked = |it: &&Pod| it.told.revision.as_ref() == Some(&workspace.revision);
@@ -214,14 +215,25 @@ impl<'a> Look<'a> {
         Some(goes)
     }
 
-    /// Whether its old Pod is on its way out for the move, or the new one about to be created. What
-    /// hangs at that is down like any other.
-    fn leaves_for_another(&self, seen: &Seen<'_>) -> bool {
+    /// Counts it where its old Pod is on its way out for the move, or the new one about to be created.
+    /// What hangs at that is down like any other; without a new one in its time it has failed.
+    fn leaves(&mut self, seen: &Seen<'a>, goes_soon: bool, wish: Option<&Wish>) {
         let left = seen.memory.left.as_ref();
         let grace = seen.pod.and_then(|it| it.deleting);
         let hangs = grace.is_some_and(|grace| later(grace, TERMINATING_OVERDUE) <= self.now);
         let is_moved = left.is_some_and(|it| it.moved_from.is_some());
-        is_moved && !hangs && seen.memory.pod_refusal.is_none()
+        let leaves = is_moved && !hangs && seen.memory.pod_refusal.is_none();
+        let fate = leaves.then(|| fate_of_stopped(seen, wish, self.settings, self.now));
+        match fate {
+            Some(Fate::Failed(_)) => {
+                self.failed.push(seen.key);
+                self.failed_down += 1;
+                return;
+            }
+            Some(Fate::Awaited(until)) => self.wake_at(until),
+            _ => {}
+        }
+        self.leaves += usize::from(goes_soon || leaves);
     }
 
     fn is_off(&self, wish: &Wish) -> bool {
@@ -243,12 +255,13 @@ impl<'a> Look<'a> {
         let Some(how) = how(pod, &image, &self.hash) else {
             return self.has_it(&seen, pod, &image, is_up, wish);
         };
-        if pod.told.was_put_back_from(&image) {
+        let when = when(wish.rollout.as_ref(), self.now);
+        if when != When::Never && pod.told.was_put_back_from(&image) {
             self.put_back.push(seen.key);
             self.failed_down += usize::from(!is_up);
             return;
         }
-        match when(wish.rollout.as_ref(), self.now) {
+        match when {
             When::Never => self.tally.opted_out += 1,
             When::From(at) => {
                 self.tally.to_move += 1;
@@ -449,6 +462,11 @@ impl<'a> Look<'a> {
         }
         let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
         let spec = spec.map(|it| it.unpack());
+        let storage = spec.as_ref().and_then(|it| it.storage.as_ref());
+        if let Some(why) = lost_claim(seen, storage, *how) {
+            self.block(format!("its PersistentVolumeClaim {why}"));
+            return Turn::Proves;
+        }
         let want = spec.and_then(|spec| how.want(seen.key, &spec, self.settings, pod, image));
         let Some(want) = want else {
             return Turn::Waits;

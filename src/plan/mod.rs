@@ -26,6 +26,7 @@ use crate::seen::{Ask, Left, Moved, Pod, Refusal, Seen, Version, later};
 use crate::volume::Change;
 use crate::workspace::{Reason, WorkspaceStatus};
 
+pub use claim::lost_claim;
 pub use memory::{Answer, remember};
 pub use outdated::{How, When, how, is_over, is_refused, when};
 

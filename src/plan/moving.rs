@@ -73,6 +73,9 @@ impl Case<'_> {
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }
+        if let Some(decision) = self.keeps_storage(pod, how) {
+            return Some(decision);
+        }
         let stays = self.diagnosed(pod);
         if let Some(retry) = self.undone(&ask) {
             return Some(stays.until(retry));

@@ -20,6 +20,7 @@ mod events;
 mod fleet;
 mod gitops;
 mod hostile;
+mod kept;
 mod lifecycle;
 mod metrics;
 mod mishaps;

@@ -10,4 +10,5 @@ mod rollout;
 mod settings;
 mod status;
 mod stock;
+mod storage_kept;
 mod world;
