@@ -39,7 +39,7 @@ use crate::index::{Change, Index, Woken};
 use crate::journal;
 use crate::leader::{Leader, Turn};
 use crate::metrics::Metrics;
-use crate::plan;
+use crate::plan::{self, Step};
 use crate::proof::{Proofs, to_stock};
 use crate::queue::Queue;
 use crate::registry;
@@ -249,6 +249,7 @@ impl Controller {
             }
             Event::Claim(change) => {
                 self.listed("claims", &change);
+                self.turns_may_change();
                 self.index.take_in(change)
             }
             Event::Service(change) => {
@@ -417,8 +418,14 @@ impl Controller {
         let plan = plan::plan(&seen, self.governor.in_force(), clock);
         self.metrics.planned(&seen, &plan, now.elapsed());
         let step = plan.step.inspect(|step| journal::planned(&seen, step));
+        let tells = matches!(step, Some(Step::PatchStatus { .. }));
+        let mut told = false;
         if let Some(memory) = self.index.memory(key) {
             memory.showing = plan.showing;
+            told = std::mem::replace(&mut memory.telling, tells) && !tells;
+        }
+        if told {
+            self.turns_may_change();
         }
         if waits_for_service && self.queue.is_urgent(item) {
             self.index.hurry(key);

@@ -440,6 +440,8 @@ pub struct Memory {
     pub replaces: bool,
     /// What the Pod that is to be created takes the place of.
     pub left: Option<Box<Left>>,
+    /// A status of it is on its way, and was not seen yet: what it shows is older than what it is told.
+    pub telling: bool,
     /// The words of a status that the API server took and did not store.
     pub ignored: Option<String>,
     /// The trial that the API server accepted before it was known whether the image can be had.

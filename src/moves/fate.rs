@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::seen::{DEFAULT_GRACE, Moved, Pod, STABLE, Wish, later};
+use crate::seen::{DEFAULT_GRACE, Moved, Pod, STABLE, Seen, Wish, later};
 use crate::settings::Settings;
+use crate::workspace::STALLED;
 
 /// For how many seconds it may be on its way to Ready.
 pub(super) fn provision_timeout(wish: &Wish, settings: &Settings) -> u32 {
@@ -69,6 +70,31 @@ pub(super) fn fate(
         Fate::Awaited(deadline)
     } else {
         has_failed
+    }
+}
+
+/// Of one whose Pod the move stopped, until another one takes its place.
+pub(super) fn fate_of_stopped(
+    seen: &Seen<'_>,
+    wish: Option<&Wish>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Fate {
+    if seen.pod.is_some() {
+        return Fate::Over;
+    }
+    if seen.workspace.is_some_and(|it| it.status.is_true(STALLED)) {
+        return Fate::Failed(None);
+    }
+    let Some(((_, since), wish)) = seen.memory.showing.as_ref().zip(wish) else {
+        return Fate::Over;
+    };
+    let seconds = provision_timeout(wish, settings);
+    let until = later(*since, SignedDuration::from_secs(seconds.into()));
+    if until <= now {
+        Fate::Failed(None)
+    } else {
+        Fate::Awaited(until)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fleet that moves while the operator sees late what it did.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use kube::api::{Patch, PatchParams};
@@ -12,6 +12,8 @@ use workspace_operator::overview::{self, Overview};
 use crate::bed::{Bed, names};
 
 const FLEET: usize = 6;
+/// Long enough for the whole fleet to be moved.
+const HELD: Duration = Duration::from_secs(15);
 const REGISTRY: &str = "MOLECULE_IMAGE_REGISTRY";
 
 fn is_move(ask: &Ask) -> bool {
@@ -171,4 +173,36 @@ impl Failed {
         assert_eq!(bed.on(b), 0, "nobody else is moved");
         bed.settled(FLEET).await;
     }
+}
+
+/// Ready again by the watch of Pods, and told not to be Ready as far as anybody can read.
+#[tokio::test]
+async fn a_status_that_is_not_seen_yet_gives_no_place_away() {
+    let bed = Bed::started().await;
+    let [a, b] = ["a", "b"].map(|it| bed.world.prefix(it));
+    bed.world.paced(&a, "1");
+    bed.world.in_force(&a).await;
+    bed.create(&names(FLEET), json!({})).await;
+    bed.all(FLEET, "Ready").await;
+    let is_held = |ask: &Ask| ask.is_watch() && ask.path.ends_with("/workspaces");
+    let rule = bed.proxy.fault(Fault::Hold, is_held);
+    bed.world.paced(&b, "1");
+    bed.until("a move", |bed| bed.on(&b) > 0).await;
+    let mut most = 0;
+    let start = Instant::now();
+    while start.elapsed() < HELD {
+        let all = bed.world.list("workspaces");
+        let down = all.iter().filter(|it| it["status"]["state"] != "Ready");
+        most = most.max(down.count());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    rule.lift();
+    assert!(
+        most <= 1,
+        "{most} are told not to be Ready\n{}",
+        bed.world.log()
+    );
+    bed.until("the move of all", |bed| bed.on(&b) == FLEET)
+        .await;
+    bed.all(FLEET, "Ready").await;
 }

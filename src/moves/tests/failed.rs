@@ -1,6 +1,7 @@
 //! What is moved may not come back: how many may fail, and what is said of it.
 
 use super::*;
+use crate::workspace::Reason;
 
 #[test]
 fn a_move_that_fails_stops_all_until_it_is_mended() {
@@ -208,4 +209,69 @@ fn one_that_was_put_back_and_cannot_be_there_has_failed() {
     let (turns, tally) = fleet.looked();
     assert_eq!((turns, tally.failed), (vec![], 1));
     assert!(tally.halted.is_some());
+}
+
+/// Its old Pod is gone, and none takes its place: it is not about to come back.
+#[test]
+fn one_that_never_comes_back_from_the_end_of_its_pod_has_failed() {
+    let mut fleet = stopped();
+    let stalled = json!({
+        "type": "Stalled", "status": "True", "reason": "VolumeNotOwned", "message": "why",
+        "lastTransitionTime": at(START).to_string(),
+    });
+    let conditions = &mut fleet.members[0].1["status"]["conditions"];
+    conditions.as_array_mut().expect("conditions").push(stalled);
+    let tally = fleet.looked().1;
+    assert_eq!((tally.failed, tally.unavailable), (1, 1));
+    assert!(tally.halted.is_some_and(|it| it.contains("ns/w-0000")));
+}
+
+#[test]
+fn one_that_only_waits_for_its_next_pod_has_failed_after_its_time() {
+    let mut fleet = stopped();
+    fleet.memory.showing = Some((Reason::Pending, at(START)));
+    let found = fleet.look(|_| Proof::Proved);
+    let tally = found.tally.expect("a tally");
+    assert_eq!((tally.failed, tally.halted), (0, None));
+    assert_eq!(found.wake, Some(at(START + 600)));
+    fleet.now = START + 600;
+    let tally = fleet.looked().1;
+    assert_eq!(tally.failed, 1);
+    assert!(tally.halted.is_some());
+}
+
+/// The move has stopped the Pod of the first of three.
+fn stopped() -> Fleet {
+    let mut fleet = Fleet::of(3, "1");
+    fleet.looked();
+    fleet.members[0].2 = None;
+    fleet.told(0, false);
+    let left = Left {
+        moved_from: Some("an image".into()),
+        ..Left::default()
+    };
+    fleet.memory.left = Some(left.into());
+    fleet
+}
+
+#[test]
+fn one_that_was_put_back_and_wants_no_move_any_more_halts_nobody() {
+    let mut fleet = Fleet::of(2, "1");
+    fleet.put_back(0);
+    assert!(fleet.looked().1.halted.is_some());
+    fleet.members[0].1["spec"] = json!({"rollout": {"policy": "OnRestart"}});
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.put_back, tally.halted), (vec![1], 0, None));
+    assert_eq!(tally.opted_out, 1);
+}
+
+/// What its status shows may be older than what it was told.
+#[test]
+fn one_that_is_being_told_something_takes_a_place() {
+    let mut fleet = Fleet::of(3, "2");
+    fleet.memory.telling = true;
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.unavailable), (vec![], 3));
+    fleet.memory.telling = false;
+    assert_eq!(fleet.looked().0, [0, 1]);
 }
