@@ -198,6 +198,8 @@ impl Launcher<'_> {
             "--concurrent-namespace-syncs=10".to_owned(),
             "--namespace-sync-period=5s".to_owned(),
             "--node-monitor-period=1s".to_owned(),
+            // Where it looks by itself is on the machine's disk, and it would make that.
+            format!("--flex-volume-plugin-dir={}", file("volume-plugins")),
         ];
         manager.extend(common.clone());
         let mut scheduler = vec![scheduler];

@@ -13,8 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::Inside;
 use crate::bed::{Bed, PROGRAMS};
 
-/// Where the keeper runs what is to be run; relative to the project.
+/// What runs a command in namespaces of its own.
 const SCRIPT: &str = include_str!("keeper.sh");
+/// What removes the files and cgroups of a run.
+const SWEEP: &str = include_str!("sweep.sh");
 /// The operator's image, as an OCI layout, and what else `make image` makes.
 pub const IMAGE: &str = "target/outage/image";
 /// The logs of the last run, for whoever has to find out why it failed.
@@ -36,9 +38,18 @@ pub fn run(task: &Inside) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // From here on the script removes the folder.
+    // From here on scripts remove the folder.
     let folder = folder.keep();
-    runtime.block_on(keep(start(task, &folder)?))
+    let code = runtime.block_on(keep(start(task, &folder)?));
+    sweep(&folder)?;
+    code
+}
+
+/// Removes what the keeper could not, as it was killed.
+fn sweep(folder: &Path) -> Result<()> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", SWEEP, "sweep"]).arg(folder);
+    shell.status().context("sweeping").map(drop)
 }
 
 /// Waits for the end of another run, which has its image and its logs at the same place. It is over when
@@ -78,6 +89,7 @@ fn start(task: &Inside, folder: &Path) -> Result<Child> {
         .arg("inside")
         .args(task.words())
         .env("TMPDIR", folder)
+        .env("SWEEP", SWEEP)
         .stdin(Stdio::piped())
         // A Ctrl-C reaches this process alone, which then ends the other in order.
         .process_group(0);

@@ -3,7 +3,6 @@
 # and cgroups do not, and are removed.
 trap '' HUP INT TERM
 folder=$1
-name=${folder##*/}
 shift
 # What runs in the background has no input of its own.
 exec 3<&0
@@ -24,13 +23,5 @@ reader=$!
 wait "$child" 2>/dev/null
 code=$?
 kill -s KILL "$reader" 2>/dev/null
-tries=0
-while [ "$tries" -lt 100 ]; do
-    groups=$(find /sys/fs/cgroup -maxdepth 2 -type d -name "$name")
-    [ -n "$groups" ] || break
-    find $groups -depth -type d -exec rmdir {} + 2>/dev/null
-    tries=$((tries + 1))
-    sleep 0.05
-done
-rm -rf -- "$folder"
+sh -c "$SWEEP" sweep "$folder"
 exit "$code"

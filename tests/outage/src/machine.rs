@@ -8,12 +8,14 @@ use std::process::{Command, Stdio};
 pub const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
 /// Each program, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("runc", "runc"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("mount", "mount"),
+    ("hostname", "hostname"),
+    ("tar", "tar"),
 ];
 
 /// What a node does to its system, tried in namespaces of its own, and what it means where it fails.
@@ -63,6 +65,14 @@ pub fn missing() -> Option<String> {
         return Some(format!(
             "the network plugin {plugin} is missing: install Debian's package \
              containernetworking-plugins"
+        ));
+    }
+    let temporary = std::env::temp_dir();
+    if tempfile::tempdir().is_err() {
+        return Some(format!(
+            "no folder can be made in {}, where files are put that are temporary: name another one in \
+             TMPDIR",
+            temporary.display()
         ));
     }
     let failing = DEEDS.iter().find(|(deed, _)| !can(deed));

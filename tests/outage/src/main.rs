@@ -38,7 +38,7 @@ enum Task {
     Check,
     /// Build what the node is made of, where that is not there yet
     Build,
-    /// Start the node with a Pod on it, and keep it until the end of the input
+    /// Start the node with a Pod on it, and keep it until Ctrl-C
     Up,
     /// Start the node with a Pod on it, and panic
     #[command(hide = true)]

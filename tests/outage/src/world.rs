@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cluster::{Event, Events, Kubectl, Mark, Output, Terminal, typed};
 use jiff::Timestamp;
 use serde_json::Value;
+use workspace_operator::names;
 
 use crate::bed::Bed;
 use crate::dips::Dips;
@@ -20,8 +21,6 @@ use crate::eye::{Eye, Kind, Life, Seen, text};
 pub const SYSTEM: &str = "molecule-system";
 /// The operator's name, and that of its ServiceAccount.
 pub const OPERATOR: &str = "workspace-operator";
-/// The field manager under which the operator writes the overview.
-const OVERVIEW: &str = "workspace-operator-status";
 /// What shows the overview in the operator's record.
 pub const OVERVIEW_ON_RECORD: [&str; 7] = [
     "get",
@@ -183,11 +182,6 @@ impl World {
         Ok(edits.last().context("no edit in the audit log")?.timestamp)
     }
 
-    /// Shows a command that is typed on the node.
-    pub fn on_node(&self, command: &str) {
-        self.terminal.say(&format!("\n  node-1# {command}"));
-    }
-
     fn kubectl_of_admin(&self) -> Kubectl {
         self.bed.cluster.kubectl()
     }
@@ -205,11 +199,21 @@ impl World {
     /// What the operator wrote since the mark, or was refused; what is only told, and its Lease, left
     /// out.
     pub fn writes(&self, since: Mark) -> Result<Events> {
+        let told = |it: &Event| is_event(it) || it.resource == "leases" || is_overview(it);
+        Ok(self.all_writes(since)?.filter(|it| !told(it)))
+    }
+
+    /// How often the operator told of things since the mark: by the overview, and by Events.
+    pub fn tellings(&self, since: Mark) -> Result<(usize, usize)> {
+        let all = self.all_writes(since)?;
+        let count = |is: fn(&Event) -> bool| all.iter().filter(|it| is(it)).count();
+        Ok((count(is_overview), count(is_event)))
+    }
+
+    fn all_writes(&self, since: Mark) -> Result<Events> {
         let events = self.bed.cluster.audit().events_since(since)?;
         let events = events.by_service_account(SYSTEM, OPERATOR).writes();
-        let told =
-            |it: &Event| ["events", "leases"].contains(&it.resource.as_str()) || it.is_by(OVERVIEW);
-        Ok(events.filter(|it| !it.dry_run && !told(it)))
+        Ok(events.filter(|it| !it.dry_run))
     }
 
     /// The same, without what it had to tell of dips since this mark of the watch.
@@ -274,6 +278,27 @@ impl World {
         Ok(())
     }
 
+    /// Fails where what kubectl shows of the Pods of a namespace is not this: a watch that had ended
+    /// would see nothing move.
+    pub async fn check_shown(&self, namespace: &str, lives: &Lives) -> Result<()> {
+        let get = ["get", "pods", "-n", namespace, "-o", "json"];
+        let shown: Value = serde_json::from_str(&self.quietly(&get).await?)?;
+        let pods = shown["items"].as_array().into_iter().flatten();
+        let shown: Lives = pods
+            .map(|it| {
+                (
+                    format!("{namespace}/{}", text(it, "/metadata/name")),
+                    Life::of(it),
+                )
+            })
+            .collect();
+        ensure!(
+            shown == *lives,
+            "kubectl shows {shown:?}, and not {lives:?}"
+        );
+        Ok(())
+    }
+
     /// Waits until what is stored is so.
     pub async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) -> Result<Timestamp> {
         self.eye.until(what, PATIENCE, is).await
@@ -297,6 +322,14 @@ impl World {
             }
         }
     }
+}
+
+fn is_overview(write: &Event) -> bool {
+    write.is_by(names::STATUS_MANAGER)
+}
+
+fn is_event(write: &Event) -> bool {
+    write.resource == "events"
 }
 
 /// Without the first conflict at each version of an object. The operator names the version that it looked

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::{Process, Signal};
 
 /// The first start builds what a node is made of.
@@ -33,13 +33,13 @@ const NODE: [&str; 6] = [
 #[tokio::test]
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_its_owner_is_killed() -> Result<()> {
-    ends(&["up"], Some((Signal::SIGKILL, "is Ready"))).await
+    ends(&["up"], Some((Blow::ToOwner(Signal::SIGKILL), "is Ready"))).await
 }
 
 #[tokio::test]
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_ctrl_c() -> Result<()> {
-    ends(&["up"], Some((Signal::SIGINT, "is Ready"))).await
+    ends(&["up"], Some((Blow::ToOwner(Signal::SIGINT), "is Ready"))).await
 }
 
 /// Nine agents run, and kubectl and the watches are under way.
@@ -47,7 +47,18 @@ async fn nothing_is_left_after_ctrl_c() -> Result<()> {
 #[ignore = "needs root, runc and network plugins"]
 async fn nothing_is_left_after_ctrl_c_in_the_middle_of_the_story() -> Result<()> {
     let suspended = "The primary is suspended";
-    ends(&["story", "2"], Some((Signal::SIGINT, suspended))).await
+    ends(
+        &["story", "2"],
+        Some((Blow::ToOwner(Signal::SIGINT), suspended)),
+    )
+    .await
+}
+
+/// What is to see to it that nothing is left is killed itself.
+#[tokio::test]
+#[ignore = "needs root, runc and network plugins"]
+async fn nothing_is_left_after_its_keeper_is_killed() -> Result<()> {
+    ends(&["up"], Some((Blow::ToKeeper, "is Ready"))).await
 }
 
 #[tokio::test]
@@ -56,36 +67,74 @@ async fn nothing_is_left_after_a_panic() -> Result<()> {
     ends(&["panic"], None).await
 }
 
-/// With a signal once it has printed these words.
-async fn ends(task: &[&str], signal: Option<(Signal, &str)>) -> Result<()> {
+/// What befalls a run.
+#[derive(Clone, Copy)]
+enum Blow {
+    ToOwner(Signal),
+    /// The process that made the namespaces is killed.
+    ToKeeper,
+}
+
+impl Blow {
+    fn strike(self, owner: &mut Process) -> Result<()> {
+        match self {
+            Self::ToOwner(signal) => owner.signal(signal),
+            Self::ToKeeper => {
+                let keeper = child_of(owner.id())?;
+                let status = Command::new("kill").args(["-KILL", &keeper]).status()?;
+                ensure!(status.success(), "kill {keeper}: {status}");
+                Ok(())
+            }
+        }
+    }
+
+    /// What its owner ends with; a killed one with none.
+    fn code(self) -> Option<i32> {
+        match self {
+            Self::ToOwner(Signal::SIGINT) => Some(130),
+            Self::ToOwner(_) => None,
+            Self::ToKeeper => Some(1),
+        }
+    }
+}
+
+/// Its only child.
+fn child_of(process: u32) -> Result<String> {
+    let children = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(children)?;
+    let mut found = children.split_whitespace();
+    let child = found.next().context("a keeper")?;
+    ensure!(found.next().is_none(), "one keeper, and not {children:?}");
+    Ok(child.to_owned())
+}
+
+/// With a blow once it has printed these words.
+async fn ends(task: &[&str], blow: Option<(Blow, &str)>) -> Result<()> {
     let before = machine()?;
     let place = tempfile::Builder::new().prefix("o-").tempdir()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_outage"));
     let mut owner = Process::spawn(command.args(task).env("TMPDIR", place.path()))?;
     let mut names = vec![place.path().display().to_string()];
-    if let Some((signal, words)) = signal {
+    if let Some((blow, words)) = blow {
         owner.wait_for_line(words, BUILT).await?;
         names.push(run_in(place.path())?);
         let there = programs(&names)?;
         for program in NODE {
             ensure!(there.contains(program), "{program} is none of {there:?}");
         }
-        owner.signal(signal)?;
+        blow.strike(&mut owner)?;
     }
-    let patience = if signal.is_some() {
+    let patience = if blow.is_some() {
         Duration::from_secs(15)
     } else {
         BUILT
     };
     let status = owner.wait(patience).await?;
-    match signal.map(|(signal, _)| signal) {
-        Some(Signal::SIGINT) => ensure!(status.code() == Some(130), "{status}"),
-        Some(_) => {}
-        None => {
-            let panicked = owner.lines().iter().any(|it| it.contains("panicked"));
-            ensure!(panicked, "it ended otherwise: {:?}", owner.lines());
-            ensure!(status.code() == Some(1), "{status}");
-        }
+    let code = blow.map_or(Some(1), |(blow, _)| blow.code());
+    ensure!(status.code() == code, "{status}");
+    if blow.is_none() {
+        let panicked = owner.lines().iter().any(|it| it.contains("panicked"));
+        ensure!(panicked, "it ended otherwise: {:?}", owner.lines());
     }
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
@@ -141,11 +190,13 @@ fn programs(names: &[String]) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// What a node could leave on the machine: cgroups, networks, settings of the kernel.
+/// What a node could leave on the machine: cgroups, folders of its programs, networks, settings of the
+/// kernel.
 fn machine() -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for line in [
         "find /sys/fs/cgroup -maxdepth 2 -type d -name outage-*",
+        "find /opt /usr/libexec -type d",
         "ip -brief link",
         "ip netns list",
         "nft list ruleset",

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Result;
 use workspace_operator::settings::RUNTIMES;
 
-use super::programs::{must, output};
+use super::programs::{must, output, show_on_node};
 use super::registries::{behind_front, platform};
 use crate::keeper::IMAGE;
 
@@ -17,6 +17,8 @@ use crate::keeper::IMAGE;
 pub const NEXT: &str = "v2";
 /// The tag of a runtime whose image takes a while to be pulled, and its bytes.
 pub const LARGE: (&str, u64) = ("large", 16 << 20);
+/// The operator's image in the platform's registry.
+pub const OPERATOR: &str = concat!("platform/workspace-operator:", env!("CARGO_PKG_VERSION"));
 /// The bytes of all others, besides the agent.
 const SMALL: u64 = 1 << 16;
 /// The tag of an image that the mirrors lack.
@@ -50,6 +52,12 @@ impl Crane {
         Ok(said.trim().to_owned())
     }
 
+    /// The same, where the story is to show it.
+    fn type_it(&self, line: &str) -> Result<()> {
+        show_on_node(&format!("crane {line}"));
+        self.run(line).map(drop)
+    }
+
     /// The digest of an image of the primary.
     pub fn digest(&self, runtime: &str, tag: &str) -> Result<String> {
         self.run(&format!("digest {}", workspace(0, runtime, tag)))
@@ -59,7 +67,7 @@ impl Crane {
     pub fn fade(&self, runtime: &str, tag: &str) -> Result<String> {
         let was = self.digest(runtime, tag)?;
         let image = workspace(0, runtime, tag);
-        self.run(&format!("mutate {image} --tag {image} --cmd fade"))?;
+        self.type_it(&format!("mutate {image} --tag {image} --cmd fade"))?;
         Ok(was)
     }
 
@@ -67,13 +75,13 @@ impl Crane {
     pub fn tag(&self, runtime: &str, tag: &str, digest: &str) -> Result<()> {
         let image = workspace(0, runtime, tag);
         let (name, _) = image.rsplit_once(':').unwrap_or((&image, ""));
-        self.run(&format!("tag {name}@{digest} {tag}")).map(drop)
+        self.type_it(&format!("tag {name}@{digest} {tag}"))
     }
 
     /// Copies an image of the primary to another registry.
     pub fn mirror(&self, number: u16, runtime: &str, tag: &str) -> Result<()> {
         let (from, to) = (workspace(0, runtime, tag), workspace(number, runtime, tag));
-        self.run(&format!("copy {from} {to}")).map(drop)
+        self.type_it(&format!("copy {from} {to}"))
     }
 }
 
@@ -104,9 +112,7 @@ pub async fn fill(folder: &Path, crane: &Crane) -> Result<()> {
         crane.run(&format!(
             "mutate {base} --tag {platform}/platform/pause:1 --cmd pause"
         ))?;
-        crane.run(&format!(
-            "push {IMAGE}/layout {platform}/platform/workspace-operator:0.1.0"
-        ))?;
+        crane.run(&format!("push {IMAGE}/layout {platform}/{OPERATOR}"))?;
         for runtime in RUNTIMES {
             for tag in ["latest", NEXT] {
                 add(&folder, &crane, &base, runtime, tag, SMALL)?;

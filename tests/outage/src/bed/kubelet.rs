@@ -40,6 +40,8 @@ pub fn start(folder: &Path, cluster: &Cluster) -> Result<Process> {
         "evictionHard": {"memory.available": "1Mi"},
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,
+        // Its own place for this is on the machine's disk.
+        "volumePluginDir": folder.join("volume-plugins"),
     });
     let file = folder.join("kubelet.yaml");
     fs::write(&file, config.to_string())?;

@@ -16,7 +16,8 @@ use anyhow::{Context, Result};
 use cluster::{Cluster, Options, Process};
 
 pub use front::Answer;
-pub use images::{Crane, LARGE, NEXT, SECOND_UNMIRRORED, UNMIRRORED};
+pub use images::{Crane, LARGE, NEXT, OPERATOR, SECOND_UNMIRRORED, UNMIRRORED};
+pub use programs::{show_on_node, type_on_node};
 pub use registries::{MIRROR_NUMBER, PASSWORD, Registries, USER, platform};
 pub use runtime::{containers, kill, mounts_of_pods, process_of, tasks};
 
@@ -107,10 +108,10 @@ impl Bed {
         &self.folder
     }
 
-    /// Takes an image from the node, as if it had never been there, and says whether it was. What runs
-    /// on it runs on.
-    pub fn forget_image(&self, image: &str) -> Result<bool> {
-        runtime::forget_image(image)
+    /// Takes images from the node, as if they had never been there, and says how many were. What runs
+    /// on them runs on.
+    pub fn forget_images(&self, images: &[String]) -> Result<usize> {
+        runtime::forget_images(images)
     }
 
     /// Kills the kubelet and starts it again, as after a crash.

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cluster::Process;
+use cluster::{Process, Terminal};
 
+use super::runtime::SOCKET;
 use crate::keeper::LOGS;
 
 /// Longer than anything takes to start on a busy machine.
@@ -30,6 +31,27 @@ pub fn output(command: &mut Command) -> Result<String> {
         bail!("{command:?}: {}: {}", output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Shows a command as it is typed on the node.
+pub fn show_on_node(command: &str) {
+    Terminal::new().say(&format!("\n  node-1# {command}"));
+}
+
+/// Types a command on the node, and shows and gives what it answers. It must succeed.
+pub fn type_on_node(command: &str) -> Result<String> {
+    show_on_node(command);
+    let tools = cluster::tool("ctr")?.with_file_name("");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools).chain(std::env::split_paths(&path));
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command])
+        .env("PATH", std::env::join_paths(path)?)
+        .env("CONTAINERD_ADDRESS", SOCKET);
+    let said = output(&mut shell)?;
+    Terminal::new().output(&said);
+    Ok(said)
 }
 
 /// Starts a program that ends with its owner, and whose log is kept.

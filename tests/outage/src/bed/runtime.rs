@@ -9,7 +9,7 @@ use cluster::Process;
 use serde_json::json;
 
 use super::ground::PODS;
-use super::programs::{output, spawn, until};
+use super::programs::{output, spawn, type_on_node, until};
 use super::registries::HOSTS;
 use crate::machine::PLUGINS;
 
@@ -53,9 +53,12 @@ pub async fn start(folder: &Path) -> Result<Process> {
 
 fn config(folder: &Path) -> String {
     let plugins = PLUGINS.map(|it| format!("\"{it}\"")).join(", ");
-    let (networks, registries) = (folder.join("networks"), folder.join("registries"));
+    let [networks, registries, opt] = ["networks", "registries", "opt"].map(|it| folder.join(it));
     format!(
         "version = 3\n\
+         # Its own place for this is on the machine's disk.\n\
+         [plugins.'io.containerd.internal.v1.opt']\n\
+         path = '{}'\n\
          [plugins.'io.containerd.cri.v1.images'.pinned_images]\n\
          sandbox = 'registry.example.com/platform/pause:1'\n\
          [plugins.'io.containerd.cri.v1.images'.registry]\n\
@@ -66,6 +69,7 @@ fn config(folder: &Path) -> String {
          [plugins.'io.containerd.cri.v1.runtime'.cni]\n\
          bin_dirs = [{plugins}]\n\
          conf_dir = '{}'\n",
+        opt.display(),
         registries.display(),
         networks.display()
     )
@@ -87,13 +91,13 @@ fn network() -> String {
     json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}).to_string()
 }
 
-/// Takes an image from it, and says whether it was there: what it has not is no error to ctr, which
-/// prints the name of what it took.
-pub fn forget_image(image: &str) -> Result<bool> {
-    let mut command = Command::new(cluster::tool("ctr")?);
-    command.args(["--address", SOCKET, "--namespace", "k8s.io"]);
-    let said = output(command.args(["images", "remove", "--sync", image]))?;
-    Ok(said.lines().any(|it| it == image))
+/// Takes images from it, and says how many of them were there: what it has not is no error to ctr,
+/// which prints the names of those that it took.
+pub fn forget_images(images: &[String]) -> Result<usize> {
+    let command = format!("ctr -n k8s.io images rm --sync {}", images.join(" "));
+    let said = type_on_node(&command)?;
+    let was_there = |it: &&String| said.lines().any(|line| line == *it);
+    Ok(images.iter().filter(was_there).count())
 }
 
 /// The containers that there are, sandboxes of Pods included, whether they run or not.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{PRIMARY, image, yaml};
+use super::{PRIMARY, image, yaml_in};
 use crate::bed::{Answer, NEXT};
 use crate::world::World;
 
@@ -58,10 +58,8 @@ pub async fn answer_in_every_way(world: &mut World) -> Result<()> {
 }
 
 async fn each_is_told(world: &World) -> Result<()> {
-    let all = ANSWERS.map(|(runtime, ..)| {
-        let text = yaml(runtime, &format!("runtime: {runtime}, tag: {NEXT}"));
-        text.replace("{name: ", &format!("{{namespace: {NAMESPACE}, name: "))
-    });
+    let spec = |runtime: &str| format!("runtime: {runtime}, tag: {NEXT}");
+    let all = ANSWERS.map(|(it, ..)| yaml_in(NAMESPACE, it, &spec(it)));
     world.apply(&all[0], &all[1..]).await?;
     let all_told = world
         .until("seven that say what is wrong", |seen| {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::LOST;
 use super::install::check_disk;
-use crate::bed::{containers, mounts_of_pods, tasks};
+use crate::bed::{containers, mounts_of_pods, tasks, type_on_node};
 use crate::world::{SYSTEM, World, seconds};
 
 /// A node ends seventy Pods one after the other.
@@ -37,7 +37,7 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
     world
         .until("no Pod at all", |seen| seen.keys_of_pods().next().is_none())
         .await?;
-    nothing_runs(world).await?;
+    nothing_runs().await?;
     world.holds("On the node there is no container and no mount left.");
     let claim = format!("workspace-{LOST}");
     let claims = world.kubectl(&["get", "pvc"]).await?;
@@ -53,15 +53,13 @@ pub async fn delete_everything(world: &mut World) -> Result<()> {
 
 /// Containers end and mounts go a little later than their Pods; of the containers that ended a kubelet
 /// takes away what is left once a minute.
-async fn nothing_runs(world: &World) -> Result<()> {
+async fn nothing_runs() -> Result<()> {
     let start = Timestamp::now();
     loop {
         let (running, mounts) = (tasks()?, mounts_of_pods()?);
         let all = containers()?;
         if all.is_empty() && running.is_empty() && mounts.is_empty() {
-            world.on_node("ls /run/containerd/io.containerd.runtime.v2.task/k8s.io; grep kubelet/pods /proc/mounts");
-            world.on_node("ctr -n k8s.io containers ls -q");
-            return Ok(());
+            break;
         }
         let took = seconds(start, Timestamp::now());
         ensure!(
@@ -75,4 +73,13 @@ async fn nothing_runs(world: &World) -> Result<()> {
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    for command in [
+        "ls /run/containerd/io.containerd.runtime.v2.task/k8s.io",
+        "ctr -n k8s.io containers ls -q",
+        "findmnt --noheadings --output TARGET | grep kubelet/pods || true",
+    ] {
+        let said = type_on_node(command)?;
+        ensure!(said.is_empty(), "{command} shows {said:?}");
+    }
+    Ok(())
 }

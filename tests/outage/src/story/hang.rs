@@ -9,7 +9,7 @@ use super::failing::stuck;
 use super::{MIRROR, PRIMARY, RETRY, TOLD_WITHIN, ensure_within, image, key, nine, yaml};
 use crate::bed::{Answer, LARGE, NEXT};
 use crate::eye::{Kind, Seen, Sight, text};
-use crate::world::{World, seconds};
+use crate::world::{SYSTEM, World, seconds};
 
 /// The one that waits for the registry.
 const PATIENT: &str = "patient";
@@ -70,7 +70,7 @@ pub async fn hang(world: &mut World) -> Result<()> {
     )?;
     ensure_within("from the Pod to that", refused.since_pod, GIVEN_UP_WITHIN)?;
     let mut others = world.writes_but_of_dips(mark, since)?;
-    others.retain(|it| it.namespace == "default");
+    others.retain(|it| it.namespace != SYSTEM);
     others.retain(|it| ![PATIENT, BUSY].contains(&it.name.as_str()));
     ensure!(others.is_empty(), "the operator wrote {others:?}");
     world.holds(&format!(

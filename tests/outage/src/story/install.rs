@@ -9,7 +9,7 @@ use workspace_operator::settings::RUNTIMES;
 
 use super::list::list;
 use super::{LOST, PRIMARY, image, key, yaml};
-use crate::bed::Bed;
+use crate::bed::{Bed, show_on_node};
 use crate::eye::text;
 use crate::world::{SYSTEM, World, seconds};
 
@@ -44,7 +44,7 @@ pub async fn install(bed: Bed, start: Instant) -> Result<World> {
     let mut world = World::around(bed, start).await?;
     world.step("The operator is installed: from its own image, by its own manifests.");
     world.apply(VOLUMES, &[]).await?;
-    world.on_node("cat overlay/kustomization.yaml");
+    show_on_node("cat overlay/kustomization.yaml");
     world
         .terminal
         .output(&fs::read_to_string(overlay.join("kustomization.yaml"))?);
@@ -106,8 +106,9 @@ fn overlay(bed: &Bed) -> Result<(PathBuf, String)> {
         .canonicalize()?;
     let deploy = deploy.display().to_string();
     let digest = bed.crane.run(&format!(
-        "digest {}/platform/workspace-operator:0.1.0",
-        crate::bed::platform()
+        "digest {}/{}",
+        crate::bed::platform(),
+        crate::bed::OPERATOR
     ))?;
     let text = format!(
         "resources: [{up}{}]\n\

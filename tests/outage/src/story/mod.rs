@@ -178,8 +178,17 @@ fn image(prefix: &str, runtime: &str, tag: &str) -> String {
 
 /// A Workspace as it is written by hand.
 fn yaml(name: &str, spec: &str) -> String {
+    manifest(&format!("name: {name}"), spec)
+}
+
+/// The same, in a namespace.
+fn yaml_in(namespace: &str, name: &str, spec: &str) -> String {
+    manifest(&format!("namespace: {namespace}, name: {name}"), spec)
+}
+
+fn manifest(metadata: &str, spec: &str) -> String {
     format!(
-        "apiVersion: molecule.ai/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\n\
+        "apiVersion: molecule.ai/v1alpha1\nkind: Workspace\nmetadata: {{{metadata}}}\n\
          spec: {{{spec}}}\n"
     )
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::failing::await_leader;
 use super::{LOOKED_AT, key};
-use crate::bed::{Answer, kill, process_of};
+use crate::bed::{Answer, kill, process_of, show_on_node};
 use crate::eye::{Life, Seen, condition, text};
 use crate::world::{Lives, SYSTEM, World, seconds};
 
@@ -54,7 +54,7 @@ async fn kill_processes(world: &mut World) -> Result<()> {
     for name in names {
         let container = &before[name].container;
         let process = process_of(container.trim_start_matches("containerd://"))?;
-        world.on_node(&format!("kill -KILL {process}   # of {name}"));
+        show_on_node(&format!("kill -KILL {process}   # of {name}"));
         kill(process)?;
     }
     let back = world
@@ -102,7 +102,7 @@ async fn lose_pods(world: &mut World) -> Result<()> {
 
 /// The kubelet starts again; then the operator has to tell of those of which that told something.
 async fn lose_kubelet(world: &mut World, before: &Lives) -> Result<()> {
-    world.on_node("kill -KILL $(pidof kubelet); kubelet …");
+    show_on_node("kill -KILL $(pidof kubelet); kubelet …");
     let operator = world.eye.now(replicas);
     let (mark, since) = (world.mark()?, world.eye.mark());
     world.bed.restart_kubelet().await?;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::failing::PRIMARY_FAILS;
 use super::list::list;
 use super::{PRIMARY, ensure_within, image, key, nine, yaml};
-use crate::bed::{Answer, process_of};
+use crate::bed::{Answer, process_of, show_on_node};
 use crate::world::{World, seconds};
 
 /// For how long everything has to stand still.
@@ -34,8 +34,14 @@ pub async fn suspend(world: &mut World) -> Result<()> {
     tokio::time::sleep(STILL).await;
     list(world, &[]).await?;
     world.check_unmoved(&before, since)?;
+    world.check_shown("default", &before).await?;
     let writes = world.writes(mark)?;
     ensure!(writes.is_empty(), "the operator wrote {writes:?}");
+    let told = world.tellings(mark)?;
+    ensure!(
+        told == (0, 0),
+        "it told of nothing by {told:?} overviews and Events"
+    );
     world.holds(
         "For 60 s no UID, no containerID, no restart count and no readiness of the nine has moved, \
          and the operator wrote nothing.",
@@ -71,7 +77,7 @@ pub async fn kill_process(world: &World, name: &str, state: &str) -> Result<f64>
     let key = key(name);
     let before = world.eye.now(|seen| seen.life(&key));
     let process = process_of(before.container.trim_start_matches("containerd://"))?;
-    world.on_node(&format!("kill -KILL {process}   # the agent of {name}"));
+    show_on_node(&format!("kill -KILL {process}   # the agent of {name}"));
     let killed = Timestamp::now();
     crate::bed::kill(process)?;
     let back = world
@@ -103,13 +109,7 @@ pub async fn get_stuck(world: &mut World) -> Result<()> {
     world.bed.registries.primary.answers(Answer::Status(401));
     // The first image that a Pod asks for is on the node: it has to be gone, as on another node.
     let images = failing.stops.map(|(_, it)| image(PRIMARY, it, "latest"));
-    for image in &images {
-        world.bed.forget_image(image)?;
-    }
-    world.on_node(&format!(
-        "ctr -n k8s.io images rm {}   # as if on another node",
-        images.join(" ")
-    ));
+    world.bed.forget_images(&images)?;
     let rest = failing.rest(world);
     let since = world.eye.mark();
     let [(lost, _), (newcomer, runtime)] = failing.stops;

@@ -25,11 +25,7 @@ pub async fn what_comes(world: &mut World) -> Result<()> {
 }
 
 async fn prepared_switch(world: &mut World) -> Result<()> {
-    let images = forget(world, PRIMARY)?;
-    world.on_node(&format!(
-        "ctr -n k8s.io images rm {}…:…   # {images} of them, as on a node that never had them",
-        PRIMARY
-    ));
+    forget(world, PRIMARY)?;
     let pulled = prepare(world, PRIMARY).await?;
     world.holds(&format!(
         "{pulled} images of the primary are on the node, and nothing that runs was touched."
@@ -52,9 +48,6 @@ async fn lose_what_was_proved(world: &mut World) -> Result<()> {
     prepare(world, MIRROR).await?;
     let images = forget(world, MIRROR)?;
     ensure!(images > 0, "the node had none of the images of {MIRROR}");
-    world.on_node(&format!(
-        "ctr -n k8s.io images rm {MIRROR}…:…   # {images} of them, after they were proved"
-    ));
     let asked = world.bed.registries.mirror.requests();
     let moved = move_all(world, MIRROR, nobody_stays).await?;
     let requests = world.bed.registries.mirror.requests() - asked;
@@ -90,11 +83,7 @@ pub fn forget(world: &World, prefix: &str) -> Result<usize> {
     let mut images: Vec<_> = images.collect();
     images.sort_unstable();
     images.dedup();
-    let mut had = 0;
-    for image in &images {
-        had += usize::from(world.bed.forget_image(image)?);
-    }
-    Ok(had)
+    world.bed.forget_images(&images)
 }
 
 /// Has the node pull what the agents would need under this prefix, and says how many images that is.

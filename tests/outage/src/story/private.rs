@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::settings::{edit, plain};
-use super::{RETRY, ask, ensure_within, image, yaml};
+use super::{RETRY, ask, ensure_within, image, yaml_in};
 use crate::bed::{PASSWORD, UNMIRRORED, USER};
 use crate::story::{MIRROR, PRIVATE};
 use crate::world::{World, seconds};
@@ -66,9 +66,7 @@ async fn start(world: &World) -> Result<()> {
 }
 
 async fn apply(world: &World, tenant: &str, name: &str, spec: &str) -> Result<()> {
-    let own = format!("{{name: {name}, namespace: {tenant}}}");
-    let text = yaml(name, spec).replace(&format!("{{name: {name}}}"), &own);
-    world.apply(&text, &[]).await
+    world.apply(&yaml_in(tenant, name, spec), &[]).await
 }
 
 /// Waits until a Workspace says that it is refused, and returns what it says of the registry.
@@ -91,6 +89,8 @@ async fn refused(world: &World, tenant: &str) -> Result<String> {
 /// The wrong secret becomes the right one; nothing is edited besides.
 async fn mend(world: &mut World, tenant: &str) -> Result<()> {
     let mark = world.mark()?;
+    let uid = || world.eye.now(|seen| seen.life(&key(tenant)).uid);
+    let before = uid();
     world
         .kubectl(&["delete", "secret", SECRET, "-n", tenant])
         .await?;
@@ -103,6 +103,7 @@ async fn mend(world: &mut World, tenant: &str) -> Result<()> {
         .await?;
     let writes = world.writes(mark)?;
     ensure!(writes.of("pods").is_empty(), "a Pod was written");
+    ensure!(uid() == before, "{tenant} has another Pod");
     let took = seconds(mended, ready);
     ensure_within("from the right secret to Ready", took, RETRY.as_secs_f64())?;
     world.holds(&format!(

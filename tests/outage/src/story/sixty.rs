@@ -1,6 +1,7 @@
 //! Sixty Workspaces on the node, half of them lost at once, and one edit: how long that takes, beside
 //! a kubelet that is simply given thirty Pods.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use cluster::Event;
 use serde_json::{Value, json};
 use workspace_operator::settings::RUNTIMES;
 
-use super::{LOOKED_AT, MIRROR, PRIMARY, image, yaml};
+use super::settings::plain;
+use super::{LOOKED_AT, MIRROR, PRIMARY, image, yaml_in};
 use crate::bed::Answer;
-use crate::eye::Seen;
+use crate::eye::{Kind, Life, Seen, text};
 use crate::world::{OVERVIEW_ON_RECORD, World, but_for_outrun, seconds};
 
 const NAMESPACE: &str = "sixty";
@@ -26,15 +28,14 @@ pub async fn sixty(world: &mut World) -> Result<()> {
     world.step(
         "Sixty Workspaces on the node; thirty are lost at once while the mirror is suspended.",
     );
+    plain(world, MIRROR).await?;
     let names: Vec<_> = (1..=ALL).map(|it| format!("w{it:02}")).collect();
     start(world, &names).await?;
     let (lost, rest) = names.split_at(LOST);
     // As if their Pods were to start on another node.
-    for runtime in RUNTIMES {
-        for prefix in [PRIMARY, MIRROR] {
-            world.bed.forget_image(&image(prefix, runtime, "latest"))?;
-        }
-    }
+    let of = |prefix: &'static str| RUNTIMES.map(|it| image(prefix, it, "latest"));
+    let images = [PRIMARY, MIRROR].map(of).concat();
+    world.bed.forget_images(&images)?;
     let rest: Vec<_> = rest.iter().map(|it| key(it)).collect();
     let rest = world.lives(rest.iter().map(String::as_str));
     let since = world.eye.mark();
@@ -52,7 +53,7 @@ pub async fn sixty(world: &mut World) -> Result<()> {
         .await?;
     world.kubectl(&OVERVIEW_ON_RECORD).await?;
     let before = world.lives(keys.iter().map(String::as_str));
-    let mark = world.mark()?;
+    let (mark, healing) = (world.mark()?, world.eye.mark());
     let edited = world.edit("mirror.example.com", "ghcr.io").await?;
     let ready = world
         .eye
@@ -74,13 +75,29 @@ pub async fn sixty(world: &mut World) -> Result<()> {
         "of the Pods, those of {keys:?} were to be written, once each, and not {written:?}"
     );
     let took = seconds(edited, ready);
-    let bare = bare(world).await?;
+    let put_off = put_off(world, healing, NAMESPACE);
+    let (bare, bare_put_off) = bare(world).await?;
     world.holds(&format!(
         "{took:.1} s from the edit to the last of the thirty Ready, in the same Pods, at one write \
-         each; a kubelet that is given thirty such Pods takes {bare:.1} s: {:.2} x.",
+         each; a kubelet that is given thirty such Pods takes {bare:.1} s: {:.2} x. More pulls than \
+         a kubelet begins at once: it put {put_off} of the thirty off, and {bare_put_off} of the others.",
         took / bare
     ));
     Ok(())
+}
+
+/// How many Pods waited for their kubelet's next try, as it begins ten pulls at once and then five a
+/// second (`registryPullQPS`, `registryBurst`).
+fn put_off(world: &World, since: usize, namespace: &str) -> usize {
+    let message = "/status/containerStatuses/0/state/waiting/message";
+    let sights = world.eye.since(since);
+    let put_off: BTreeSet<_> = sights
+        .iter()
+        .filter(|it| it.kind == Kind::Pod && it.key.starts_with(&format!("{namespace}/")))
+        .filter(|it| text(&it.object, message).contains("pull QPS exceeded"))
+        .map(|it| it.key.as_str())
+        .collect();
+    put_off.len()
 }
 
 async fn start(world: &World, names: &[String]) -> Result<()> {
@@ -88,10 +105,7 @@ async fn start(world: &World, names: &[String]) -> Result<()> {
     let all: Vec<_> = names
         .iter()
         .zip(RUNTIMES.iter().cycle())
-        .map(|(name, runtime)| {
-            let text = yaml(name, &format!("runtime: {runtime}"));
-            text.replace("{name: ", &format!("{{namespace: {NAMESPACE}, name: "))
-        })
+        .map(|(name, runtime)| yaml_in(NAMESPACE, name, &format!("runtime: {runtime}")))
         .collect();
     world.apply(&all[0], &all[1..]).await?;
     let keys: Vec<_> = names.iter().map(|it| key(it)).collect();
@@ -104,21 +118,22 @@ async fn start(world: &World, names: &[String]) -> Result<()> {
 }
 
 /// Thirty Pods as the operator makes them, with nobody behind them. Returns the seconds from the
-/// first of them to the last one Ready: what the command itself takes is nobody's.
-async fn bare(world: &World) -> Result<f64> {
+/// first of them to the last one Ready, as what the command itself takes is nobody's, and how many of
+/// them were put off.
+async fn bare(world: &World) -> Result<(f64, usize)> {
     world.kubectl(&["create", "namespace", BARE]).await?;
+    let since = world.eye.mark();
     let took = start_thirty(world).await;
     // However it went: nobody else takes them away.
     let delete = ["delete", "namespace", BARE, "--wait=false"];
     let deleted = world.kubectl(&delete).await;
     let took = took?;
-    deleted.map(|_| took)
+    deleted.map(|_| (took, put_off(world, since, BARE)))
 }
 
 async fn start_thirty(world: &World) -> Result<f64> {
-    for runtime in RUNTIMES {
-        world.bed.forget_image(&image(PRIMARY, runtime, "latest"))?;
-    }
+    let images = RUNTIMES.map(|it| image(PRIMARY, it, "latest"));
+    world.bed.forget_images(&images)?;
     let pods: Vec<Value> = world.eye.now(|seen| {
         let of = |(name, pod): (&str, &Value)| bare_pod(name, pod);
         seen.pods(NAMESPACE).take(LOST).map(of).collect()
@@ -141,9 +156,7 @@ async fn start_thirty(world: &World) -> Result<f64> {
     let ready = world
         .eye
         .until("thirty Pods of nobody's", PATIENCE, |seen| {
-            let ready = seen
-                .pods(BARE)
-                .filter(|(_, pod)| crate::eye::Life::of(pod).ready);
+            let ready = seen.pods(BARE).filter(|(_, pod)| Life::of(pod).ready);
             ready.count() == LOST
         })
         .await?;
