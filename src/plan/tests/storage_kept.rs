@@ -6,6 +6,8 @@ use super::moving::REGISTRY;
 use super::world::{A, B, World, settings};
 use crate::seen::{Proof, Turn};
 
+type Change = fn(&mut Value);
+
 /// Nobody asked for its stop. A change of the spec does not stop it either.
 #[test]
 fn what_could_not_have_its_claim_again_is_not_stopped_for_a_move() {
@@ -18,7 +20,7 @@ fn what_could_not_have_its_claim_again_is_not_stopped_for_a_move() {
             "apiVersion": "molecule.ai/v1alpha1", "kind": "Workspace", "name": "w", "uid": "earlier",
         }]);
     };
-    let changes: [(&str, fn(&mut Value)); 3] = [
+    let changes: [(&str, Change); 3] = [
         ("has lost the label", labels),
         ("goes away", deletion),
         ("goes away", owner),
