@@ -320,7 +320,7 @@ impl Controller {
             self.retry_proofs();
             self.prepare();
         }
-        self.queue.add_urgent(Item::Fleet);
+        self.record_may_change();
         self.overview_may_change();
     }
 
@@ -362,7 +362,7 @@ impl Controller {
         let woken = in_order(self.index.keys());
         self.wake(woken);
         self.proofs_may_change();
-        self.queue.add_urgent(Item::Fleet);
+        self.record_may_change();
         self.turns_change();
         self.overview_may_change();
     }

@@ -55,6 +55,14 @@ impl Controller {
         self.write(Item::Fleet, changes, exists, notices);
     }
 
+    /// Something changed that the record may have to say. One that stands by takes nothing from its
+    /// queue: what it put there would count as waiting for as long as it stands by.
+    pub(super) fn record_may_change(&mut self) {
+        if self.leader.leads() {
+            self.queue.add_urgent(Item::Fleet);
+        }
+    }
+
     /// Something changed that the overview may tell of.
     pub(super) fn overview_may_change(&mut self) {
         if self.leader.leads() && !self.records.overview_is_due {
@@ -182,7 +190,7 @@ impl Controller {
             }
         }
         self.queue.done(item);
-        self.queue.add_urgent(Item::Fleet);
+        self.record_may_change();
         self.overview_may_change();
     }
 }

@@ -1,83 +1,14 @@
 //! The dashboard: each of its queries, asked of a real Prometheus that scrapes a running operator.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use cluster::{Process, Signal, State};
-use serde_json::{Value, json};
+use cluster::State;
+use serde_json::Value;
 use workspace_operator::metrics::DOCUMENTED;
 
-use crate::fixture::{PATIENCE, World};
+use crate::fixture::World;
+use crate::prometheus::{Prometheus, value};
 use crate::scrape::{SERVING, address};
 
 const DASHBOARD: &str = include_str!("../../deploy/grafana/dashboard.json");
-
-/// A Prometheus with one target.
-struct Prometheus {
-    process: Process,
-    url: String,
-    promtool: PathBuf,
-}
-
-impl Prometheus {
-    fn start(world: &World, target: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&world.namespace);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let config = json!({
-            "global": {"scrape_interval": "1s"},
-            "scrape_configs": [{
-                "job_name": "operator", "static_configs": [{"targets": [target]}],
-            }],
-        });
-        let file = folder.join("prometheus.yml");
-        std::fs::write(&file, config.to_string()).expect("it is written");
-        let listen = free_address();
-        let mut command = Command::new(cluster::tool("prometheus").expect("it is built"));
-        command
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                folder.join("data").display()
-            ))
-            .arg(format!("--web.listen-address={listen}"));
-        Self {
-            process: Process::spawn(&mut command).expect("it starts"),
-            url: format!("http://{listen}"),
-            promtool: cluster::tool("promtool").expect("it is built"),
-        }
-    }
-
-    /// The result of a query at this moment; none while it does not serve yet.
-    fn query(&self, query: &str) -> Vec<Value> {
-        let output = Command::new(&self.promtool)
-            .args(["query", "instant", "--format=json", &self.url, query])
-            .output()
-            .expect("promtool runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!said.contains("bad_data"), "{query}: {said}");
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    async fn until(&self, query: &str, is: impl Fn(&[Value]) -> bool) {
-        let start = Instant::now();
-        loop {
-            let found = self.query(query);
-            if is(&found) {
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{query}: {found:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-}
-
-/// Prometheus cannot be told to take any port and say which.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has one").to_string()
-}
 
 /// Every query of the dashboard, with its panel, as Grafana would ask it.
 fn queries() -> Vec<(String, String)> {
@@ -96,10 +27,6 @@ fn queries() -> Vec<(String, String)> {
         }
     }
     queries
-}
-
-fn value(found: &[Value]) -> Option<&str> {
-    found.first()?["value"][1].as_str()
 }
 
 #[test]
@@ -122,7 +49,7 @@ async fn every_query_of_the_dashboard_has_an_answer() {
     world.turn(&down, State::Unauthorized).await;
     world.start_with(&SERVING, &[]);
     let at = address(&world.logged("serving metrics").await);
-    let mut prometheus = Prometheus::start(&world, &at.to_string());
+    let mut prometheus = Prometheus::start(&world.namespace, &[at], None);
     // A rate needs a sample from before.
     prometheus
         .until("up", |found| value(found) == Some("1"))
@@ -169,6 +96,5 @@ async fn every_query_of_the_dashboard_has_an_answer() {
             .until(query, |found| value(found) == Some(expected))
             .await;
     }
-    prometheus.process.signal(Signal::SIGTERM).expect("it runs");
-    prometheus.process.wait(PATIENCE).await.expect("it ends");
+    prometheus.stop().await;
 }

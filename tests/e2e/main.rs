@@ -7,6 +7,7 @@ mod fixture;
 mod guards;
 mod link;
 mod objects;
+mod prometheus;
 mod requests;
 mod scrape;
 mod waits;

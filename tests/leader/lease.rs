@@ -1,6 +1,7 @@
 //! What is asked of the Lease, and what becomes of one that somebody else touches.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use cluster::Signal;
 use jiff::Timestamp;
@@ -121,6 +122,9 @@ async fn a_lease_given_to_another_ends_the_term_at_once_and_runs_out() {
         writes.retain(|(begun, words)| *begun >= over && !words.ends_with(" 504"));
         assert!(writes.is_empty(), "{writes:?}\n{}", pair.logs());
     }
+    for member in 0..2 {
+        nothing_waits(pair.members[member].serves(), &pair).await;
+    }
     pair.ready(&names).await;
     pair.assert_one_pod_each(&names).await;
 }
@@ -177,11 +181,34 @@ async fn one_that_stands_by_is_ready_and_counts_no_workspace_twice() {
     assert_eq!(says(&pair, leader), leading);
     let standing_by = ("ok: standing by\n".to_owned(), 0.0, 0.0);
     assert_eq!(says(&pair, standby), standing_by);
+    // It is not behind with what is the other's to do.
+    let registry = pair.world.prefix("next");
+    pair.world.registry(&registry);
+    pair.world.in_force(&registry).await;
+    for member in [standby, leader] {
+        let at = pair.members[member].serves();
+        nothing_waits(at, &pair).await;
+    }
     pair.members[leader].signal(Signal::SIGTERM);
     pair.members[leader].ended().await;
     pair.leads(standby).await;
     pair.members[standby].logged("leading").await;
     assert_eq!(says(&pair, standby), leading);
+}
+
+/// Nothing is in its queue, after a moment for what came last, nor comes to be there.
+async fn nothing_waits(at: SocketAddr, pair: &Pair) {
+    let waits = || {
+        let scrape = Scrape::of(at);
+        let value = |name: &str| scrape.value(&format!("workspace_operator_queue_{name}"));
+        (value("items"), value("oldest_seconds"))
+    };
+    let start = Instant::now();
+    while waits() != (0.0, 0.0) {
+        let patient = start.elapsed() < Duration::from_secs(5);
+        assert!(patient, "{:?}\n{}", waits(), pair.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// One that stands by is ready, as otherwise no rollout could go on to it.

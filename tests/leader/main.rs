@@ -23,6 +23,8 @@ mod objects;
 #[path = "../faults/pods.rs"]
 #[expect(dead_code, reason = "it serves the tests of faults too")]
 mod pods;
+#[path = "../e2e/prometheus.rs"]
+mod prometheus;
 #[path = "../e2e/requests.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]
 mod requests;
@@ -36,6 +38,7 @@ mod waits;
 mod member;
 mod pair;
 
+mod alerts;
 mod lease;
 mod moves;
 mod overlaps;
