@@ -59,6 +59,8 @@ pub(super) enum Fault {
     Outdated,
     /// There is none.
     Missing,
+    /// The API server does not know who asks.
+    Unauthorized,
     /// The API server forbids it.
     Forbidden,
     /// Anything else, in a few words.
@@ -137,6 +139,11 @@ impl Lease {
             Fault::Missing => {
                 format!("there is no {self}, and without it nobody leads: create it empty")
             }
+            Fault::Unauthorized => format!(
+                "the {self} cannot be renewed: the API server does not accept the operator's \
+                 credentials, whose token has expired or whose ServiceAccount was made anew; \
+                 restart its Pod"
+            ),
             Fault::Forbidden => format!(
                 "the operator may not use the {self}: grant its ServiceAccount list, watch and \
                  patch"
@@ -173,7 +180,8 @@ fn fault(error: &Error) -> Fault {
         Error::Api(status) => match status.code {
             404 => Fault::Missing,
             409 => Fault::Outdated,
-            401 | 403 => Fault::Forbidden,
+            401 => Fault::Unauthorized,
+            403 => Fault::Forbidden,
             code => Fault::Other(format!("{} ({code})", status.message)),
         },
         Error::SerdeError(why) => Fault::Other(format!("what is stored does not decode ({why})")),

@@ -223,6 +223,11 @@ async fn one_that_can_neither_lead_nor_see_who_leads_is_not_ready() {
     pair.says_of_itself(leader, 200, "ok: leading").await;
     drop(rules);
     pair.says_of_itself(standby, 200, "ok: standing by").await;
+    let rules = pair.members[standby].unknown_to_lease();
+    let unknown = "does not accept the operator's credentials";
+    pair.says_of_itself(standby, 503, unknown).await;
+    drop(rules);
+    pair.says_of_itself(standby, 200, "ok: standing by").await;
 
     // Now neither may renew it.
     grant(&pair, &["list", "watch"]);

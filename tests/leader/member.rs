@@ -124,9 +124,17 @@ impl Member {
 
     /// Nobody hears what it asks about the Lease. All else goes on.
     pub fn cut_off_from_lease(&self) -> [Rule; 2] {
+        self.of_lease(Fault::Silence)
+    }
+
+    /// The API server does not know who asks about the Lease. All else goes on.
+    pub fn unknown_to_lease(&self) -> [Rule; 2] {
+        self.of_lease(Fault::Answer(401, None))
+    }
+
+    fn of_lease(&self, fault: Fault) -> [Rule; 2] {
         let about = |ask: &Ask| ask.path.contains("/leases");
-        let silence = self.proxy.fault(Fault::Silence, about);
-        [silence, self.proxy.fault(Fault::Hold, move |it| about(it))]
+        [fault, Fault::Hold].map(|it| self.proxy.fault(it, about))
     }
 }
 
