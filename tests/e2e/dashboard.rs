@@ -1,7 +1,10 @@
 //! The dashboard: each of its queries, asked of a real Prometheus that scrapes a running operator.
 
+use std::path::Path;
+use std::process::Command;
+
 use cluster::State;
-use serde_json::Value;
+use serde_json::{Value, json};
 use workspace_operator::metrics::DOCUMENTED;
 
 use crate::fixture::World;
@@ -40,6 +43,38 @@ fn every_metric_is_on_the_dashboard() {
     let missing = DOCUMENTED.iter().filter(|it| !is_shown(it.name));
     let missing: Vec<_> = missing.map(|it| it.name).collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+/// Where there are operators in several namespaces, one of them without a leader is not hidden behind
+/// another that has one.
+#[test]
+fn the_leaders_are_told_by_namespace() {
+    let queries = queries();
+    let (_, query) = queries.iter().find(|it| it.0 == "Leaders").expect("it is");
+    let series = |pod: &str, leads: u8| {
+        let series = format!("workspace_operator_leader{{{pod}}}");
+        json!({"series": series, "values": leads.to_string()})
+    };
+    let [with, without] = [r#"{namespace="a"}"#, r#"{namespace="b"}"#];
+    let test = json!({"tests": [{
+        "input_series": [
+            series(r#"namespace="a",pod="x""#, 1), series(r#"namespace="a",pod="y""#, 0),
+            series(r#"namespace="b",pod="x""#, 0), series(r#"namespace="b",pod="y""#, 0),
+        ],
+        "promql_expr_test": [{
+            "expr": query, "eval_time": "0s",
+            "exp_samples": [{"labels": with, "value": 1}, {"labels": without, "value": 0}],
+        }],
+    }]});
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("leaders.test.json");
+    std::fs::write(&file, test.to_string()).expect("it is written");
+    let promtool = cluster::tool("promtool").expect("it is built");
+    let tested = Command::new(promtool)
+        .args(["test", "rules"])
+        .arg(&file)
+        .output();
+    let tested = tested.expect("promtool runs");
+    assert!(tested.status.success(), "{tested:?}");
 }
 
 #[tokio::test]
