@@ -104,6 +104,18 @@ pub fn run(command: &mut Command) -> String {
     text(&output.stdout)
 }
 
+/// As a person would, with kubectl.
+pub fn shell(cluster: &Cluster, commands: &str) {
+    let kubectl = cluster::ensure().expect("the programs are there").kubectl;
+    let folder = kubectl.parent().expect("a folder").display().to_string();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("sh");
+    run(shell
+        .args(["-exc", commands])
+        .env("PATH", format!("{folder}:{path}"))
+        .env("KUBECONFIG", cluster.kubeconfig()));
+}
+
 /// One of the pinned tools.
 pub async fn tool(name: &'static str) -> PathBuf {
     tokio::task::spawn_blocking(move || cluster::tool(name))

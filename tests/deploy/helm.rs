@@ -9,7 +9,9 @@ use std::process::Command;
 use cluster::{Cluster, Kubectl};
 use serde_json::Value;
 
-use crate::bed::{SYSTEM, create_settings, empty, folder, get, guarded, must, run, tool, until};
+use crate::bed::{
+    SYSTEM, create_settings, empty, folder, get, guarded, must, run, shell, tool, until,
+};
 use crate::objects::args;
 
 const OLD: &str = "old.example.com/a";
@@ -195,6 +197,8 @@ async fn where_the_first_of_two_releases_goes_the_second_keeps_its_guard_and_peo
     ] {
         assert!(said.contains(words), "{words} in {said}");
     }
+    shell(&cluster, printed(&said, "A first Workspace:"));
+    must(&kubectl, &["get", "workspace", "alice", "-n", "agents"]);
     guarded(&kubectl, second).await;
 
     helm.must(&["uninstall", "first"]);
@@ -247,6 +251,15 @@ async fn what_cannot_be_installed_is_refused_in_a_sentence() {
     }
 }
 
+/// The commands that were printed after these words, as they would be pasted.
+fn printed<'a>(said: &'a str, before: &str) -> &'a str {
+    let rest = said.split_once(&format!("{before}\n\n"));
+    let rest = rest
+        .unwrap_or_else(|| panic!("{before} is not in {said}"))
+        .1;
+    rest.split("\n\n").next().unwrap_or(rest)
+}
+
 /// The operator's Pods that are not on their way out: UIDs, and what each was told to do.
 fn pods(kubectl: &Kubectl) -> BTreeMap<String, Vec<String>> {
     let pods = get(kubectl, &["pods", "-n", SYSTEM]);
@@ -290,7 +303,7 @@ async fn an_upgrade_brings_a_second_replica_and_a_newer_definition_and_a_rollbac
     assert!(!knows_the_field(&kubectl));
 
     let upgrade = ["upgrade", release, &folder("chart"), "--set=replicas=2"];
-    helm.must(&[&upgrade[..], &ready].concat());
+    let said = helm.must(&[&upgrade[..], &ready].concat());
     let both = pods(&kubectl);
     assert_eq!(both.len(), 2);
     for (pod, args) in &both {
@@ -301,6 +314,14 @@ async fn an_upgrade_brings_a_second_replica_and_a_newer_definition_and_a_rollbac
     let stays = alone.keys().all(|it| both.contains_key(it));
     assert!(stays, "one more replica is no restart of the first");
     until("the newer definition", || knows_the_field(&kubectl)).await;
+    for before in [
+        "is being started in molecule-system:",
+        "For another registry:",
+        "held to the strictest standard:",
+        "A first Workspace:",
+    ] {
+        shell(&cluster, printed(&said, before));
+    }
 
     helm.must(&[&["rollback", release, "1"][..], &ready].concat());
     until("one replica", || pods(&kubectl).len() == 1).await;

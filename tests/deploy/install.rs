@@ -1,14 +1,13 @@
 //! `kubectl apply -k`.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use cluster::{Cluster, Kubectl};
+use cluster::Kubectl;
 use serde_json::json;
 
 use crate::alerts::RUNBOOK;
 use crate::bed::{
-    DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, run, until,
+    DEPLOY, SYSTEM, create_settings, empty, folder, get, guarded, installed, must, shell, until,
 };
 use crate::objects::{kustomize, kustomized, own, yaml};
 
@@ -171,18 +170,6 @@ fn commands(after: &str) -> &'static str {
     let rest = rest.unwrap_or_else(|| panic!("{after:?} is not in README.md"));
     let block = rest.1.split("```").nth(1).expect("a block");
     block.strip_prefix("sh\n").expect("commands")
-}
-
-/// As a person would, with kubectl.
-fn shell(cluster: &Cluster, commands: &str) {
-    let kubectl = cluster::ensure().expect("the programs are there").kubectl;
-    let folder = kubectl.parent().expect("a folder").display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut shell = Command::new("sh");
-    run(shell
-        .args(["-exc", commands])
-        .env("PATH", format!("{folder}:{path}"))
-        .env("KUBECONFIG", cluster.kubeconfig()));
 }
 
 /// Which of these are there.
