@@ -22,14 +22,14 @@ const WORKSPACE: &str = "apiVersion: molecule.ai/v1alpha1\n\
                          spec: {runtime: codex}\n";
 
 /// Helm, with nothing of a person's own.
-struct Helm<'a> {
-    program: PathBuf,
-    cluster: &'a Cluster,
+pub struct Helm<'a> {
+    pub program: PathBuf,
+    pub cluster: &'a Cluster,
 }
 
 impl Helm<'_> {
     /// Runs a command on the release in the operator's namespace, which must succeed.
-    fn must(&self, args: &[&str]) -> String {
+    pub fn must(&self, args: &[&str]) -> String {
         self.must_in(SYSTEM, args)
     }
 

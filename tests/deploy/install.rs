@@ -96,8 +96,7 @@ async fn a_switch_survives_that_everything_is_applied_again() {
     must(&kubectl, &["apply", "-k", DEPLOY]);
     // It fails where there is a difference.
     must(&kubectl, &["diff", "-k", DEPLOY]);
-    let forced = ["apply", "--server-side", "--force-conflicts", "-k", DEPLOY];
-    must(&kubectl, &forced);
+    must(&kubectl, &["apply", "--server-side", "-k", DEPLOY]);
     let of = |kind: &str, name: &str| get(&kubectl, &[kind, name, "-n", SYSTEM]);
     let settings = of("configmap", "workspace-settings");
     assert_eq!(

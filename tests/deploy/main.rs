@@ -9,6 +9,7 @@ mod guard;
 mod helm;
 mod image;
 mod install;
+mod managers;
 mod owners;
 mod people;
 mod priority;
