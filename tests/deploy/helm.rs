@@ -38,27 +38,38 @@ impl Helm<'_> {
     }
 
     /// What it says where it must not succeed.
-    fn refused(&self, namespace: &str, args: &[&str]) -> String {
+    pub fn refused(&self, namespace: &str, args: &[&str]) -> String {
         let output = self.command(namespace, args).output();
         let output = output.expect("helm runs");
         assert!(!output.status.success(), "{args:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// Runs commands as a person would.
+    pub fn shell(&self, commands: &str) {
+        let folder = self.program.parent().expect("a folder").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("sh");
+        shell.env("PATH", format!("{folder}:{path}"));
+        run(self.at_home(shell.args(["-exc", commands])));
+    }
+
     fn command(&self, namespace: &str, args: &[&str]) -> Command {
-        let home = self.cluster.folder().join("helm");
         let mut command = Command::new(&self.program);
+        self.at_home(command.args(args).args(["--namespace", namespace]));
         command
-            .args(args)
-            .args(["--namespace", namespace])
+    }
+
+    fn at_home<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let home = self.cluster.folder().join("helm");
+        command
             .env("KUBECONFIG", self.cluster.kubeconfig())
-            .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|it| (it, &home)));
-        command
+            .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|it| (it, &home)))
     }
 }
 
 /// An empty cluster, and Helm.
-async fn bed() -> (Cluster, PathBuf) {
+pub async fn bed() -> (Cluster, PathBuf) {
     (empty().await, tool("helm").await)
 }
 
