@@ -361,6 +361,43 @@ async fn it_refuses_a_deletion_that_was_not_announced() {
     assert!(!left.to_string().contains("workspace-settings"));
 }
 
+/// It would send every new rollout back to the default registry, as a deletion would.
+#[tokio::test]
+async fn it_refuses_to_lose_the_registry_where_that_was_not_announced() {
+    let namespace = "guard-registry";
+    let (_, kubectl) = bed(namespace).await;
+    let entries = [
+        "MOLECULE_IMAGE_REGISTRY=mirror.example.com/a",
+        "ROLLOUT=OnRestart",
+    ];
+    assert!(create_settings(&kubectl, namespace, &entries, false).ok());
+    let edit = |edit: &str| patch(&kubectl, namespace, &["-p", edit]);
+    for lost in [
+        r#"{"data":null}"#,
+        r#"{"data":{"MOLECULE_IMAGE_REGISTRY":null}}"#,
+        r#"{"data":{"MOLECULE_IMAGE_REGISTRY":""}}"#,
+        r#"{"metadata":{"annotations":{"molecule.ai/allow-deletion":"false"}},"data":null}"#,
+    ] {
+        let said = edit(lost).stderr;
+        let words = "would no longer go to mirror.example.com/a but to the default registry. If that is \
+                     meant, set the annotation molecule.ai/allow-deletion to \"true\" as well.";
+        assert!(said.contains(words), "{lost}: {said}");
+    }
+    for kept in [
+        r#"{"data":{"ROLLOUT":null}}"#,
+        r#"{"data":{"MOLECULE_IMAGE_REGISTRY":"other.example.com/a"}}"#,
+        r#"{"metadata":{"labels":{"team":"a"}}}"#,
+    ] {
+        assert!(edit(kept).ok(), "{kept}");
+    }
+    let meant = r#"{"metadata":{"annotations":{"molecule.ai/allow-deletion":"true"}},"data":null}"#;
+    assert!(edit(meant).ok());
+    // Where there is none, nothing is lost.
+    let none = r#"{"metadata":{"annotations":null},"data":{"ROLLOUT":"OnRestart"}}"#;
+    assert!(edit(none).ok());
+    assert!(edit(r#"{"data":null}"#).ok());
+}
+
 /// A warning of the API server's about the CEL would be in the status.
 #[tokio::test]
 async fn the_api_server_finds_nothing_odd_in_the_expressions() {
