@@ -132,6 +132,16 @@ const COLUMNS: [(&str, &str, &str, &str, i32); 6] = [
     ),
 ];
 
+/// With the definition would go every Workspace: what GitOps tools no longer find in their repository
+/// they would delete, but not this.
+const KEPT: [(&str, &str); 2] = [
+    (
+        "argocd.argoproj.io/sync-options",
+        "Prune=false,Delete=false",
+    ),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+];
+
 /// What the YAML file begins with.
 const HEADER: &str =
     "# Printed by `cargo run -- crd > crds/workspace.yaml`; a test fails when it differs.\n";
@@ -141,6 +151,8 @@ impl Workspace {
     /// name that kube derives from the types alone.)
     pub fn crd() -> CustomResourceDefinition {
         let mut crd = <Self as CustomResourceExt>::crd();
+        let kept = KEPT.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        crd.metadata.annotations = Some(kept.into());
         for version in &mut crd.spec.versions {
             version.additional_printer_columns = Some(COLUMNS.map(column).to_vec());
             if let Some(root) = version

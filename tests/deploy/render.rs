@@ -51,10 +51,15 @@ fn kept(objects: &mut Objects) -> Vec<String> {
     let mut kept = Vec::new();
     for (id, object) in objects {
         let metadata = object["metadata"].as_object_mut().expect("metadata");
-        let policy = json!({"helm.sh/resource-policy": "keep"});
-        if metadata.get("annotations") == Some(&policy) {
-            metadata.remove("annotations");
+        let annotations = metadata.get_mut("annotations");
+        let Some(annotations) = annotations.and_then(Value::as_object_mut) else {
+            continue;
+        };
+        if annotations.remove("helm.sh/resource-policy") == Some(json!("keep")) {
             kept.push(id.clone());
+        }
+        if annotations.is_empty() {
+            metadata.remove("annotations");
         }
     }
     kept
@@ -68,6 +73,18 @@ async fn kustomize_and_helm_render_the_same_objects() {
         ("overlays/namespaced", &["--set=watchNamespace=agents"]),
     ] {
         assert_same(kustomize(&folder(overlay)), template(flags).await);
+    }
+}
+
+/// With the definition would go every Workspace.
+#[tokio::test]
+async fn what_is_no_longer_in_a_repository_does_not_take_the_definition_with_it() {
+    for objects in [kustomize(&folder("")), template(&[]).await] {
+        let crd = &objects["CustomResourceDefinition workspaces.molecule.ai"];
+        let annotations = &crd["metadata"]["annotations"];
+        assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
+        let argo = &annotations["argocd.argoproj.io/sync-options"];
+        assert_eq!(argo, "Prune=false,Delete=false");
     }
 }
 
