@@ -15,6 +15,7 @@ use cluster::Kubectl;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, PostParams};
+use kube::client::Body;
 use kube::{Client, Error};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -222,6 +223,62 @@ async fn it_says_all_that_is_wrong_and_what_to_write() {
         assert!(said.contains(words), "{words} in {said}");
     }
     assert!(!said.contains("PIN_elsewhere is no digest"), "{said}");
+}
+
+/// What the guard warns of, without storing anything.
+async fn warned(client: &Client, namespace: &str, data: &Data) -> Vec<String> {
+    let uri = format!("/api/v1/namespaces/{namespace}/configmaps?dryRun=All");
+    let body = serde_json::to_vec(&settings(data)).expect("it is JSON");
+    let request = http::Request::post(uri)
+        .header("content-type", "application/json")
+        .body(Body::from(body));
+    let answer = client.send(request.expect("it is one")).await;
+    let answer = answer.expect("the API server answers");
+    assert_eq!(answer.status(), 201, "{data:?}");
+    let warnings = answer.headers().get_all("warning").iter();
+    let warnings = warnings.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    warnings.collect()
+}
+
+#[tokio::test]
+async fn it_warns_where_the_parser_does() {
+    let namespace = "guard-warnings";
+    let (client, _) = bed(namespace).await;
+    let prefix = |length: usize| format!("h.example/{}", "a".repeat(length - "h.example/".len()));
+    let next = |value: &str, with: &[(&str, &str)]| {
+        samples::data(&[&[("NEXT_MOLECULE_IMAGE_REGISTRY", value)], with].concat())
+    };
+    let mut all = values::table();
+    for value in ["mirror.example.com/a", "https://mirror.example.com/a"] {
+        all.push(next(value, &[("PREPULL", "true")]));
+        all.push(next(value, &[("PREPULL", "yes")]));
+    }
+    for (extra, most) in [(0, 224), (11, 224), (12, 223), (40, 195)] {
+        let runtimes = "z".repeat(extra);
+        for length in [most, most + 1] {
+            all.push(next(&prefix(length), &[("EXTRA_RUNTIMES", &runtimes)]));
+        }
+    }
+    // What is only written twice is not looked for by the guard.
+    let of_effect = |mut all: Vec<String>| {
+        all.retain(|it| it.to_lowercase().contains("no effect"));
+        all
+    };
+    let parsed = |data: &Data| Settings::parse(data, &Environment::default());
+    let told = |data: &Data| parsed(data).map(|it| of_effect(it.warnings));
+    let valid = all.into_iter().filter(can_be_stored);
+    let valid: Vec<_> = valid.filter(|it| told(it).is_ok()).collect();
+    let asked = valid.iter().map(async |data| {
+        let (said, warned) = (told(data), warned(&client, namespace, data).await);
+        let agree = said
+            .as_ref()
+            .is_ok_and(|it| it.is_empty() == warned.is_empty());
+        let odd = warned.iter().any(|it| !it.contains("has no effect"));
+        (!agree || odd).then(|| format!("{data:?}: {said:?}, but {warned:?}"))
+    });
+    let different = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+    let different: Vec<_> = different.filter_map(async |it| it).take(5).collect().await;
+    assert_eq!(different, [""; 0]);
 }
 
 /// A misspelt key is a warning where it is typed, and a right one is not.
