@@ -88,6 +88,30 @@ async fn what_is_no_longer_in_a_repository_does_not_take_the_definition_with_it(
     }
 }
 
+/// The chart renders the same.
+#[test]
+fn all_that_is_the_operators_is_found_by_one_label() {
+    let all = own("labelled", |there| {
+        format!(
+            "resources: [{there}/overlays/namespaced]\n\
+             components: [{there}/components/servicemonitor, {there}/components/podmonitor, \
+             {there}/components/alerts, {there}/components/pod-rights, \
+             {there}/components/pull-secrets, {there}/components/pull-secrets-namespaced]\n"
+        )
+    });
+    for objects in [all, kustomize(&folder(""))] {
+        let labelled =
+            |it: &Value| it["metadata"]["labels"]["app.kubernetes.io/name"] == "workspace-operator";
+        let others = objects.iter().filter(|(_, object)| !labelled(object));
+        let others: Vec<_> = others.map(|(id, _)| id.as_str()).collect();
+        let more_than_its = [
+            "CustomResourceDefinition workspaces.molecule.ai",
+            "Namespace molecule-system",
+        ];
+        assert_eq!(others, more_than_its);
+    }
+}
+
 /// A Pod that names a user is refused there, unless it is one of its namespace's.
 #[tokio::test]
 async fn on_openshift_the_pods_name_no_user() {
