@@ -71,6 +71,8 @@ rm -rf "$out"
 mkdir -p "$out"
 "$crane" pull --format=oci "$built" "$out/layout"
 cp "$work/sbom.cdx.json" "$out/"
+size() { awk -v bytes="$(cat "$@" | wc -c)" 'BEGIN { printf "%.1f MB", bytes / 1000000 }'; }
+echo "image: $(size "$binary") of operator, $(size "$out"/layout/blobs/sha256/*) to pull"
 if [[ -n ${IMAGE:-} ]]; then
     "$crane" push "$out/layout" "$IMAGE"
 else

@@ -51,6 +51,7 @@ fn make(cluster: &Cluster, image: &str, out: &Path) -> String {
         .env("OUT", out)
         .env("CA_BUNDLE", cluster.folder().join("ca.crt"));
     let said = run(&mut command);
+    assert!(said.contains(" MB to pull"), "{said}");
     let last = said.lines().last().expect("the reference");
     assert!(last.contains("@sha256:"), "{said}");
     last.to_owned()
@@ -145,8 +146,17 @@ fn assert_dockerfile_agrees(config: &Value) {
         let value = &config["Labels"][format!("org.opencontainers.image.{name}")];
         format!("org.opencontainers.image.{name}={}", text(value))
     };
+    let args = ["version=$VERSION", "revision=$REVISION"];
+    let [version, revision] = args.map(|it| format!("org.opencontainers.image.{it}"));
+    assert_eq!(config["Labels"].as_object().map(|it| it.len()), Some(4));
     let mut lines = vec![
-        format!("LABEL {} {}", label("title"), label("licenses")),
+        format!("ARG VERSION={}", env!("CARGO_PKG_VERSION")),
+        "ARG REVISION=unknown".to_owned(),
+        format!(
+            "LABEL {} {version} {revision} {}",
+            label("title"),
+            label("licenses")
+        ),
         format!("USER {}", text(&config["User"])),
         format!("ENTRYPOINT {}", config["Entrypoint"]),
         format!("CMD {}", config["Cmd"]),
