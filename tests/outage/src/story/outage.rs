@@ -9,7 +9,7 @@ use super::failing::PRIMARY_FAILS;
 use super::list::list;
 use super::{PRIMARY, ensure_within, image, key, nine, yaml};
 use crate::bed::{Answer, process_of, show_on_node};
-use crate::world::{World, seconds};
+use crate::world::{PATIENCE, World, seconds};
 
 /// For how long everything has to stand still.
 const STILL: Duration = Duration::from_secs(60);
@@ -28,6 +28,7 @@ pub async fn suspend(world: &mut World) -> Result<()> {
             keys.iter().all(|it| seen.is_ready(it))
         })
         .await?;
+    tell_of_nine(world).await?;
     let before = world.lives(keys.iter().map(String::as_str));
     let (since, mark) = (world.eye.mark(), world.mark()?);
     world.bed.registries.primary.answers(Answer::Status(401));
@@ -46,6 +47,17 @@ pub async fn suspend(world: &mut World) -> Result<()> {
         "For 60 s no UID, no containerID, no restart count and no readiness of the nine has moved, \
          and the operator wrote nothing.",
     );
+    Ok(())
+}
+
+/// The overview follows what it tells of by up to a second.
+async fn tell_of_nine(world: &World) -> Result<()> {
+    let start = Timestamp::now();
+    while world.told_of("ready").await? != nine().len() {
+        let took = seconds(start, Timestamp::now());
+        ensure!(took < PATIENCE.as_secs_f64(), "it does not tell of nine");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
