@@ -88,9 +88,10 @@ pub enum Reason {
     /// The Pod or its container is being replaced: the user asked for another, or the settings
     /// changed, move what runs, and it is its turn.
     Replacing,
-    /// The Pod runs on, and is not stopped for the image that it should have: that is not proved to
-    /// be on its node. The message has the registry and its answer; it is asked again with growing
-    /// pauses, and at once after an edit of the settings.
+    /// The Pod runs on, and is not stopped for another image or settings: the image is not proved to be
+    /// on its node, or another Pod could not have its storage again. The message says which, with the
+    /// registry and its answer; it is asked again with growing pauses, and at once after an edit of the
+    /// settings.
     RolloutBlocked,
     /// An older Pod of the same name is still going away.
     WaitingForOldPod,
