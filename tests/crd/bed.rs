@@ -1,9 +1,14 @@
 //! One control plane for all tests of this binary, with the CRD applied as a person would.
 
+use std::time::Duration;
+
 use cluster::{Cluster, Kubectl, Options};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::wait::await_condition;
+use kube::runtime::wait::conditions::is_crd_established;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -27,12 +32,17 @@ pub async fn bed() -> (Client, Kubectl) {
             kubectl
                 .must(&["apply", "-f", FILE])
                 .expect("the server accepts the CRD");
-            let established = [
-                "wait",
-                "--for=condition=Established",
-                "crd/workspaces.molecule.ai",
-            ];
-            kubectl.must(&established).expect("the CRD is served");
+            // `kubectl wait` ends with an error while the conditions are null, as they first are.
+            let client = cluster.client().await.expect("a client");
+            let established = await_condition(
+                Api::<CustomResourceDefinition>::all(client),
+                "workspaces.molecule.ai",
+                is_crd_established(),
+            );
+            tokio::time::timeout(Duration::from_secs(60), established)
+                .await
+                .expect("the CRD is served within a minute")
+                .expect("a watch of the CRD");
             cluster
         })
         .await;
