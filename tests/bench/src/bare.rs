@@ -4,6 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use futures::future::BoxFuture;
@@ -17,6 +18,9 @@ use crate::bodies::{self, PodTemplate, UP};
 use crate::machine;
 use crate::wire::{self, Object, PODS, WORKSPACES, Watch};
 
+/// How long it renews the Lease.
+pub const RENEWS: Duration = Duration::from_secs(120);
+
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Work {
@@ -28,6 +32,8 @@ pub enum Work {
     Heal,
     /// A patch of each Pod, and the status of its Workspace once it is Ready.
     HealAndTell,
+    /// A patch of the Lease each second, as often as the operator's own.
+    Renew,
 }
 
 impl Work {
@@ -41,13 +47,13 @@ impl Work {
 /// the whole process.
 pub async fn run(work: Work, concurrency: usize, kubeconfig: &Path) -> Result<()> {
     let client = cluster::client_for(kubeconfig).await?;
+    if work == Work::Renew {
+        return renew(&client).await;
+    }
     let is_create = matches!(work, Work::Create | Work::CreateAndTell);
     let targets = wire::list(&client, if is_create { WORKSPACES } else { PODS }).await?;
     let template = PodTemplate::new(UP)?;
-    println!("ready");
-    let mut line = String::new();
-    let mut input = tokio::io::BufReader::new(tokio::io::stdin());
-    input.read_line(&mut line).await?;
+    ready().await?;
 
     if is_create {
         create_services(&client, &targets).await?;
@@ -72,6 +78,33 @@ pub async fn run(work: Work, concurrency: usize, kubeconfig: &Path) -> Result<()
     }
     // From the start of the process, as the operator's is counted.
     let spent = machine::cpu_of(std::process::id())?;
+    println!("{}", spent.as_millis());
+    Ok(())
+}
+
+async fn ready() -> Result<()> {
+    println!("ready");
+    let mut line = String::new();
+    let mut input = tokio::io::BufReader::new(tokio::io::stdin());
+    input.read_line(&mut line).await?;
+    Ok(())
+}
+
+/// Prints the milliseconds of CPU of the renewals alone.
+async fn renew(client: &Client) -> Result<()> {
+    let again = async |number: u64| {
+        let body = bodies::renewal(number);
+        wire::merge_patch(client, wire::LEASE, body).await
+    };
+    again(0).await?;
+    ready().await?;
+    let before = machine::cpu_of(std::process::id())?;
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    for number in 1..=RENEWS.as_secs() {
+        seconds.tick().await;
+        again(number).await?;
+    }
+    let spent = machine::cpu_of(std::process::id())? - before;
     println!("{}", spent.as_millis());
     Ok(())
 }

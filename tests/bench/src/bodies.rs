@@ -114,6 +114,11 @@ pub fn heal(uid: &str, image: &str) -> String {
     .to_string()
 }
 
+/// A renewal of the Lease, which no other one equals.
+pub fn renewal(number: u64) -> String {
+    json!({"spec": {"renewTime": format!("2026-01-01T00:00:00.{number:06}Z")}}).to_string()
+}
+
 /// Settings that move what runs, so many at once.
 pub fn paced(registry: &str, most: &str) -> String {
     let data = json!({

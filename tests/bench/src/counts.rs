@@ -8,6 +8,7 @@ use cluster::{Events, Mark, Process};
 use workspace_operator::names;
 
 use crate::Plan;
+use crate::bare::{self, Work};
 use crate::bed::{Bed, NAMESPACES, OPERATOR, PATIENCE, SYSTEM, stop};
 use crate::bodies::{DOWN, UP};
 use crate::eye::Sight;
@@ -112,10 +113,21 @@ async fn idle(plan: &Plan, report: &mut Report, bed: &Bed, operator: Process) ->
     if !plan.quick {
         let share = spent.as_secs_f64() / plan.idle().as_secs_f64() * 100.0;
         report.at_most("… CPU", share, 0.1, "% of a core");
+        let bare = renewing(plan, bed).await?;
+        let what = "… CPU of a bare client that only renews a Lease as often";
+        report.note(what, format!("{bare:.2} % of a core"));
     }
     let operator = bed.operator(plan)?;
     operator.wait_for_line(STARTED, PATIENCE).await?;
     Ok(operator)
+}
+
+/// The CPU of a client that does no more than renew the Lease, in per cent of a core.
+async fn renewing(plan: &Plan, bed: &Bed) -> Result<f64> {
+    let mut bare = bed.bare(Work::Renew, plan).await?;
+    bare.go().await?;
+    let spent = bare.end().await?;
+    Ok(spent.as_secs_f64() / bare::RENEWS.as_secs_f64() * 100.0)
 }
 
 async fn healed(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<()> {

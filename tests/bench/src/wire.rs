@@ -13,6 +13,9 @@ use serde::Deserialize;
 pub const PODS: &str = "/api/v1/pods?labelSelector=app.kubernetes.io%2Fname%3Dworkspace";
 /// Every Workspace.
 pub const WORKSPACES: &str = "/apis/molecule.ai/v1alpha1/workspaces?";
+/// The operator's Lease.
+pub const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/molecule-system/leases/workspace-operator";
 
 /// A Pod or a Workspace.
 #[derive(Clone, Debug, Deserialize)]
