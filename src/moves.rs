@@ -7,19 +7,20 @@
 mod fate;
 mod pace;
 mod room;
+mod tally;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
 
 use self::fate::{Fate, fate, fate_of_stopped, provision_timeout};
 use self::pace::Pace;
 use self::room::{Room, Standing};
-use crate::plan::{How, TERMINATING_OVERDUE, When, how, is_over, is_refused, lost_claim, when};
+pub use self::tally::Tally;
+use crate::plan::{How, When, how, is_over, lost_claim, refused_until, undone_until, when};
 use crate::pod;
 use crate::resolver::{self, Version};
-use crate::seen::{Goes, Key, Pod, Proof, Question, Seen, Turn, Wish, later};
+use crate::seen::{Goes, Key, Left, Moved, Pod, Proof, Question, Seen, Turn, Wish, later};
 use crate::settings::{Policy, Settings};
 use crate::workspace::READY;
 
@@ -30,6 +31,8 @@ const WAITS: &str = "as many Workspaces are not Ready as may be, and not for the
                      delete them, or allow more by ROLLOUT_MAX_UNAVAILABLE";
 /// Why one is not moved whose Pod cannot be changed; the log has the answers.
 const UNTAKEN: &str = "the API server does not take the change of the Pod";
+/// Why one is not moved whose next Pod is refused, or the end of the one that it has.
+const REFUSED: &str = "the API server refuses what its move asks for; its status has the answer";
 /// All reasons beyond them.
 const OTHER: &str = "other";
 
@@ -42,71 +45,6 @@ pub struct Moves {
     pub tally: Option<Tally>,
     /// When to look again though nothing changed.
     pub wake: Option<Timestamp>,
-}
-
-/// How far a fleet has come.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Tally {
-    /// How many have what the settings in force give.
-    pub moved: usize,
-    /// How many of them are not Ready again yet, or not for long enough.
-    pub moving: usize,
-    /// How many are still to be moved, those included that follow.
-    pub to_move: usize,
-    /// How many of them are not stopped for an image that their node cannot pull, by why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub blocked: BTreeMap<String, usize>,
-    /// How many of them wait for the time that their user named.
-    pub deferred: usize,
-    /// How many run something else, and are not moved, as their users asked.
-    pub opted_out: usize,
-    /// How many were moved and are not Ready again in their time, or crash.
-    #[serde(skip_serializing_if = "is_none")]
-    pub failed: usize,
-    /// How many were put back on what they ran, for they were not Ready in their time.
-    #[serde(skip_serializing_if = "is_none")]
-    pub put_back: usize,
-    /// How many may have failed, those included that were put back.
-    #[serde(skip_serializing_if = "is_none")]
-    pub max_failed: usize,
-    /// How many are not Ready, for whatever reason.
-    pub unavailable: usize,
-    /// How many may be.
-    pub max_unavailable: usize,
-    /// Whether it is held where it is.
-    pub paused: bool,
-    /// Why it does not go on, and how it would.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub halted: Option<String>,
-    /// Why nothing is moved for now though it is neither paused nor halted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waits: Option<String>,
-    /// When all that may be moved will be, at the pace of the last minutes (RFC 3339, UTC).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimated_end: Option<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "it is called by what serde derives"
-)]
-fn is_none(count: &usize) -> bool {
-    *count == 0
-}
-
-impl Tally {
-    /// Whether people want to hear of it: not where all have been moved and are well.
-    #[must_use]
-    pub fn is_worth_a_word(&self) -> bool {
-        self.is_under_way() || self.failed + self.put_back > 0
-    }
-
-    /// Whether there is anything left to do for it.
-    #[must_use]
-    pub fn is_under_way(&self) -> bool {
-        self.to_move + self.moving > 0
-    }
 }
 
 /// Looks at all Workspaces. Whose turn it was keeps its place, for its move may be on its way.
@@ -131,6 +69,7 @@ pub fn moves<'a>(
         settle: 0,
         candidates: Vec::new(),
         failed: Vec::new(),
+        failed_stopped: 0,
         failed_down: 0,
         put_back: Vec::new(),
         pace: Pace::default(),
@@ -167,6 +106,8 @@ struct Look<'a> {
     candidates: Vec<Candidate<'a>>,
     /// Those that did not become Ready again in their time, or crash.
     failed: Vec<&'a Key>,
+    /// How many of them have no Pod any more, or one that does not end.
+    failed_stopped: usize,
     /// How many of them are not Ready.
     failed_down: usize,
     /// Those of them that were put back on what they ran.
@@ -216,24 +157,42 @@ impl<'a> Look<'a> {
     }
 
     /// Counts it where its old Pod is on its way out for the move, or the new one about to be created.
-    /// What hangs at that is down like any other; without a new one in its time it has failed.
+    /// Without a new one in its time it has failed. Once something else is asked for it is down like any
+    /// other.
     fn leaves(&mut self, seen: &Seen<'a>, goes_soon: bool, wish: Option<&Wish>) {
-        let left = seen.memory.left.as_ref();
-        let grace = seen.pod.and_then(|it| it.deleting);
-        let hangs = grace.is_some_and(|grace| later(grace, TERMINATING_OVERDUE) <= self.now);
-        let is_moved = left.is_some_and(|it| it.moved_from.is_some());
-        let leaves = is_moved && !hangs && seen.memory.pod_refusal.is_none();
-        let fate = leaves.then(|| fate_of_stopped(seen, wish, self.settings, self.now));
-        match fate {
-            Some(Fate::Failed(_)) => {
+        // It serves, and is being told so.
+        let is_told = seen.memory.telling && seen.pod.is_some_and(|it| it.ready);
+        let left = seen.memory.left.as_deref();
+        let Some(left) = left.filter(|it| it.moved_from.is_some()) else {
+            self.leaves += usize::from(goes_soon || is_told);
+            return;
+        };
+        match fate_of_stopped(seen, wish, self.settings, self.now) {
+            Fate::Failed(_) if self.still_asks_for(left, wish) => {
                 self.failed.push(seen.key);
+                self.failed_stopped += 1;
                 self.failed_down += 1;
-                return;
             }
-            Some(Fate::Awaited(until)) => self.wake_at(until),
-            _ => {}
+            Fate::Failed(_) => {}
+            fate => {
+                if let Fate::Awaited(until) = fate {
+                    self.wake_at(until);
+                }
+                let is_next = seen.memory.pod_refusal.is_none();
+                self.leaves += usize::from(goes_soon || is_told || is_next);
+            }
         }
-        self.leaves += usize::from(goes_soon || leaves);
+    }
+
+    /// Whether the settings still give what it was stopped for; where they give nothing, nothing else is
+    /// tried.
+    fn still_asks_for(&self, left: &Left, wish: Option<&Wish>) -> bool {
+        let Some((to, wish)) = left.moved_to.as_ref().zip(wish) else {
+            return true;
+        };
+        let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
+        let image = resolver::image(self.settings, &wish.runtime, version);
+        image.is_ok_and(|it| it == to.image && self.hash == to.settings)
     }
 
     fn is_off(&self, wish: &Wish) -> bool {
@@ -290,7 +249,7 @@ impl<'a> Look<'a> {
         };
         self.pace.note(moved.at, self.now);
         match fate(pod, moved, image, wish, self.settings, self.now) {
-            Fate::Over => self.tally.moving += usize::from(pod.ready && !is_up),
+            Fate::Over => self.comes_back(pod, moved, is_up, wish),
             Fate::Awaited(until) => {
                 self.tally.moving += 1;
                 self.settle += usize::from(is_up);
@@ -303,6 +262,17 @@ impl<'a> Look<'a> {
                     self.wake_at(until);
                 }
             }
+        }
+    }
+
+    /// Its agent answers, and that is still to be told. A status that is refused holds its place only for
+    /// so long.
+    fn comes_back(&mut self, pod: &Pod, moved: &Moved, is_up: bool, wish: &Wish) {
+        let seconds = provision_timeout(wish, self.settings);
+        let until = later(moved.at, SignedDuration::from_secs(seconds.into()));
+        if pod.ready && !is_up && self.now < until {
+            self.tally.moving += 1;
+            self.wake_at(until);
         }
     }
 
@@ -382,7 +352,8 @@ impl<'a> Look<'a> {
         } else {
             String::new()
         };
-        let roll_back = if failed > 0 && !self.settings.rollout().roll_back {
+        let have_pods = failed > self.failed_stopped;
+        let roll_back = if have_pods && !self.settings.rollout().roll_back {
             "; ROLLOUT_ROLL_BACK puts such ones back on the image that they ran"
         } else {
             ""
@@ -457,7 +428,13 @@ impl<'a> Look<'a> {
             return Turn::Waits;
         }
         // It tells so as long as it is looked at; its place is for others.
-        if is_refused(seen, image, self.now) {
+        if let Some(retry) = refused_until(seen, image, self.now) {
+            self.block(REFUSED.to_owned());
+            self.wake_at(retry);
+            return Turn::Proves;
+        }
+        if let Some(retry) = undone_until(seen, image, self.now) {
+            self.wake_at(retry);
             return Turn::Proves;
         }
         let spec = seen.workspace.and_then(|it| it.spec.as_ref().ok());
@@ -478,9 +455,11 @@ impl<'a> Look<'a> {
         }
         // Its move may be on its way: its place stays taken.
         let keeps = earlier == Turn::Moves && *standing != Standing::Down;
+        // A pull that is under way is not begun anew.
+        let pulls = earlier == Turn::Proves && proof == Proof::UnderWay;
         let turn = if (proof == Proof::Proved || keeps) && room.take(*standing) {
             Turn::Moves
-        } else if room.prove(*standing) || is_told {
+        } else if room.prove(*standing) || is_told || pulls {
             Turn::Proves
         } else {
             return Turn::Waits;

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::plan::TERMINATING_OVERDUE;
 use crate::seen::{DEFAULT_GRACE, Moved, Pod, STABLE, Seen, Wish, later};
 use crate::settings::Settings;
-use crate::workspace::STALLED;
+use crate::workspace::{READY, STALLED};
 
 /// For how many seconds it may be on its way to Ready.
 pub(super) fn provision_timeout(wish: &Wish, settings: &Settings) -> u32 {
@@ -80,10 +81,22 @@ pub(super) fn fate_of_stopped(
     settings: &Settings,
     now: Timestamp,
 ) -> Fate {
-    if seen.pod.is_some() {
-        return Fate::Over;
+    let is_own = |pod: &&Pod| seen.workspace.is_some_and(|it| pod.is_of(it));
+    if let Some(pod) = seen.pod.filter(is_own) {
+        // The watch may not have shown yet that it goes.
+        let Some(grace) = pod.deleting else {
+            return Fate::Over;
+        };
+        let overdue = later(grace, TERMINATING_OVERDUE);
+        return if overdue <= now {
+            Fate::Failed(None)
+        } else {
+            Fate::Awaited(overdue)
+        };
     }
-    if seen.workspace.is_some_and(|it| it.status.is_true(STALLED)) {
+    // Told Ready besides, it was Stalled for something else when it still had its Pod.
+    let told = seen.workspace.map(|it| &it.status);
+    if told.is_some_and(|it| it.is_true(STALLED) && !it.is_true(READY)) {
         return Fate::Failed(None);
     }
     let Some(((_, since), wish)) = seen.memory.showing.as_ref().zip(wish) else {

@@ -370,6 +370,9 @@ fn what_the_api_server_refuses_gives_its_place_to_others() {
     fleet.memory.pod_refusal = Some(refusal.into());
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Proves), [0]);
+    let tally = found.tally.expect("a tally");
+    assert_eq!(tally.blocked.into_values().collect::<Vec<_>>(), [1]);
+    assert_eq!(found.wake, Timestamp::from_second(START + 5).ok());
     fleet.now += 6;
     assert_eq!(fleet.looked().0, [0], "it is tried again");
 }
@@ -382,8 +385,29 @@ fn one_whose_end_the_api_server_refuses_gives_its_place_to_others() {
     fleet.memory.delete_refusal = Some(refusal.into());
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Proves), [0]);
+    let tally = found.tally.expect("a tally");
+    assert_eq!(tally.blocked.into_values().collect::<Vec<_>>(), [1]);
+    assert_eq!(found.wake, Timestamp::from_second(START + 5).ok());
     fleet.now += 6;
     assert_eq!(fleet.looked().0, [0], "it is tried again");
+}
+
+/// For a moment one that serves is told something, or one is new.
+#[test]
+fn a_pull_that_is_under_way_goes_on_while_another_is_down() {
+    let mut fleet = Fleet::of(3, "1");
+    let pulls = |_: &Question| Proof::UnderWay;
+    let before = fleet.look(pulls);
+    fleet.ready(2, false);
+    fleet.told(2, false);
+    let found = fleet.look(pulls);
+    assert_eq!(these(&before, Turn::Proves), these(&found, Turn::Proves));
+    fleet.ready(2, true);
+    fleet.told(2, true);
+    fleet.memory.telling = true;
+    let found = fleet.look(pulls);
+    assert_eq!(these(&found, Turn::Proves), [0, 1, 2]);
+    assert_eq!(found.tally.expect("a tally").waits, None);
 }
 
 #[test]

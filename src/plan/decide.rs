@@ -218,18 +218,21 @@ impl Case<'_> {
         let Some(Step::DeletePod { version, .. }) = &decision.step else {
             return decision;
         };
+        let refused = self.end_refused(&version.uid);
+        refused.unwrap_or(decision)
+    }
+
+    /// The server refused to delete the Pod with this UID, and it is too early to ask again.
+    pub(super) fn end_refused(&self, uid: &str) -> Option<Decision> {
         let refusal = self.seen.memory.delete_refusal.as_deref();
-        let Some(refusal) = refusal.filter(|it| it.what == version.uid) else {
-            return decision;
-        };
-        let Some(retry) = retry_at(refusal, self.now) else {
-            return decision;
-        };
+        let refusal = refusal.filter(|it| it.what == uid)?;
+        let retry = retry_at(refusal, self.now)?;
         let message = format!(
             "the API server refuses to delete the Pod: {}",
             refusal.message
         );
-        Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
+        let finding = Finding::new(Kind::Stalled, Reason::PodRejected, message);
+        Some(Decision::wait(finding).until(retry))
     }
 
     /// A live Pod of ours.
@@ -311,6 +314,7 @@ impl Case<'_> {
             moved_from: moved.and_then(|it| it.from.clone()),
             moved_at: moved.map(|it| it.at),
             moved_back: pod.told.moved.as_ref().and_then(|it| it.back.clone()),
+            moved_to: None,
         }
     }
 
@@ -427,10 +431,15 @@ impl Case<'_> {
     pub(super) fn rejected(&self, ask: &Ask) -> Option<Decision> {
         let refusal = self.seen.memory.pod_refusal.as_deref()?;
         let retry = retry_at(refusal, self.now)?;
-        (refusal.what == *ask).then(|| {
-            let message = format!("the API server refused the Pod: {}", refusal.message);
-            Decision::wait(Finding::new(Kind::Stalled, Reason::PodRejected, message)).until(retry)
-        })
+        Some(Decision::wait(self.refusal_of(ask)?).until(retry))
+    }
+
+    /// What the server said last of this Pod, if it refused it.
+    pub(super) fn refusal_of(&self, ask: &Ask) -> Option<Finding> {
+        let refusal = self.seen.memory.pod_refusal.as_deref();
+        let refusal = refusal.filter(|it| it.what == *ask)?;
+        let message = format!("the API server refused the Pod: {}", refusal.message);
+        Some(Finding::new(Kind::Stalled, Reason::PodRejected, message))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::workspace::{Reason, WorkspaceStatus};
 
 pub use claim::lost_claim;
 pub use memory::{Answer, remember};
-pub use outdated::{How, When, how, is_over, is_refused, when};
+pub use outdated::{How, When, how, is_over, refused_until, undone_until, when};
 
 /// What to do about one Workspace now.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -73,10 +73,14 @@ impl Case<'_> {
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }
+        let end_refused = self.end_refused(&pod.version.uid);
+        if let Some(decision) = end_refused.filter(|_| how == How::Anew) {
+            return Some(decision);
+        }
         if let Some(decision) = self.keeps_storage(pod, how) {
             return Some(decision);
         }
-        let stays = self.diagnosed(pod);
+        let mut stays = self.diagnosed(pod);
         if let Some(retry) = self.undone(&ask) {
             return Some(stays.until(retry));
         }
@@ -84,6 +88,12 @@ impl Case<'_> {
         let Some(want) = want else {
             return Some(stays);
         };
+        // Until it is tried again the last answer holds.
+        if stays.finding.kind == Kind::Ready
+            && let Some(refusal) = self.refusal_of(&ask)
+        {
+            stays.finding = refusal;
+        }
         match self.seen.proof(&want.question) {
             Proof::Proved if self.seen.turn == Turn::Moves => Some(match how {
                 How::InPlace => self.go(pod, ask, stays.finding),
@@ -188,6 +198,7 @@ impl Case<'_> {
             let moved_from = self.good_image(pod).filter(|_| why == Rollout::Moved);
             let left = Left {
                 node,
+                moved_to: moved_from.is_some().then_some(ask),
                 moved_from,
                 ..Left::default()
             };

@@ -121,18 +121,27 @@ fn minute(text: &str) -> Option<i64> {
     Some(number(hours, 24)? * 60 + number(minutes, 60)?)
 }
 
-/// Whether the API server refused this image for a Workspace, or the end of its Pod, or somebody
-/// undid it, and it is too early to try again.
+/// Until when it is too early to try again, where the API server refused this image for a Workspace,
+/// or the end of its Pod.
 #[must_use]
-pub fn is_refused(seen: &Seen<'_>, image: &str, now: Timestamp) -> bool {
+pub fn refused_until(seen: &Seen<'_>, image: &str, now: Timestamp) -> Option<Timestamp> {
     let memory = seen.memory;
-    let refusals = [memory.pod_refusal.as_deref(), memory.healed.as_deref()];
-    let mut refusals = refusals.into_iter().flatten();
     let uid = seen.pod.map(|it| &it.version.uid);
     let of_end = memory.delete_refusal.as_deref();
     let of_end = of_end.filter(|it| Some(&it.what) == uid);
-    of_end.is_some_and(|it| retry_at(it, now).is_some())
-        || refusals.any(|it| it.what.image == image && retry_at(it, now).is_some())
+    let of_pod = memory.pod_refusal.as_deref();
+    let of_pod = of_pod.filter(|it| it.what.image == image);
+    let of_end = of_end.and_then(|it| retry_at(it, now));
+    let of_pod = of_pod.and_then(|it| retry_at(it, now));
+    of_end.max(of_pod)
+}
+
+/// Until when it is too early to try again, where the Pod was given this image and somebody may have
+/// undone it.
+#[must_use]
+pub fn undone_until(seen: &Seen<'_>, image: &str, now: Timestamp) -> Option<Timestamp> {
+    let healed = seen.memory.healed.as_deref();
+    retry_at(healed.filter(|it| it.what.image == image)?, now)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Agent, AgentState, Packed, Pod, Told, later};
+use super::{Agent, AgentState, Ask, Packed, Pod, Told, later};
 use crate::pull;
 use crate::workspace::Rollout;
 
@@ -113,6 +113,8 @@ pub struct Left {
     pub moved_at: Option<Timestamp>,
     /// The image from which it was put back, where it was.
     pub moved_back: Option<String>,
+    /// What it was stopped for by the move of the fleet.
+    pub moved_to: Option<Ask>,
 }
 
 impl Agent {

@@ -194,16 +194,17 @@ impl fmt::Display for IntOrPercent {
 
 /// How many may be down at once.
 pub(super) fn max_unavailable(value: &str) -> Result<IntOrPercent, Fault> {
-    int_or_percent(value, 1)
+    let hint = "as in \"5%\"; to hold a move, set ROLLOUT_PAUSED to \"true\"";
+    int_or_percent(value, 1, hint)
 }
 
 /// How many may fail.
 pub(super) fn max_failed(value: &str) -> Result<IntOrPercent, Fault> {
-    int_or_percent(value, 0)
+    int_or_percent(value, 0, "as in \"5%\"")
 }
 
 /// Written in one way only, so that a guard can be as strict.
-fn int_or_percent(value: &str, least: u32) -> Result<IntOrPercent, Fault> {
+fn int_or_percent(value: &str, least: u32, hint: &str) -> Result<IntOrPercent, Fault> {
     plain(value)?;
     let number = |text: &str, most: u32| {
         let has_digits = text.bytes().all(|b| b.is_ascii_digit());
@@ -222,7 +223,7 @@ fn int_or_percent(value: &str, least: u32) -> Result<IntOrPercent, Fault> {
             "is neither a number of Workspaces nor a part of them",
             format!(
                 "write a whole number from {least} to {MOST_WORKSPACES}, or from {least} to 100 and \
-                 a per cent sign, as in \"5%\""
+                 a per cent sign, {hint}"
             ),
         )
     })

@@ -1,6 +1,7 @@
 //! What is moved may not come back: how many may fail, and what is said of it.
 
 use super::*;
+use crate::seen::{Ask, Refusal};
 use crate::workspace::Reason;
 
 #[test]
@@ -215,15 +216,64 @@ fn one_that_was_put_back_and_cannot_be_there_has_failed() {
 #[test]
 fn one_that_never_comes_back_from_the_end_of_its_pod_has_failed() {
     let mut fleet = stopped();
+    stall(&mut fleet);
+    let tally = fleet.looked().1;
+    assert_eq!((tally.failed, tally.unavailable), (1, 1));
+    let why = tally.halted.expect("it is halted");
+    assert!(
+        why.contains("ns/w-0000") && !why.contains("ROLL_BACK"),
+        "it has nothing to put back: {why}"
+    );
+}
+
+fn stall(fleet: &mut Fleet) {
     let stalled = json!({
         "type": "Stalled", "status": "True", "reason": "VolumeNotOwned", "message": "why",
         "lastTransitionTime": at(START).to_string(),
     });
     let conditions = &mut fleet.members[0].1["status"]["conditions"];
     conditions.as_array_mut().expect("conditions").push(stalled);
+}
+
+/// Its old Pod was stopped, and then a policy came, or somebody else took the quota.
+#[test]
+fn one_whose_next_pod_is_refused_has_failed() {
+    let mut fleet = stopped();
+    let refusal = Refusal::after(None, asked(&fleet), "a policy".into(), at(START));
+    fleet.memory.pod_refusal = Some(refusal.into());
+    assert_eq!(fleet.looked().1.failed, 0, "it may be over in a moment");
+    stall(&mut fleet);
     let tally = fleet.looked().1;
-    assert_eq!((tally.failed, tally.unavailable), (1, 1));
-    assert!(tally.halted.is_some_and(|it| it.contains("ns/w-0000")));
+    assert_eq!(tally.failed, 1);
+    assert!(tally.halted.is_some());
+}
+
+/// What was wrong when it still had its Pod was no end of it.
+#[test]
+fn one_that_was_told_ready_and_stalled_when_it_was_stopped_has_not_failed_yet() {
+    let mut fleet = stopped();
+    stall(&mut fleet);
+    fleet.told(0, true);
+    stall(&mut fleet);
+    let tally = fleet.looked().1;
+    assert_eq!((tally.failed, tally.halted), (0, None));
+}
+
+#[test]
+fn one_that_never_came_back_stops_none_to_another_image() {
+    let mut fleet = stopped();
+    stall(&mut fleet);
+    assert!(fleet.looked().1.halted.is_some());
+    let other = ("MOLECULE_IMAGE_REGISTRY", "third.example.com/agents");
+    fleet.settings = paced("2", &[other]);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted, tally.failed), (vec![1], None, 0));
+    // Where as many are down as may be it is told that nothing goes on.
+    fleet.settings = paced("1", &[other]);
+    fleet.turns.clear();
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.halted), (vec![], None));
+    assert!(tally.waits.is_some());
 }
 
 #[test]
@@ -248,10 +298,38 @@ fn stopped() -> Fleet {
     fleet.told(0, false);
     let left = Left {
         moved_from: Some("an image".into()),
+        moved_to: Some(asked(&fleet)),
         ..Left::default()
     };
     fleet.memory.left = Some(left.into());
     fleet
+}
+
+/// What the settings give to the first.
+fn asked(fleet: &Fleet) -> Ask {
+    Ask {
+        revision: String::new(),
+        image: format!("{NEW}/workspace-template-langgraph:latest"),
+        settings: pod::settings_hash(&fleet.settings),
+    }
+}
+
+/// The API server answers its status with 403, for ever.
+#[test]
+fn one_that_cannot_be_told_ready_holds_nobody_in_silence() {
+    let mut fleet = Fleet::of(3, "1");
+    fleet.moved(0);
+    fleet.back(0);
+    fleet.told(0, false);
+    fleet.now = START + 599;
+    let found = fleet.look(|_| Proof::Proved);
+    let tally = found.tally.expect("a tally");
+    assert_eq!((tally.moving, tally.waits), (1, None));
+    assert_eq!(found.wake, Some(at(START + 600)));
+    fleet.now = START + 600;
+    let tally = fleet.looked().1;
+    assert_eq!(tally.moving, 0);
+    assert!(tally.waits.is_some());
 }
 
 #[test]

@@ -39,9 +39,9 @@ fn one_that_uses_its_grace_halts_nobody() {
     assert_eq!(tally.halted, None);
 }
 
-/// Its old Pod hangs in Terminating on a lost node, or the new one is refused for ever.
+/// Its old Pod hangs in Terminating, as on a node that is lost.
 #[test]
-fn one_that_hangs_on_its_way_out_is_told_to_hold_the_others() {
+fn one_that_hangs_on_its_way_out_has_failed() {
     let mut fleet = Fleet::of(5, "1");
     let left = Left {
         moved_from: Some("an image".into()),
@@ -50,9 +50,15 @@ fn one_that_hangs_on_its_way_out_is_told_to_hold_the_others() {
     let deleted = told(START);
     fleet.pod(0)["metadata"]["deletionTimestamp"] = deleted;
     fleet.memory.left = Some(left.into());
-    fleet.now = START + 1_000_000;
+    fleet.now = START + 59;
+    let found = fleet.look(|_| Proof::Proved);
+    let tally = found.tally.expect("a tally");
+    assert_eq!((tally.failed, tally.halted), (0, None));
+    assert_eq!(found.wake, Some(at(START + 60)));
+    fleet.now = START + 60;
     let (turns, tally) = fleet.looked();
-    assert!(!turns.is_empty() || tally.halted.is_some() || tally.waits.is_some());
+    assert_eq!((turns, tally.failed), (vec![], 1));
+    assert!(tally.halted.is_some());
 }
 
 fn tell(fleet: &mut Fleet, version: &str, second: i64) {

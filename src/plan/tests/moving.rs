@@ -486,6 +486,12 @@ fn a_refused_move_is_told_and_tried_again_with_growing_pauses() {
     world.pass_time(100);
     let tries = world.took().iter().filter(|it| **it == "MovePod").count();
     assert_eq!(tries, 5, "after 0, 5, 15, 35 and 75 s");
+    let told = world
+        .took()
+        .iter()
+        .filter(|it| **it == "PatchStatus")
+        .count();
+    assert_eq!(told, 1, "what is tried again is not told anew");
     assert_eq!(world.state(), "PodRejected");
     assert!(world.condition("Ready").starts_with("True"));
 }

@@ -3,9 +3,11 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::world::{UID, World};
+use super::moving::{REGISTRY, switched};
+use super::world::{B, UID, World, settings};
 use crate::plan::Step;
 use crate::revision::short_hash;
+use crate::seen::Turn;
 
 #[test]
 fn a_change_of_the_spec_is_tried_before_the_old_pod_stops() {
@@ -193,4 +195,22 @@ fn a_pod_that_may_not_be_deleted_is_told_and_tried_again_in_time() {
     world.refuses_deletes = false;
     world.pass_time(30);
     assert_eq!(world.state(), "Suspended");
+}
+
+/// Its place is for others meanwhile.
+#[test]
+fn a_moved_pod_that_may_not_be_deleted_stays_told_so_while_it_waits() {
+    let mut world = switched();
+    let secrets = ("IMAGE_PULL_SECRETS", "mirror");
+    world.settings = settings(&[(REGISTRY, B), ("ROLLOUT", "Paced"), secrets]);
+    (world.turn, world.refuses_deletes) = (Turn::Moves, true);
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    world.turn = Turn::Proves;
+    world.settle();
+    assert_eq!(world.state(), "PodRejected");
+    assert!(world.condition("Ready").starts_with("True"));
+    (world.turn, world.refuses_deletes) = (Turn::Moves, false);
+    world.pass_time(10);
+    assert!(world.image().starts_with(B));
 }
