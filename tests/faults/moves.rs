@@ -178,12 +178,14 @@ impl Failed {
 /// Ready again by the watch of Pods, and told not to be Ready as far as anybody can read.
 #[tokio::test]
 async fn a_status_that_is_not_seen_yet_gives_no_place_away() {
-    let bed = Bed::started().await;
+    let mut bed = Bed::started().await;
     let [a, b] = ["a", "b"].map(|it| bed.world.prefix(it));
     bed.world.paced(&a, "1");
     bed.world.in_force(&a).await;
     bed.create(&names(FLEET), json!({})).await;
     bed.all(FLEET, "Ready").await;
+    // What was told before has been seen, or nobody would be moved at all.
+    bed.settled(FLEET).await;
     let is_held = |ask: &Ask| ask.is_watch() && ask.path.ends_with("/workspaces");
     let rule = bed.proxy.fault(Fault::Hold, is_held);
     bed.world.paced(&b, "1");
