@@ -192,7 +192,7 @@ impl<'a> Look<'a> {
         };
         let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
         let image = resolver::image(self.settings, &wish.runtime, version);
-        image.is_ok_and(|it| it == to.image && self.hash == to.settings)
+        image.map_or(true, |it| it == to.image && self.hash == to.settings)
     }
 
     fn is_off(&self, wish: &Wish) -> bool {

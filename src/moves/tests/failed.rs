@@ -264,6 +264,10 @@ fn one_that_never_came_back_stops_none_to_another_image() {
     let mut fleet = stopped();
     stall(&mut fleet);
     assert!(fleet.looked().1.halted.is_some());
+    let spec = fleet.members[0].1["spec"].clone();
+    fleet.members[0].1["spec"]["runtime"] = json!("taken-away");
+    assert!(fleet.looked().1.halted.is_some(), "nothing else is tried");
+    fleet.members[0].1["spec"] = spec;
     let other = ("MOLECULE_IMAGE_REGISTRY", "third.example.com/agents");
     fleet.settings = paced("2", &[other]);
     let (turns, tally) = fleet.looked();
