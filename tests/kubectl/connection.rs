@@ -22,7 +22,8 @@ fn kubeconfig(world: &World) -> PathBuf {
     let context = &view["contexts"][0]["context"];
     let part = |name: &str| format!("--{name}={}", context[name].as_str().unwrap_or_default());
     let namespace = format!("--namespace={}", world.namespace);
-    world.kubectl(&[
+    // Not with the namespace of the world: kubectl 1.34 does not know -n here.
+    let set = world.admin().must(&[
         "--kubeconfig",
         &path,
         "config",
@@ -32,6 +33,7 @@ fn kubeconfig(world: &World) -> PathBuf {
         &part("user"),
         &namespace,
     ]);
+    set.expect("the context is set");
     file
 }
 
