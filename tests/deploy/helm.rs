@@ -252,14 +252,6 @@ async fn what_cannot_be_installed_is_refused_in_a_sentence() {
             "watchNamespace=agent",
             "There is no namespace agent, which watchNamespace names: create it first",
         ),
-        (
-            "settings.MOLECULE_IMAGE_REGISTRY=docker.io",
-            "which stands for Docker Hub's own images: add your organisation",
-        ),
-        (
-            "settings.MOLECULE_IMAGE_REGISTRY=index.docker.io/agents",
-            "an old name for docker.io",
-        ),
     ] {
         let set = format!("--set={set}");
         let said = helm.refused(
