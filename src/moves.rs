@@ -33,6 +33,8 @@ const WAITS: &str = "as many Workspaces are not Ready as may be, and not for the
 const UNTAKEN: &str = "the API server does not take the change of the Pod";
 /// Why one is not moved whose next Pod is refused, or the end of the one that it has.
 const REFUSED: &str = "the API server refuses what its move asks for; its status has the answer";
+/// A status is written in a moment, or not at all.
+const TELLING: SignedDuration = SignedDuration::from_secs(60);
 /// All reasons beyond them.
 const OTHER: &str = "other";
 
@@ -160,8 +162,7 @@ impl<'a> Look<'a> {
     /// Without a new one in its time it has failed. Once something else is asked for it is down like any
     /// other.
     fn leaves(&mut self, seen: &Seen<'a>, goes_soon: bool, wish: Option<&Wish>) {
-        // It serves, and is being told so.
-        let is_told = seen.memory.telling && seen.pod.is_some_and(|it| it.ready);
+        let is_told = self.is_being_told(seen);
         let left = seen.memory.left.as_deref();
         let Some(left) = left.filter(|it| it.moved_from.is_some()) else {
             self.leaves += usize::from(goes_soon || is_told);
@@ -182,6 +183,18 @@ impl<'a> Look<'a> {
                 self.leaves += usize::from(goes_soon || is_told || is_next);
             }
         }
+    }
+
+    /// Whether it serves, and is being told so: for so long, as a status may be refused for ever.
+    fn is_being_told(&mut self, seen: &Seen<'_>) -> bool {
+        let serves = seen.memory.telling && seen.pod.is_some_and(|it| it.ready);
+        let showing = seen.memory.showing.as_ref().filter(|_| serves);
+        let until = showing.map(|(_, since)| later(*since, TELLING));
+        let until = until.filter(|it| self.now < *it);
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+        until.is_some()
     }
 
     /// Whether the settings still give what it was stopped for; where they give nothing, nothing else is

@@ -405,6 +405,8 @@ fn a_pull_that_is_under_way_goes_on_while_another_is_down() {
     fleet.ready(2, true);
     fleet.told(2, true);
     fleet.memory.telling = true;
+    let now = Timestamp::from_second(START).expect("a time");
+    fleet.memory.showing = Some((crate::workspace::Reason::Ready, now));
     let found = fleet.look(pulls);
     assert_eq!(these(&found, Turn::Proves), [0, 1, 2]);
     assert_eq!(found.tally.expect("a tally").waits, None);

@@ -213,28 +213,6 @@ impl Case<'_> {
         }
     }
 
-    /// The server refused to delete this Pod, and it is too early to ask again.
-    fn with_delete_refusal(&self, decision: Decision) -> Decision {
-        let Some(Step::DeletePod { version, .. }) = &decision.step else {
-            return decision;
-        };
-        let refused = self.end_refused(&version.uid);
-        refused.unwrap_or(decision)
-    }
-
-    /// The server refused to delete the Pod with this UID, and it is too early to ask again.
-    pub(super) fn end_refused(&self, uid: &str) -> Option<Decision> {
-        let refusal = self.seen.memory.delete_refusal.as_deref();
-        let refusal = refusal.filter(|it| it.what == uid)?;
-        let retry = retry_at(refusal, self.now)?;
-        let message = format!(
-            "the API server refuses to delete the Pod: {}",
-            refusal.message
-        );
-        let finding = Finding::new(Kind::Stalled, Reason::PodRejected, message);
-        Some(Decision::wait(finding).until(retry))
-    }
-
     /// A live Pod of ours.
     fn existing(&self, pod: &Pod) -> Decision {
         if pod.told.revision.is_none() && pod.phase == Phase::Alive {
@@ -314,8 +292,17 @@ impl Case<'_> {
             moved_from: moved.and_then(|it| it.from.clone()),
             moved_at: moved.map(|it| it.at),
             moved_back: pod.told.moved.as_ref().and_then(|it| it.back.clone()),
-            moved_to: None,
+            moved_to: moved.and_then(|_| self.told_ask(pod)),
         }
+    }
+
+    /// What this Pod was made or moved for.
+    fn told_ask(&self, pod: &Pod) -> Option<Ask> {
+        Some(Ask {
+            revision: self.workspace.revision.clone(),
+            image: pod.told.image.clone()?,
+            settings: pod.told.settings.clone()?,
+        })
     }
 
     /// When a Pod ended, by a clock that may be behind that of its node: then what counts is since
@@ -425,21 +412,6 @@ impl Case<'_> {
                 it.provision_timeout_seconds()
             })
         })
-    }
-
-    /// The server refused this very Pod, and it is too early to ask again.
-    pub(super) fn rejected(&self, ask: &Ask) -> Option<Decision> {
-        let refusal = self.seen.memory.pod_refusal.as_deref()?;
-        let retry = retry_at(refusal, self.now)?;
-        Some(Decision::wait(self.refusal_of(ask)?).until(retry))
-    }
-
-    /// What the server said last of this Pod, if it refused it.
-    pub(super) fn refusal_of(&self, ask: &Ask) -> Option<Finding> {
-        let refusal = self.seen.memory.pod_refusal.as_deref();
-        let refusal = refusal.filter(|it| it.what == *ask)?;
-        let message = format!("the API server refused the Pod: {}", refusal.message);
-        Some(Finding::new(Kind::Stalled, Reason::PodRejected, message))
     }
 }
 

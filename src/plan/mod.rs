@@ -11,6 +11,7 @@ mod diagnosis;
 mod memory;
 mod moving;
 mod outdated;
+mod refused;
 mod status;
 #[cfg(test)]
 mod tests;

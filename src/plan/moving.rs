@@ -73,14 +73,15 @@ impl Case<'_> {
         if let Some(decision) = self.rejected(&ask) {
             return Some(decision);
         }
-        let end_refused = self.end_refused(&pod.version.uid);
-        if let Some(decision) = end_refused.filter(|_| how == How::Anew) {
-            return Some(decision);
-        }
         if let Some(decision) = self.keeps_storage(pod, how) {
             return Some(decision);
         }
         let mut stays = self.diagnosed(pod);
+        let is_ready = stays.finding.kind == Kind::Ready;
+        let uid = (how == How::Anew && is_ready).then_some(&pod.version.uid);
+        if let Some(decision) = uid.and_then(|it| self.end_refused(it)) {
+            return Some(decision);
+        }
         if let Some(retry) = self.undone(&ask) {
             return Some(stays.until(retry));
         }
@@ -89,9 +90,8 @@ impl Case<'_> {
             return Some(stays);
         };
         // Until it is tried again the last answer holds.
-        if stays.finding.kind == Kind::Ready
-            && let Some(refusal) = self.refusal_of(&ask)
-        {
+        let of_end = || self.refusal_of_end(uid?);
+        if let Some(refusal) = self.refusal_of(&ask).or_else(of_end).filter(|_| is_ready) {
             stays.finding = refusal;
         }
         match self.seen.proof(&want.question) {
@@ -102,7 +102,7 @@ impl Case<'_> {
                     self.stop(pod, ask, settings, Some(want), why, stays.finding)
                 }
             }),
-            proof if stays.finding.kind == Kind::Ready => {
+            proof if is_ready => {
                 let finding = self.blocked(&want, &proof).unwrap_or(stays.finding);
                 Some(Decision { finding, ..stays }.wanting(want))
             }

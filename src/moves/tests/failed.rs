@@ -325,6 +325,8 @@ fn one_that_cannot_be_told_ready_holds_nobody_in_silence() {
     fleet.moved(0);
     fleet.back(0);
     fleet.told(0, false);
+    fleet.memory.telling = true;
+    fleet.memory.showing = Some((Reason::Ready, at(START)));
     fleet.now = START + 599;
     let found = fleet.look(|_| Proof::Proved);
     let tally = found.tally.expect("a tally");

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::moving::{REGISTRY, switched};
+use super::moving::{REGISTRY, failed, switched};
 use super::world::{B, UID, World, settings};
 use crate::plan::Step;
 use crate::revision::short_hash;
@@ -207,10 +207,23 @@ fn a_moved_pod_that_may_not_be_deleted_stays_told_so_while_it_waits() {
     world.pass_time(4);
     assert_eq!(world.state(), "PodRejected");
     world.turn = Turn::Proves;
-    world.settle();
-    assert_eq!(world.state(), "PodRejected");
+    world.pass_time(20);
+    assert_eq!(world.state(), "PodRejected", "until it is tried again");
     assert!(world.condition("Ready").starts_with("True"));
     (world.turn, world.refuses_deletes) = (Turn::Moves, false);
     world.pass_time(10);
     assert!(world.image().starts_with(B));
+}
+
+/// The policy is mended, and now the registry fails.
+#[test]
+fn what_blocks_a_move_now_is_told_and_not_what_was_refused_before() {
+    let mut world = switched();
+    world.turn = Turn::Moves;
+    world.refuses = Some("a policy".into());
+    world.pass_time(4);
+    assert_eq!(world.state(), "PodRejected");
+    (world.refuses, world.proof) = (None, failed());
+    world.pass_time(20);
+    assert_eq!(world.state(), "RolloutBlocked");
 }
