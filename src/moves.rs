@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::fate::{Fate, fate, fate_of_stopped, provision_timeout};
+use self::fate::{Fate, due, fate, fate_of_stopped, provision_timeout};
 use self::pace::Pace;
 use self::room::{Room, Standing};
 pub use self::tally::Tally;
@@ -33,10 +33,10 @@ const WAITS: &str = "as many Workspaces are not Ready as may be, and not for the
 const UNTAKEN: &str = "the API server does not take the change of the Pod";
 /// Why one is not moved whose next Pod is refused, or the end of the one that it has.
 const REFUSED: &str = "the API server refuses what its move asks for; its status has the answer";
-/// A status is written in a moment, or not at all.
-const TELLING: SignedDuration = SignedDuration::from_secs(60);
 /// All reasons beyond them.
 const OTHER: &str = "other";
+/// A status is written in a moment, or not at all.
+const TELLING: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whose turn it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,9 +203,14 @@ impl<'a> Look<'a> {
         let Some((to, wish)) = left.moved_to.as_ref().zip(wish) else {
             return true;
         };
+        let image = self.image(wish);
+        image.is_none_or(|it| it == to.image && self.hash == to.settings)
+    }
+
+    /// What the settings give, if they give anything.
+    fn image(&self, wish: &Wish) -> Option<String> {
         let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
-        let image = resolver::image(self.settings, &wish.runtime, version);
-        image.map_or(true, |it| it == to.image && self.hash == to.settings)
+        resolver::image(self.settings, &wish.runtime, version).ok()
     }
 
     fn is_off(&self, wish: &Wish) -> bool {
@@ -220,8 +225,7 @@ impl<'a> Look<'a> {
         is_up: bool,
         wish: &Wish,
     ) {
-        let version = Version::of(wish.digest.as_deref(), wish.tag.as_deref());
-        let Ok(image) = resolver::image(self.settings, &wish.runtime, version) else {
+        let Some(image) = self.image(wish) else {
             return;
         };
         let Some(how) = how(pod, &image, &self.hash) else {
@@ -281,8 +285,7 @@ impl<'a> Look<'a> {
     /// Its agent answers, and that is still to be told. A status that is refused holds its place only for
     /// so long.
     fn comes_back(&mut self, pod: &Pod, moved: &Moved, is_up: bool, wish: &Wish) {
-        let seconds = provision_timeout(wish, self.settings);
-        let until = later(moved.at, SignedDuration::from_secs(seconds.into()));
+        let until = due(moved.at, wish, self.settings);
         if pod.ready && !is_up && self.now < until {
             self.tally.moving += 1;
             self.wake_at(until);

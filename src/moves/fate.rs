@@ -13,6 +13,12 @@ pub(super) fn provision_timeout(wish: &Wish, settings: &Settings) -> u32 {
     own.unwrap_or_else(|| settings.provision_timeout_seconds())
 }
 
+/// Until when it is to be Ready, counted from then.
+pub(super) fn due(since: Timestamp, wish: &Wish, settings: &Settings) -> Timestamp {
+    let seconds = provision_timeout(wish, settings);
+    later(since, SignedDuration::from_secs(seconds.into()))
+}
+
 /// What has become of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -22,6 +28,17 @@ pub(super) enum Fate {
     Awaited(Timestamp),
     /// It was not Ready again in its time, or crashes; one that answers in between is well again then.
     Failed(Option<Timestamp>),
+}
+
+impl Fate {
+    /// It has until then.
+    fn by(until: Timestamp, now: Timestamp) -> Self {
+        if until <= now {
+            Self::Failed(None)
+        } else {
+            Self::Awaited(until)
+        }
+    }
 }
 
 /// Of a Pod that has the image of the settings, which is this one.
@@ -66,7 +83,7 @@ pub(super) fn fate(
     let grace = grace.or(leaves.then_some(DEFAULT_GRACE));
     let stopped = moved.stopped(grace);
     let since = stopped.max(pod.ready_changed.unwrap_or(stopped));
-    let deadline = later(since, SignedDuration::from_secs(seconds.into()));
+    let deadline = due(since, wish, settings);
     if now < deadline {
         Fate::Awaited(deadline)
     } else {
@@ -87,12 +104,7 @@ pub(super) fn fate_of_stopped(
         let Some(grace) = pod.deleting else {
             return Fate::Over;
         };
-        let overdue = later(grace, TERMINATING_OVERDUE);
-        return if overdue <= now {
-            Fate::Failed(None)
-        } else {
-            Fate::Awaited(overdue)
-        };
+        return Fate::by(later(grace, TERMINATING_OVERDUE), now);
     }
     // Told Ready besides, it was Stalled for something else when it still had its Pod.
     let told = seen.workspace.map(|it| &it.status);
@@ -102,13 +114,7 @@ pub(super) fn fate_of_stopped(
     let Some(((_, since), wish)) = seen.memory.showing.as_ref().zip(wish) else {
         return Fate::Over;
     };
-    let seconds = provision_timeout(wish, settings);
-    let until = later(*since, SignedDuration::from_secs(seconds.into()));
-    if until <= now {
-        Fate::Failed(None)
-    } else {
-        Fate::Awaited(until)
-    }
+    Fate::by(due(*since, wish, settings), now)
 }
 
 /// By the clock of its node; of one that is ahead nothing is known.

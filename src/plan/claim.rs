@@ -1,7 +1,7 @@
 //! What the claim of a Workspace needs, before its Pod and beside it.
 
 use super::decide::{Case, pending};
-use super::{Decision, Finding, How, Kind, Step, retry_at};
+use super::{Decision, Finding, How, Kind, Step};
 use crate::names;
 use crate::pod;
 use crate::seen::{Claim, Pod, Seen, Workspace};
@@ -120,17 +120,6 @@ impl Case<'_> {
             step,
             pending("the PersistentVolumeClaim is being changed"),
         ))
-    }
-
-    fn claim_rejected(&self) -> Option<Decision> {
-        let size = &self.spec.storage.as_ref()?.size.0;
-        let refusal = self.seen.memory.claim_refusal.as_deref()?;
-        let retry = retry_at(refusal, self.now)?;
-        (refusal.what == *size).then(|| {
-            let message = format!("the API server refused the claim: {}", refusal.message);
-            let finding = Finding::new(Kind::Stalled, Reason::VolumeRejected, message);
-            Decision::wait(finding).until(retry)
-        })
     }
 
     /// A refused growth does not stop the Workspace, but it is not what the user asked for.

@@ -484,13 +484,9 @@ fn a_refused_move_is_told_and_tried_again_with_growing_pauses() {
     world.turn = Turn::Moves;
     world.refuses = Some("a policy".into());
     world.pass_time(100);
-    let tries = world.took().iter().filter(|it| **it == "MovePod").count();
+    let tries = world.times("MovePod");
     assert_eq!(tries, 5, "after 0, 5, 15, 35 and 75 s");
-    let told = world
-        .took()
-        .iter()
-        .filter(|it| **it == "PatchStatus")
-        .count();
+    let told = world.times("PatchStatus");
     assert_eq!(told, 1, "what is tried again is not told anew");
     assert_eq!(world.state(), "PodRejected");
     assert!(world.condition("Ready").starts_with("True"));

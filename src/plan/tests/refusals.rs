@@ -71,7 +71,7 @@ fn a_refused_trial_leaves_the_old_pod_and_is_healed_when_lifted() {
     );
     assert_eq!(world.pod_uid(), old);
     world.pass_time(3600);
-    let trials = world.took().iter().filter(|it| **it == "TryPod").count();
+    let trials = world.times("TryPod");
     assert!((10..30).contains(&trials), "paced: {trials} in an hour");
     world.refuses = None;
     world.pass_time(301);
@@ -168,11 +168,7 @@ fn a_growth_that_is_undone_is_told_and_paced_and_keeps_no_pod_waiting() {
     assert_eq!(world.took()[2..], ["PatchClaim", "CreatePod"]);
     world.run();
     world.pass_time(600);
-    let patches = world
-        .took()
-        .iter()
-        .filter(|it| **it == "PatchClaim")
-        .count();
+    let patches = world.times("PatchClaim");
     assert!(
         (2..15).contains(&patches),
         "paced: {patches} in ten minutes"

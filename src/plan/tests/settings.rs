@@ -294,7 +294,7 @@ fn whoever_undoes_a_healing_is_not_answered_at_once_again_and_again() {
         let pod = world.pod.as_mut().expect("a Pod");
         pod["metadata"]["annotations"]["molecule.ai/image"] = json!(langgraph(A));
     }
-    let healed = world.took().iter().filter(|it| **it == "SetImage").count();
+    let healed = world.times("SetImage");
     assert!((2..12).contains(&healed), "paced: {healed} in ten minutes");
 }
 
@@ -314,7 +314,7 @@ fn whoever_replaces_a_pod_for_other_settings_is_not_answered_at_once_again_and_a
         pod["metadata"]["annotations"]["molecule.ai/settings"] = json!("theirs");
         world.pull_fails("401 Unauthorized");
     }
-    let replaced = world.took().iter().filter(|it| **it == "DeletePod").count();
+    let replaced = world.times("DeletePod");
     assert!(
         (2..12).contains(&replaced),
         "paced: {replaced} in ten minutes"

@@ -427,6 +427,11 @@ impl World {
         self.steps.iter().map(name).collect()
     }
 
+    /// How often it took this step.
+    pub fn times(&self, step: &str) -> usize {
+        self.took().into_iter().filter(|it| *it == step).count()
+    }
+
     /// The operator is killed and started.
     pub fn restart(&mut self) {
         self.memory = Memory::default();

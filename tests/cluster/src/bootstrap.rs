@@ -12,6 +12,8 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, ListParams, PostParams};
+use kube::runtime::wait::Condition;
+use kube::runtime::wait::conditions::is_crd_established;
 use serde_json::json;
 
 /// Far more than a start takes, on a machine that is busy with several.
@@ -67,15 +69,7 @@ pub(crate) async fn are_crds_served(client: &Client) -> Result<bool> {
         .list(&ListParams::default())
         .await?
         .into_iter()
-        .all(|crd| {
-            let conditions = crd
-                .status
-                .and_then(|status| status.conditions)
-                .unwrap_or_default();
-            conditions
-                .iter()
-                .any(|is| is.type_ == "Established" && is.status == "True")
-        }))
+        .all(|crd| is_crd_established().matches_object(Some(&crd))))
 }
 
 /// `standard`, which is the default and binds when a Pod comes, and `immediate`.
