@@ -151,9 +151,9 @@ impl Elector {
         });
         let term = self.candidate.term();
         self.terms.send_if_modified(|it| {
-            let changed = *it != term;
+            let is_news = term.is_news_after(*it);
             *it = term;
-            changed
+            is_news
         });
         let holder = self.candidate.holder().map(str::to_owned);
         if holder == self.told {

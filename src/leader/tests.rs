@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::candidate::{Candidate, Claim, LEASE, Next, Record, TERM};
+use super::candidate::{Candidate, Claim, LEASE, Next, RENEWAL, Record, TERM};
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -42,16 +42,16 @@ fn leader(now: Instant) -> Candidate {
 }
 
 #[test]
-fn a_free_lease_is_taken_at_once_and_renewed_every_second() {
+fn a_free_lease_is_taken_at_once_and_renewed_in_time() {
     let now = Instant::now();
     let mut candidate = Candidate::new("me".into(), now);
     assert_eq!(candidate.next(now), Next::Read, "it is not known yet");
     candidate.saw(Some(held(1, "")), now);
     assert_eq!(candidate.next(now), claim(1, Some(8)));
     let mut leader = leader(now);
-    assert_eq!(leader.next(now), Next::Wait(now + ms(1000)));
-    assert_eq!(leader.next(now + ms(1000)), claim(2, None));
-    let (sent, answered) = (now + ms(1000), now + ms(1400));
+    assert_eq!(leader.next(now), Next::Wait(now + RENEWAL));
+    assert_eq!(leader.next(now + RENEWAL), claim(2, None));
+    let (sent, answered) = (now + RENEWAL, now + RENEWAL + ms(400));
     let Next::Claim(renewal) = leader.next(sent) else {
         panic!("it is due");
     };
@@ -61,7 +61,7 @@ fn a_free_lease_is_taken_at_once_and_renewed_every_second() {
         Some(sent + TERM),
         "since it was sent"
     );
-    assert_eq!(leader.next(answered), Next::Wait(sent + ms(1000)));
+    assert_eq!(leader.next(answered), Next::Wait(sent + RENEWAL));
 }
 
 #[test]
@@ -126,6 +126,25 @@ fn a_term_ends_before_the_lease_does_and_the_next_one_is_another() {
 }
 
 #[test]
+fn a_renewal_wakes_nobody_and_another_term_and_the_end_of_one_do() {
+    let now = Instant::now();
+    let mut leader = leader(now);
+    let first = leader.term();
+    assert!(first.is_news_after(Candidate::new("me".into(), now).term()));
+    for (sent, is_news) in [(now + RENEWAL, false), (now + RENEWAL + TERM, true)] {
+        let Next::Claim(renewal) = leader.next(sent) else {
+            panic!("it is due");
+        };
+        let place = if is_news { 4 } else { 3 };
+        leader.claimed(&renewal, held(place, "me"), sent, sent);
+        assert_eq!(leader.term().is_news_after(first), is_news);
+    }
+    let second = leader.term();
+    leader.saw(Some(held(5, "other")), now + RENEWAL + TERM);
+    assert!(leader.term().is_news_after(second));
+}
+
+#[test]
 fn who_leads_is_known_until_the_lease_runs_out() {
     let now = Instant::now();
     assert_eq!(leader(now).term().until(), Some(now + TERM));
@@ -149,7 +168,7 @@ fn who_leads_is_known_until_the_lease_runs_out() {
 fn what_changed_nothing_is_no_renewal() {
     let now = Instant::now();
     let mut leader = leader(now);
-    let due = now + ms(1000);
+    let due = now + RENEWAL;
     let Next::Claim(renewal) = leader.next(due) else {
         panic!("it is due");
     };
@@ -175,7 +194,7 @@ fn a_lease_that_another_holds_ends_the_term_at_once() {
 fn a_conflict_is_looked_into_at_once_and_other_trouble_after_a_pause() {
     let now = Instant::now();
     let mut leader = leader(now);
-    let due = now + ms(1000);
+    let due = now + RENEWAL;
     leader.failed(true, due);
     assert_eq!(leader.next(due), Next::Read);
     assert!(

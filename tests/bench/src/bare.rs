@@ -18,8 +18,11 @@ use crate::bodies::{self, PodTemplate, UP};
 use crate::machine;
 use crate::wire::{self, Object, PODS, WORKSPACES, Watch};
 
+/// How often the operator renews the Lease.
+const RENEWAL: Duration = Duration::from_millis(1500);
+const RENEWS: u32 = 80;
 /// How long it renews the Lease.
-pub const RENEWS: Duration = Duration::from_secs(120);
+pub const RENEWING: Duration = RENEWAL.saturating_mul(RENEWS);
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,7 +35,7 @@ pub enum Work {
     Heal,
     /// A patch of each Pod, and the status of its Workspace once it is Ready.
     HealAndTell,
-    /// A patch of the Lease each second, as often as the operator's own.
+    /// A patch of the Lease as often as the operator's own.
     Renew,
 }
 
@@ -92,16 +95,16 @@ async fn ready() -> Result<()> {
 
 /// Prints the milliseconds of CPU of the renewals alone.
 async fn renew(client: &Client) -> Result<()> {
-    let again = async |number: u64| {
-        let body = bodies::renewal(number);
+    let again = async |number: u32| {
+        let body = bodies::renewal(number.into());
         wire::merge_patch(client, wire::LEASE, body).await
     };
     again(0).await?;
     ready().await?;
     let before = machine::cpu_of(std::process::id())?;
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    for number in 1..=RENEWS.as_secs() {
-        seconds.tick().await;
+    let mut renewals = tokio::time::interval(RENEWAL);
+    for number in 1..=RENEWS {
+        renewals.tick().await;
         again(number).await?;
     }
     let spent = machine::cpu_of(std::process::id())? - before;

@@ -127,7 +127,7 @@ async fn renewing(plan: &Plan, bed: &Bed) -> Result<f64> {
     let mut bare = bed.bare(Work::Renew, plan).await?;
     bare.go().await?;
     let spent = bare.end().await?;
-    Ok(spent.as_secs_f64() / bare::RENEWS.as_secs_f64() * 100.0)
+    Ok(spent.as_secs_f64() / bare::RENEWING.as_secs_f64() * 100.0)
 }
 
 async fn healed(plan: &Plan, report: &mut Report, bed: &Bed) -> Result<()> {
