@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// For how long the holder asks the others to wait after a renewal.
-pub(super) const LEASE: Duration = Duration::from_secs(5);
+pub(super) const LEASE: Duration = Duration::from_secs(4);
 /// For how long after it *sent* a renewal the holder begins writes. It ends before the lease does,
 /// which the others count from when they *saw* that renewal, so clocks may even run at rates that
 /// differ by a quarter.
-pub(super) const TERM: Duration = Duration::from_millis(3750);
+pub(super) const TERM: Duration = Duration::from_secs(3);
 /// The holder renews this often: all that an operator does while nothing happens.
-pub(super) const RENEWAL: Duration = Duration::from_millis(1500);
+pub(super) const RENEWAL: Duration = Duration::from_millis(1250);
 /// After a failure, or when there is no Lease, the next attempt comes this long after the last.
 const RETRY: Duration = Duration::from_millis(500);
 

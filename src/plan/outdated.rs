@@ -147,6 +147,7 @@ pub fn undone_until(seen: &Seen<'_>, image: &str, now: Timestamp) -> Option<Time
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seen::{Ask, Memory, Refusal, Service, Turn};
 
     fn at(time: &str) -> Timestamp {
         time.parse().expect("a time")
@@ -184,6 +185,15 @@ mod tests {
         assert_eq!(when("2026-03-02T06:00:00Z"), tonight);
     }
 
+    /// As only an older schema lets it be stored.
+    #[test]
+    fn a_window_that_ends_when_it_starts_is_the_whole_day() {
+        let day = window("09:30", "09:30");
+        for time in ["2026-03-01T00:00:00Z", "2026-03-01T09:30:00Z"] {
+            assert_eq!(when(Some(&day), at(time)), When::Now, "{time}");
+        }
+    }
+
     #[test]
     fn a_window_that_cannot_be_read_never_opens() {
         for bad in ["", "24:00", "9:00", "09:60", "+9:00", "09-00"] {
@@ -210,5 +220,32 @@ mod tests {
         assert_eq!(when(Some(&deferred), now), When::From(later));
         let opens = When::From(at("2026-03-01T09:30:00Z"));
         assert_eq!(when(Some(&deferred), later), opens);
+    }
+
+    /// The Pod was given this image: who may have undone it is given it again at growing pauses.
+    #[test]
+    fn what_was_given_in_vain_is_not_given_again_at_once() {
+        let now = at("2026-03-01T00:00:00Z");
+        let ask = Ask {
+            revision: String::new(),
+            image: "mirror/a:1".into(),
+            settings: String::new(),
+        };
+        let memory = Memory {
+            healed: Some(Refusal::after(None, ask, String::new(), now).into()),
+            ..Memory::default()
+        };
+        let seen = Seen {
+            key: &Key::new("ns", "w"),
+            workspace: None,
+            pod: None,
+            claim: None,
+            service: Service::Ours,
+            memory: &memory,
+            proof: None,
+            turn: Turn::Moves,
+        };
+        assert!(undone_until(&seen, "mirror/a:1", now).is_some_and(|it| it > now));
+        assert_eq!(undone_until(&seen, "mirror/a:2", now), None);
     }
 }

@@ -21,7 +21,7 @@ fn count() -> usize {
 async fn take(pair: &mut Pair, number: usize, signal: Signal) -> Take {
     let (leader, standby) = pair.roles().await;
     // At any moment between two renewals.
-    tokio::time::sleep(Duration::from_millis(number as u64 * 370 % 1500)).await;
+    tokio::time::sleep(Duration::from_millis(number as u64 * 370 % 1250)).await;
     let mark = pair.mark();
     let name = format!("take-{number:03}");
     let start = Timestamp::now();

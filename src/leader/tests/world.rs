@@ -220,7 +220,7 @@ impl World {
         if self.calm || !self.random.one_in(10) {
             self.at(arrival, Event::Arrives(peer, number, request, sent));
         }
-        self.at(self.now + 2250, Event::TimedOut(peer, number, claimed));
+        self.at(self.now + 1750, Event::TimedOut(peer, number, claimed));
     }
 
     fn arrives(&mut self, peer: usize, number: u64, request: Request, sent: Instant) {

@@ -207,3 +207,35 @@ fn what_was_told_of_an_earlier_wish_is_not_told_of_the_next() {
     world.pass_time(40);
     assert_eq!(world.state(), "Replacing");
 }
+
+#[test]
+fn one_that_crashed_where_it_was_moved_to_is_told_so() {
+    let mut world = moved_in_vain(&[]);
+    let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+    world.agent(json!({
+        "state": {"running": {}}, "lastState": ended, "restartCount": 2,
+        "containerID": "containerd://third",
+    }));
+    world.pass_time(4);
+    assert_eq!(world.state(), "CrashLooping");
+}
+
+/// For a moment its kubelet says no more than that it creates it.
+#[test]
+fn one_that_crashed_and_was_not_moved_is_told_so_while_it_is_created_anew() {
+    let mut world = World::ready(&json!({}));
+    let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+    let created = json!({"waiting": {"reason": "ContainerCreating"}});
+    world.agent(json!({"state": created, "lastState": ended, "restartCount": 1}));
+    world.pass_time(4);
+    assert_eq!(world.state(), "CrashLooping");
+}
+
+#[test]
+fn one_that_misses_its_probe_is_told_so_before_what_blocks_its_move() {
+    let mut world = switched();
+    (world.turn, world.proof) = (Turn::Proves, failed());
+    world.agent(json!({"state": {"running": {}}, "containerID": "containerd://0"}));
+    world.pass_time(40);
+    assert_eq!(world.state(), "NotReady");
+}

@@ -296,13 +296,12 @@ fn what_else_differs_takes_another_pod_which_knows_what_it_is_moved_from() {
     );
     world.settle();
     assert_eq!(world.took()[..3], ["TryPod", "DeletePod", "CreatePod"]);
-    assert!(matches!(
-        world.steps[1],
-        Step::DeletePod {
-            why: Rollout::Moved,
-            ..
-        }
-    ));
+    let Step::DeletePod { why, left, .. } = &world.steps[1] else {
+        panic!("the second step stops it");
+    };
+    assert_eq!(*why, Rollout::Moved);
+    let to = left.moved_to.as_ref().expect("what it is stopped for");
+    assert!(to.image.starts_with(B), "{to:?}");
     assert_ne!(world.pod_uid(), old);
     let from = annotation(&world, "molecule.ai/movedFrom");
     assert!(from.as_str().is_some_and(|it| it.starts_with(A)), "{from}");
@@ -384,7 +383,7 @@ fn that_the_api_server_would_take_a_pod_counts_for_a_minute() {
     assert_eq!(world.took(), ["TryPod"]);
     // Before it came to it, its turn was over.
     world.turn = Turn::Waits;
-    world.pass_time(61);
+    world.pass_time(60);
     world.turn = Turn::Moves;
     world.refuses = Some("exceeded quota".into());
     world.settle();

@@ -1,12 +1,14 @@
-//! What was moved and does not answer is put back on the image that it ran, where the settings say so.
+//! What was moved and does not answer is put back on the image that it ran, where the settings say so,
+//! and what that image is.
 
 use serde_json::json;
 
 use super::moving::{REGISTRY, annotation, switched};
 use super::world::{A, B, World, settings};
-use crate::seen::Turn;
+use crate::seen::{Proof, Turn};
 
 pub(super) const ROLL_BACK: (&str, &str) = ("ROLLOUT_ROLL_BACK", "true");
+const THIRD: &str = "c.example.com/agents";
 
 /// Told another image, which its kubelet has not started yet.
 pub(super) fn told(more: &[(&str, &str)]) -> World {
@@ -49,10 +51,9 @@ fn what_is_not_ready_in_its_time_is_put_back_and_stays_where_it_was() {
     world.pass_time(10_000);
     assert_eq!((world.state().as_str(), moves(&world)), ("Ready", 2));
     // Another image is another chance.
-    let third = "c.example.com/agents";
-    world.settings = settings(&[(REGISTRY, third), ("ROLLOUT", "Paced"), ROLL_BACK]);
+    world.settings = settings(&[(REGISTRY, THIRD), ("ROLLOUT", "Paced"), ROLL_BACK]);
     world.settle();
-    assert!(world.image().starts_with(third));
+    assert!(world.image().starts_with(THIRD));
     assert_eq!(annotation(&world, "molecule.ai/movedBack"), json!(null));
 }
 
@@ -156,4 +157,90 @@ fn a_refused_way_back_is_told_and_tried_again_with_growing_pauses() {
     world.pass_time(16);
     assert_eq!(world.state(), "PodRejected");
     assert_eq!(moves(&world), 4, "after 0, 5 and 15 s");
+}
+
+/// Where it is known to have been well, once it is moved on to a third registry.
+fn good_image(mut world: World) -> serde_json::Value {
+    world.settings = settings(&[(REGISTRY, THIRD), ("ROLLOUT", "Paced"), ROLL_BACK]);
+    (world.turn, world.proof) = (Turn::Moves, Proof::Proved);
+    world.settle();
+    assert!(world.image().starts_with(THIRD), "{:?}", world.took());
+    annotation(&world, "molecule.ai/movedFrom")
+}
+
+fn is_of(image: &serde_json::Value, registry: &str) -> bool {
+    image.as_str().is_some_and(|it| it.starts_with(registry))
+}
+
+#[test]
+fn the_last_image_on_which_it_answered_is_the_good_one() {
+    let mut world = told(&[]);
+    world.run_anew(1);
+    world.pass_time(100);
+    let from = good_image(world);
+    assert!(is_of(&from, B), "{from}");
+}
+
+/// It answered there for long, and does not at this moment.
+#[test]
+fn an_image_on_which_it_came_back_is_a_good_one() {
+    let mut world = told(&[]);
+    world.run_anew(1);
+    world.pass_time(5000);
+    world.agent(json!({
+        "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://1",
+    }));
+    let from = good_image(world);
+    assert!(is_of(&from, B), "{from}");
+}
+
+/// It has not answered yet since.
+#[test]
+fn the_image_to_which_it_was_put_back_is_a_good_one() {
+    let mut world = moved_in_vain(&[ROLL_BACK]);
+    world.pass_time(601);
+    assert!(world.image().starts_with(A));
+    world.agent(json!({
+        "state": {"running": {}}, "restartCount": 2, "containerID": "containerd://back",
+    }));
+    let from = good_image(world);
+    assert!(is_of(&from, A), "{from}");
+}
+
+#[test]
+fn an_image_on_which_it_never_answered_in_its_time_is_none() {
+    let mut world = World::new(&json!({}));
+    world.settings = settings(&[(REGISTRY, A), ("ROLLOUT", "Paced")]);
+    world.settle();
+    world.agent(json!({"state": {"running": {}}, "containerID": "containerd://0"}));
+    world.pass_time(700);
+    assert_eq!(good_image(world), json!(null));
+}
+
+#[test]
+fn a_pod_that_failed_after_its_move_is_known_by_what_it_was_moved_to() {
+    let mut world = moved_in_vain(&[]);
+    world.pass_time(300);
+    world.status(json!({"phase": "Failed", "reason": "Evicted"}));
+    while world.pod.is_some() {
+        world.pass().expect("its Pod is to go");
+    }
+    let left = world.memory.left.as_deref().expect("it was moved");
+    let to = left.moved_to.as_ref().expect("what for");
+    assert!(to.image.starts_with(B), "{to:?}");
+}
+
+/// Its container ended for the other image, which cannot be started; a third one can.
+#[test]
+fn what_ended_for_an_image_that_never_starts_is_healed_after_its_time() {
+    let mut world = told(&[]);
+    let ended = json!({"terminated": {"exitCode": 143, "reason": "Error"}});
+    let waits = json!({"waiting": {"reason": "CreateContainerError"}});
+    world.agent(json!({
+        "state": waits, "lastState": ended, "containerID": "containerd://0",
+    }));
+    world.pass_time(700);
+    world.settings = settings(&[(REGISTRY, THIRD), ("ROLLOUT", "Paced")]);
+    world.settle();
+    assert!(world.image().starts_with(THIRD), "{:?}", world.took());
 }

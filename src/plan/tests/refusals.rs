@@ -4,10 +4,10 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::moving::{REGISTRY, failed, switched};
-use super::world::{B, UID, World, settings};
+use super::world::{A, B, UID, World, settings};
 use crate::plan::Step;
 use crate::revision::short_hash;
-use crate::seen::Turn;
+use crate::seen::{Goes, Turn};
 
 #[test]
 fn a_change_of_the_spec_is_tried_before_the_old_pod_stops() {
@@ -222,4 +222,55 @@ fn what_blocks_a_move_now_is_told_and_not_what_was_refused_before() {
     (world.refuses, world.proof) = (None, failed());
     world.pass_time(20);
     assert_eq!(world.state(), "RolloutBlocked");
+}
+
+/// The one that it asked for is in place, and what is refused is the end of the Pod alone.
+#[test]
+fn what_may_not_be_deleted_is_moved_in_place() {
+    let mut world = switched();
+    let paced = |registry| settings(&[(REGISTRY, registry), ("ROLLOUT", "Paced")]);
+    world.settings = paced(A);
+    world.refuses_deletes = true;
+    world.edit("tag", json!("v2"));
+    world.settle();
+    world.edit("tag", json!(null));
+    world.settle();
+    assert!(world.took().contains(&"DeletePod"));
+    world.settings = paced(B);
+    world.turn = Turn::Moves;
+    world.settle();
+    assert!(world.image().starts_with(B), "{:?}", world.took());
+}
+
+#[test]
+fn what_was_taken_says_nothing_of_another_wish() {
+    let mut world = World::ready(&json!({}));
+    world.edit("tag", json!("v2"));
+    world.pass();
+    world.pass();
+    world.edit("tag", json!("v3"));
+    world.pass();
+    assert_eq!(world.took(), ["TryPod"; 3]);
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    assert!(!world.took().contains(&"DeletePod"), "{:?}", world.took());
+}
+
+#[test]
+fn a_pod_that_was_told_to_go_goes_unless_that_was_refused() {
+    let mut world = World::ready(&json!({}));
+    world.edit("suspend", json!(true));
+    world.refuses_deletes = true;
+    world.settle();
+    assert_eq!(world.goes(), None, "it was refused");
+
+    let mut world = World::ready(&json!({}));
+    world.edit("suspend", json!(true));
+    let pod = world.pod.clone();
+    world.pass();
+    assert_eq!(world.took(), ["DeletePod"]);
+    // The watch shows it for as long as it uses its grace.
+    world.pod = pod;
+    world.now += SignedDuration::from_hours(1);
+    assert_eq!(world.goes(), Some(Goes::Soon));
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fleet::{InForce, Source, in_force};
 use crate::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use crate::proof::{Want, to_stock};
-use crate::seen::{Claim, Key, Known, Memory, Pod, Proof, Seen, Service, Turn, Workspace};
+use crate::seen::{Claim, Goes, Key, Known, Memory, Pod, Proof, Seen, Service, Turn, Workspace};
 use crate::settings::Environment;
 use crate::wire::{self, Wire};
 
@@ -135,6 +135,12 @@ impl World {
         with(Some(&known))
     }
 
+    /// What is to be expected of its Pod after what it was told.
+    pub fn goes(&self) -> Option<Goes> {
+        let pod = decode::<wire::Pod>(self.pod.as_ref().expect("a Pod"));
+        self.memory.goes(&pod, self.now).map(|it| it.0)
+    }
+
     /// Whether an edit of the settings wakes the Workspace.
     pub fn awaits_settings(&self) -> bool {
         self.with_seen(None, awaits_settings)
@@ -168,6 +174,9 @@ impl World {
         self.memory.showing = plan.showing;
         let step = plan.step?;
         self.steps.push(step.clone());
+        if let Some(pod) = step.stops() {
+            self.memory.tell_to_go(pod, self.now);
+        }
         let answer = self.apply(&step);
         remember(&mut self.memory, &step, answer, self.now);
         Some(step)

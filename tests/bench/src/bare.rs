@@ -19,8 +19,8 @@ use crate::machine;
 use crate::wire::{self, Object, PODS, WORKSPACES, Watch};
 
 /// How often the operator renews the Lease.
-const RENEWAL: Duration = Duration::from_millis(1500);
-const RENEWS: u32 = 80;
+const RENEWAL: Duration = Duration::from_millis(1250);
+const RENEWS: u32 = 96;
 /// How long it renews the Lease.
 pub const RENEWING: Duration = RENEWAL.saturating_mul(RENEWS);
 
