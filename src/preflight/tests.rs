@@ -291,8 +291,13 @@ fn an_image_has_to_be_there_for_what_the_nodes_are() {
     let both = || vec![image("amd64", stored(5)), image("arm64", stored(7))];
     let row = judged(both(), &["linux/amd64", "linux/arm64"], None);
     assert_eq!((row.finding, row.size), (Finding::Present, Some(7)));
+    assert_eq!(row.platforms, ["linux/amd64", "linux/arm64"]);
     let row = judged(both(), &["linux/amd64"], Some(Content::Same));
     assert_eq!((row.finding, row.size), (Finding::Present, Some(5)));
+    assert_eq!(
+        (row.digest, row.content),
+        (Some(digest('0')), Some(Content::Same))
+    );
     assert!(row.lacking.is_empty());
     let row = judged(both(), &["linux/amd64", "linux/s390x"], None);
     assert_eq!(row.finding, Finding::Present);
