@@ -76,10 +76,8 @@ async fn start(client: &Client, pod: &core::Pod) -> Probed {
     }
     match created {
         Ok(written) => Done::Done(written.metadata.uid).into(),
-        // The name is taken: by one that the watch is about to show, or by somebody's Pod.
-        Err(Error::Api(status)) if status.is_already_exists() => {
-            Done::Refused(status.message.clone()).into()
-        }
+        // It is refused as well where its name is taken: by one that the watch is about to show, or by
+        // somebody's Pod.
         Err(Error::Api(status)) => not_created(&status).into(),
         Err(error) => Outcome::without(error.into()).into(),
     }

@@ -12,7 +12,7 @@ use super::{Call, Existing, Outcome, Reply, Request};
 use crate::index::{Awaited, Kind};
 use crate::plan::{Answer, Rollout, Step, Stuck};
 use crate::pod;
-use crate::seen::{Ask, Key, Version};
+use crate::seen::{Ask, Key, Moved, Version};
 use crate::volume::Change;
 use crate::wire;
 use crate::workspace::{Reason, WorkspaceStatus};
@@ -192,6 +192,34 @@ fn a_new_image_and_its_annotations_come_in_one_guarded_patch() {
             "annotations": {
                 "molecule.ai/image": "a.example.com/x:1",
                 "molecule.ai/healedAt": "1970-01-01T00:00:00Z",
+            },
+        },
+        "spec": {"containers": [{"name": "agent", "image": "a.example.com/x:1"}]},
+    });
+    assert_eq!(patch, expected);
+}
+
+#[test]
+fn a_move_is_told_in_the_patch_of_its_image_and_nothing_is_left_of_an_earlier_one() {
+    let (_, patch) = patch(&Step::MovePod {
+        version: version(),
+        ask: ask(),
+        moved: Box::new(Moved {
+            from: Some("a.example.com/x:0".into()),
+            at: Timestamp::UNIX_EPOCH,
+            over: Some("0-".into()),
+            back: None,
+        }),
+    });
+    let expected = json!({
+        "metadata": {
+            "uid": "uid-1", "resourceVersion": "7",
+            "annotations": {
+                "molecule.ai/image": "a.example.com/x:1",
+                "molecule.ai/movedFrom": "a.example.com/x:0",
+                "molecule.ai/movedAt": "1970-01-01T00:00:00Z",
+                "molecule.ai/movedOver": "0-",
+                "molecule.ai/movedBack": null,
             },
         },
         "spec": {"containers": [{"name": "agent", "image": "a.example.com/x:1"}]},

@@ -100,7 +100,7 @@ fn of_equal_keys_the_first_secret_is_tried_first_and_equal_logins_once() {
 
 #[test]
 fn docker_hub_has_several_names() {
-    let keyring = keyring(&["https://index.docker.io/v1/"]);
+    let keyring = keyring(&["https://index.docker.io/v1/", "other.example.com"]);
     let name = ["https://index.docker.io/v1/"];
     assert_eq!(names(&keyring.logins("docker.io/agents/x")), name);
     assert_eq!(names(&keyring.logins("index.docker.io/agents/x")), name);

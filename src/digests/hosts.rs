@@ -150,3 +150,19 @@ impl Hosts {
         (host.failures >= TOLD_FROM).then_some(&host.because)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_draw_differently_wherever_their_seeds_differ() {
+        let draws = |seed| {
+            let mut hosts = Hosts::new(seed);
+            [(); 8].map(|()| hosts.draw(201))
+        };
+        for bit in 0..64 {
+            assert_ne!(draws(7), draws(7 ^ (1 << bit)), "{bit}");
+        }
+    }
+}

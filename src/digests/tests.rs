@@ -177,7 +177,13 @@ fn fleet(running: &[(&str, char)]) -> Fleet {
 #[test]
 fn the_first_sight_only_seeds_and_a_move_is_told_of_those_who_run_what_it_was() {
     let mut watch = Watch::new(&[]);
-    let fleet = fleet(&[(CODEX, '1'), (CODEX, '9'), (CODEX, '2'), (HERMES, '1')]);
+    let fleet = fleet(&[
+        (CODEX, '1'),
+        (CODEX, '9'),
+        (CODEX, '2'),
+        (CODEX, '3'),
+        (HERMES, '1'),
+    ]);
     watch.begin(&[CODEX]);
     let first = watch.ask().expect("a question");
     assert_eq!((first.known.clone(), first.whole), (None, false));
@@ -188,8 +194,12 @@ fn the_first_sight_only_seeds_and_a_move_is_told_of_those_who_run_what_it_was() 
     watch.next_round(&[CODEX]);
     let second = watch.ask().expect("a question");
     assert_eq!(second.known, Some(digest('1')));
+    assert!(!watch.hear(second, is('1')), "it stays");
+    assert_eq!(watch.outdated(&fleet), []);
+
+    watch.next_round(&[CODEX]);
     let since = fleet::stamp(watch.clock);
-    assert!(watch.hear(second, whole('2', &['2', '3'])));
+    assert!(watch.told(CODEX, whole('2', &['2', '3'])));
     let expected = OutdatedImage {
         image: CODEX.into(),
         was: digest('1'),
@@ -200,9 +210,9 @@ fn the_first_sight_only_seeds_and_a_move_is_told_of_those_who_run_what_it_was() 
     assert_eq!(watch.outdated(&fleet), std::slice::from_ref(&expected));
 
     watch.next_round(&[CODEX]);
-    let third = watch.ask().expect("a question");
-    assert_eq!((&third.known, third.whole), (&Some(digest('2')), false));
-    assert!(!watch.hear(third, is('2')), "no news");
+    let last = watch.ask().expect("a question");
+    assert_eq!((&last.known, last.whole), (&Some(digest('2')), false));
+    assert!(!watch.hear(last, is('2')), "no news");
     assert_eq!(watch.outdated(&fleet), [expected]);
 }
 

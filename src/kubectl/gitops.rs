@@ -181,6 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn each_is_told_in_its_own_way_to_leave_an_object_alone() {
+        for (tool, expected) in [
+            (
+                Kustomization,
+                "kubectl annotate configmap settings -n ns \
+                 kustomize.toolkit.fluxcd.io/reconcile=disabled",
+            ),
+            (HelmRelease, "flux suspend helmrelease"),
+            (Application, "turn the Application's automatic sync off"),
+        ] {
+            let sign = String::new();
+            assert_eq!(Keeper { tool, sign }.pause("ns", "settings"), expected);
+        }
+    }
+
+    #[test]
     fn what_one_leaves_alone_another_may_keep() {
         let paused = |labels: Value, tracking: Value, manager: &str| {
             let mut annotations = json!({RECONCILE: "disabled"});

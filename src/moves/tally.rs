@@ -68,3 +68,48 @@ impl Tally {
         self.to_move + self.moving > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn people_hear_of_what_is_left_to_do_and_of_what_has_failed() {
+        for (to_move, moving, failed, put_back, is_under_way, is_worth_a_word) in [
+            (0, 0, 0, 0, false, false),
+            (1, 0, 0, 0, true, true),
+            (0, 1, 0, 0, true, true),
+            (1, 1, 0, 0, true, true),
+            (0, 0, 1, 0, false, true),
+            (0, 0, 0, 1, false, true),
+            (0, 0, 1, 1, false, true),
+        ] {
+            let tally = Tally {
+                moved: 1,
+                to_move,
+                moving,
+                failed,
+                put_back,
+                ..Tally::default()
+            };
+            assert_eq!(tally.is_under_way(), is_under_way, "{tally:?}");
+            assert_eq!(tally.is_worth_a_word(), is_worth_a_word, "{tally:?}");
+        }
+    }
+
+    #[test]
+    fn of_what_has_failed_only_what_there_is_is_on_record() {
+        let tally = Tally {
+            put_back: 2,
+            ..Tally::default()
+        };
+        let record = serde_json::to_value(&tally).expect("an object");
+        let counts = ["failed", "putBack", "maxFailed"].map(|it| record.get(it));
+        assert_eq!(counts, [None, Some(&json!(2)), None]);
+        assert_eq!(record.get("moved"), Some(&json!(0)));
+        let read = serde_json::from_value::<Tally>(record);
+        assert_eq!(read.expect("a tally"), tally);
+    }
+}

@@ -296,10 +296,13 @@ fn nothing_moves_while_it_is_paused() {
 #[test]
 fn those_that_come_next_are_proved_ahead_and_no_others() {
     let mut fleet = Fleet::of(100, "3");
-    let found = fleet.look(|_| Proof::Unknown);
-    assert_eq!(these(&found, Turn::Moves), [0; 0]);
-    let ahead: Vec<_> = (0..2 * 3 + AHEAD).collect();
-    assert_eq!(these(&found, Turn::Proves), ahead);
+    for proof in [Proof::UnderWay, Proof::Unknown] {
+        fleet.turns.clear();
+        let found = fleet.look(|_| proof.clone());
+        assert_eq!(these(&found, Turn::Moves), [0; 0]);
+        let ahead: Vec<_> = (0..2 * 3 + AHEAD).collect();
+        assert_eq!(these(&found, Turn::Proves), ahead, "{proof:?}");
+    }
     let found = fleet.look(|_| Proof::Proved);
     assert_eq!(these(&found, Turn::Moves), [0, 1, 2]);
 }
@@ -331,10 +334,10 @@ fn what_cannot_be_pulled_stands_in_nobodys_way() {
 #[test]
 fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
     let mut fleet = Fleet::of(12, "2");
-    fleet.add(
-        &json!({"rollout": {"notBefore": "2030-01-01T00:00:00Z"}}),
-        OLD,
-    );
+    let later = json!({"rollout": {"notBefore": "2030-01-01T00:00:00Z"}});
+    for _ in 0..2 {
+        fleet.add(&later, OLD);
+    }
     assert_eq!(fleet.looked().1.estimated_end, None, "none has been moved");
     fleet.moved(0);
     fleet.moved(1);
@@ -347,6 +350,11 @@ fn its_end_is_estimated_by_those_that_have_been_moved_and_may_be() {
     assert_eq!(tally.estimated_end, Some(end.to_string()));
     fleet.settings = paced("2", &[("ROLLOUT_PAUSED", "true")]);
     assert_eq!(fleet.looked().1.estimated_end, None);
+    fleet.settings = paced("2", &[]);
+    fleet.put_back(2);
+    let tally = fleet.looked().1;
+    assert!(tally.halted.is_some());
+    assert_eq!(tally.estimated_end, None);
 }
 
 #[test]

@@ -73,6 +73,18 @@ fn a_retry_waits_longer_each_time_and_never_less_than_asked() {
 }
 
 #[test]
+fn what_failed_is_taken_after_its_pause_and_not_before() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.add(1);
+    assert_eq!(queue.take(now), Some(1));
+    let pause = queue.retry(&1, None, now);
+    queue.done(&1);
+    assert_eq!(queue.take(now + pause / 2), None);
+    assert_eq!(queue.take(now + pause), Some(1));
+}
+
+#[test]
 fn what_happens_meanwhile_ends_our_own_pause_but_none_that_was_asked_for() {
     let now = Instant::now();
     let asked = Duration::from_secs(9);
@@ -234,4 +246,12 @@ fn what_a_start_or_a_heal_took_is_given_back_when_nothing_is_left() {
         assert_eq!(capacity(&queue), 0);
         assert_eq!(queue.queued.capacity(), 0);
     }
+}
+
+#[test]
+fn what_is_small_is_kept() {
+    let mut queue = Queue::<usize>::default();
+    queue.usual.reserve_exact(SMALL);
+    assert_eq!(queue.take(Instant::now()), None);
+    assert_eq!(queue.usual.capacity(), SMALL);
 }

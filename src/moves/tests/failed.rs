@@ -226,6 +226,15 @@ fn one_that_never_comes_back_from_the_end_of_its_pod_has_failed() {
     );
 }
 
+#[test]
+fn one_that_never_comes_back_and_is_within_the_budget_holds_no_place() {
+    let mut fleet = stopped();
+    stall(&mut fleet);
+    fleet.settings = paced("1", &[("ROLLOUT_MAX_FAILED", "1")]);
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.failed, tally.halted), (vec![1], 1, None));
+}
+
 fn stall(fleet: &mut Fleet) {
     let stalled = json!({
         "type": "Stalled", "status": "True", "reason": "VolumeNotOwned", "message": "why",
@@ -246,6 +255,18 @@ fn one_whose_next_pod_is_refused_has_failed() {
     let tally = fleet.looked().1;
     assert_eq!(tally.failed, 1);
     assert!(tally.halted.is_some());
+}
+
+/// While as many are down as may be it is told, unless others are about to be told Ready.
+#[test]
+fn one_whose_next_pod_is_refused_hides_nobody_who_is_being_told_that_it_serves() {
+    let mut fleet = stopped();
+    let refusal = Refusal::after(None, asked(&fleet), "a policy".into(), at(START));
+    fleet.memory.pod_refusal = Some(refusal.into());
+    assert!(fleet.looked().1.waits.is_some());
+    fleet.memory.telling = true;
+    fleet.memory.showing = Some((Reason::Ready, at(START)));
+    assert_eq!(fleet.looked().1.waits, None);
 }
 
 /// What was wrong when it still had its Pod was no end of it.

@@ -36,6 +36,16 @@ fn one_healed_to_a_third_image_has_its_time_for_that() {
 }
 
 #[test]
+fn one_healed_when_it_was_moved_and_not_since_has_the_time_of_its_move() {
+    let mut fleet = Fleet::of(2, "1");
+    fleet.in_vain(0);
+    let annotations = &mut fleet.pod(0)["metadata"]["annotations"];
+    annotations["molecule.ai/healedAt"] = annotations["molecule.ai/movedAt"].clone();
+    fleet.now += 600;
+    assert!(fleet.looked().1.halted.is_some());
+}
+
+#[test]
 fn one_that_uses_the_grace_that_kubernetes_gives_has_not_failed() {
     let mut fleet = Fleet::of(2, "1");
     let slow = fleet.add(&json!({"provisionTimeoutSeconds": 20}), OLD);
@@ -74,8 +84,10 @@ fn those_that_run_and_miss_a_probe_are_not_all_stopped_at_once() {
     for who in (0..20).step_by(2) {
         fleet.node_says(who, false, START - 1, 0);
     }
-    let (turns, tally) = fleet.looked();
-    assert_eq!(turns, [0], "{tally:#?}");
+    let found = fleet.look(|_| Proof::Proved);
+    assert_eq!(these(&found, Turn::Moves), [0], "{:#?}", found.tally);
+    let ahead: Vec<_> = (2..20).step_by(2).collect();
+    assert_eq!(these(&found, Turn::Proves), ahead, "they are next");
 }
 
 #[test]

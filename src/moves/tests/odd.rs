@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::seen::Version;
+use crate::workspace::Reason;
 
 fn told(second: i64) -> Value {
     json!(at(second).to_string())
@@ -160,4 +161,60 @@ fn one_that_is_not_told_to_be_ready_yet_holds_its_place() {
     assert_eq!((turns.len(), tally.moving, tally.waits), (0, 1, None));
     fleet.told(0, true);
     assert_eq!(fleet.looked().0, [1]);
+}
+
+/// One is on its way out, and one is of a Workspace of the same name that is no more.
+#[test]
+fn what_goes_already_and_what_is_of_another_are_not_moved() {
+    let mut fleet = Fleet::of(3, "3");
+    fleet.pod(0)["metadata"]["deletionTimestamp"] = told(START);
+    fleet.members[1].1["metadata"]["uid"] = json!("another");
+    let (turns, tally) = fleet.looked();
+    assert_eq!((turns, tally.to_move, tally.unavailable), (vec![2], 1, 2));
+}
+
+#[test]
+fn what_serves_and_is_being_told_so_is_waited_for_a_minute_at_most() {
+    let mut fleet = Fleet::of(2, "1");
+    fleet.told(1, false);
+    fleet.memory.showing = Some((Reason::Ready, at(START)));
+    let end = Some(at(START + 60));
+    for (telling, second, wake) in [(false, 0, None), (true, 59, end), (true, 60, None)] {
+        fleet.memory.telling = telling;
+        fleet.now = START + second;
+        let found = fleet.look(|_| Proof::Proved);
+        assert_eq!(found.wake, wake, "{second}");
+        let waits = found.tally.expect("a tally").waits;
+        assert_eq!(waits.is_some(), wake.is_none(), "{second}");
+    }
+}
+
+#[test]
+fn so_many_reasons_are_told_apart_and_all_others_together() {
+    let mut fleet = Fleet::of(REASONS + 2, "1");
+    for who in 0..REASONS + 2 {
+        fleet.pod(who)["spec"]["nodeName"] = json!(format!("node-{who}"));
+    }
+    let failed = |question: &Question| Proof::Failed {
+        why: format!("{} is full", question.node),
+    };
+    let blocked = fleet.look(failed).tally.expect("a tally").blocked;
+    assert_eq!((blocked.len(), blocked[OTHER]), (REASONS + 1, 2));
+}
+
+/// The one that is down cannot be pulled, and a pull for one that serves goes on.
+#[test]
+fn a_pull_for_one_that_serves_mends_nothing_that_is_down() {
+    let mut fleet = Fleet::of(3, "1");
+    let pulls = |question: &Question| match &*question.node {
+        "node-0" => Proof::Failed {
+            why: "answered 401".into(),
+        },
+        _ => Proof::UnderWay,
+    };
+    assert_eq!(fleet.look(pulls).tally.expect("a tally").waits, None);
+    fleet.ready(2, false);
+    let found = fleet.look(pulls);
+    assert_eq!(these(&found, Turn::Proves), [0, 1, 2]);
+    assert!(found.tally.expect("a tally").waits.is_some());
 }
