@@ -61,6 +61,16 @@ pub enum Awaited {
     PodGoing(String),
 }
 
+impl Awaited {
+    /// What the watch of which is to show it.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Place(kind, _) => *kind,
+            Self::PodGoing(_) => Kind::Pod,
+        }
+    }
+}
+
 /// After this long the watch is taken to have missed the write; planning it twice is harmless.
 const AWAIT_AT_MOST: Duration = Duration::from_secs(40);
 
@@ -178,9 +188,9 @@ impl Index {
             T::set(self, key, None);
             self.tidy(key);
         }
-        // The list may have passed what was awaited without showing it.
+        // The list may have passed what was awaited of this kind without showing it.
         for entry in self.entries.values_mut() {
-            entry.awaited = None;
+            entry.awaited.take_if(|(it, _)| it.kind() == T::KIND);
         }
         gone
     }

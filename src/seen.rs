@@ -3,6 +3,7 @@
 mod facts;
 mod going;
 mod moved;
+mod refusal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::workspace::{Reason, STALLED, WorkspaceSpec, WorkspaceStatus};
 pub use facts::later;
 pub use going::{Goes, ToldToGo};
 pub use moved::{DEFAULT_GRACE, Left, Moved, STABLE, Turn, Wish};
+pub use refusal::Refusal;
 
 /// Where a Workspace lives. Its Pod has the same key; its claim is called `workspace-<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -465,33 +467,4 @@ pub struct Ask {
     pub image: String,
     /// The hash of the other fields that come from the settings.
     pub settings: String,
-}
-
-/// The API server's refusal of something.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Refusal<T> {
-    /// What was refused.
-    pub what: T,
-    /// The server's words.
-    pub message: String,
-    /// When.
-    pub at: Timestamp,
-    /// How often in a row, from 1.
-    pub attempts: u32,
-}
-
-impl<T: PartialEq> Refusal<T> {
-    /// The refusal that follows an earlier one.
-    #[must_use]
-    pub fn after(earlier: Option<&Self>, what: T, message: String, at: Timestamp) -> Self {
-        let attempts = earlier
-            .filter(|it| it.what == what)
-            .map_or(0, |it| it.attempts);
-        Self {
-            what,
-            message,
-            at,
-            attempts: attempts.saturating_add(1),
-        }
-    }
 }

@@ -185,8 +185,10 @@ fn refusal(status: &Status) -> Outcome {
     match status.code {
         _ if terminating || namespace_gone => Outcome::NamespaceTerminating,
         404 | 409 => Outcome::Stale,
-        // 500 is how a webhook that cannot be called shows: someone has to know of it.
-        400 | 403 | 405 | 413 | 422 | 500 => Outcome::Refused(status.message.clone()),
+        400 | 403 | 405 | 413 | 422 => Outcome::Refused(status.message.clone()),
+        // A webhook that cannot be called: someone has to know of it. Any other 500 is the trouble of the
+        // API server or of its etcd, which may have stored the write before it gave up.
+        500 if status.message.contains("webhook") => Outcome::Refused(status.message.clone()),
         _ => failed(status),
     }
 }

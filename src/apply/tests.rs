@@ -338,12 +338,24 @@ fn what_each_reply_means_to_each_step() {
             "refused", "refused", "refused", "stale", "stale", "stale", "stale"
         ]
     );
-    for code in [400, 403, 405, 413, 422, 500] {
+    for code in [400, 403, 405, 413, 422] {
         assert_eq!(words(|| no(code, "x")), ["refused"; 7], "{code}");
     }
-    for code in [401, 429, 503, 504] {
+    for code in [401, 429, 500, 503, 504] {
         assert_eq!(words(|| no(code, "x")), ["failed"; 7], "{code}");
     }
+}
+
+#[test]
+fn a_webhook_that_cannot_be_called_refuses_and_an_etcd_that_is_slow_does_not() {
+    let of = |message: &str| {
+        let status = Status::failure(message, "InternalError").with_code(500);
+        Outcome::of(&create_pod(), Reply::Status(status.boxed()))
+    };
+    let webhook = of("Internal error occurred: failed calling webhook \"x\": no route to host");
+    assert_eq!(word(webhook.as_ref()), "refused");
+    let etcd = of("etcdserver: request timed out");
+    assert_eq!(word(etcd.as_ref()), "failed");
 }
 
 #[test]

@@ -78,6 +78,15 @@ async fn writes_committed_though_answered_by_504_are_recognised() {
     assert_eq!(bed.created(), 1 + COUNT);
 }
 
+/// As those of an etcd that is slow to say that it has stored them.
+#[tokio::test]
+async fn writes_committed_though_answered_by_500_are_recognised() {
+    let bed = rolled_out(alone().await, Fault::AnswerAfter(500), 2 * COUNT).await;
+    assert_eq!(bed.created(), 1 + COUNT);
+    let log = bed.world.log();
+    assert!(!log.contains("the API server refused"), "{log}");
+}
+
 #[tokio::test]
 async fn connections_reset_after_the_write_was_committed_cost_no_second_pod() {
     let bed = rolled_out(alone().await, Fault::CutAfter, 2 * COUNT).await;

@@ -20,19 +20,29 @@ const SAMPLE: usize = 32;
 
 type Point = (u64, Moment);
 
+const MOMENTS: [Moment; 2] = [Moment::Committed, Moment::Between];
+
+/// At every write: before the operator hears of it at all others, and as soon as it has at those in
+/// between, or the other way round.
+fn all_points(writes: u64, first: usize) -> Vec<Point> {
+    let moments = MOMENTS.into_iter().cycle().skip(first);
+    (0..2 * writes)
+        .zip(moments)
+        .map(|(_, it)| (1, it))
+        .collect()
+}
+
 /// Where the operator is killed in a part of the rollout, as the number of writes since the last
 /// kill.
-fn kill_points(random: &mut Random, writes: u64) -> Vec<Point> {
-    let both = |n: u64| [(n, Moment::Committed), (n, Moment::Between)];
+fn some_points(random: &mut Random, writes: u64) -> Vec<Point> {
     let total: u64 = WRITES.iter().sum();
-    let mut points: Vec<Point> = if is_long() {
-        (1..=2 * writes).flat_map(both).collect()
-    } else {
-        let share = SAMPLE * usize::try_from(writes).unwrap_or(0);
-        let share = share.div_ceil(usize::try_from(total).unwrap_or(1));
-        let mut pick = |_| both(1 + random.below(writes))[usize::from(random.below(2) == 1)];
-        (0..share).map(&mut pick).collect()
+    let share = SAMPLE * usize::try_from(writes).unwrap_or(0);
+    let share = share.div_ceil(usize::try_from(total).unwrap_or(1));
+    let mut pick = |_| {
+        let moment = MOMENTS[usize::from(random.below(2) == 1)];
+        (1 + random.below(writes), moment)
     };
+    let mut points: Vec<Point> = (0..share).map(&mut pick).collect();
     points.sort_by_key(|(n, moment)| (*n, *moment == Moment::Between));
     points.dedup();
     let mut before = 0;
@@ -75,14 +85,23 @@ async fn killed_until(bed: &mut Bed, points: Vec<Point>, count: usize, state: &s
 
 #[tokio::test]
 async fn an_operator_killed_at_any_write_makes_each_pod_once() {
+    if is_long() {
+        for first in 0..MOMENTS.len() {
+            killed_at(WRITES.map(|writes| all_points(writes, first))).await;
+        }
+        return;
+    }
     let mut random = Random::new();
+    killed_at(WRITES.map(|writes| some_points(&mut random, writes))).await;
+}
+
+async fn killed_at(mut points: [Vec<Point>; 3]) {
     let mut bed = Bed::new().await;
     let (down, mirror) = (bed.world.prefix("down"), bed.world.prefix("mirror"));
     bed.world.turn(&down, State::Unauthorized).await;
     bed.registry(&down).await;
     let all = names(ALL);
     let (stuck, others) = all.split_at(STUCK);
-    let mut points = WRITES.map(|writes| kill_points(&mut random, writes));
     let mut next = || std::mem::take(points.iter_mut().find(|it| !it.is_empty()).expect("one"));
 
     // Some get stuck on a registry that is down, half of them with storage.

@@ -2,13 +2,14 @@
 //!
 //! Each test has a namespace of its own, and in it an operator that stands for election, as it does
 //! in production, and reaches the API server over a proxy which makes the faults. They spare the
-//! Lease where a test does not say otherwise: its own faults are those of `tests/leader`. Each ends in the same way, see [`bed::Bed::settled`]: one Pod for
-//! each Workspace and never two, no other Pod touched, all Ready, and then silence.
+//! Lease where a test does not say otherwise: its own faults are those of `tests/leader`. Each ends in
+//! the same way, see [`bed::Bed::settled`]: one Pod for each Workspace and never two, no other Pod
+//! touched, all Ready, and then silence.
 //!
 //! | environment variable | meaning |
 //! |---|---|
-//! | `FAULTS_LONG` | when set: every kill point, and 30 s of silence in place of 10 s |
-//! | `FAULTS_SEED` | the number from which random choices follow; printed by each test |
+//! | `FAULTS_LONG` | when set: every kill point, 30 s of silence in place of 10 s, and caches that are stale for longer than the operator waits for what it wrote |
+//! | `FAULTS_SEED` | the number from which random choices follow; printed by each test that makes some |
 
 #[path = "../e2e/fixture.rs"]
 #[expect(dead_code, reason = "it serves the end-to-end tests too")]

@@ -51,6 +51,11 @@ async fn an_edit_stops_nobody_else_where_the_answer_to_a_move_was_lost() {
     edited_in_the_dark(Some(Fault::CutAfter)).await;
 }
 
+#[tokio::test]
+async fn an_edit_stops_nobody_else_where_the_answer_to_a_move_was_an_error() {
+    edited_in_the_dark(Some(Fault::AnswerAfter(500))).await;
+}
+
 /// The patch is done, and nobody has heard of it: the Pod seems to serve, and is about to stop.
 async fn edited_in_the_dark(answer: Option<Fault>) {
     let mut bed = Bed::started().await;
@@ -206,5 +211,5 @@ async fn a_status_that_is_not_seen_yet_gives_no_place_away() {
     );
     bed.until("the move of all", |bed| bed.on(&b) == FLEET)
         .await;
-    bed.all(FLEET, "Ready").await;
+    bed.settled(FLEET).await;
 }

@@ -24,13 +24,15 @@ async fn rolled_out_through(servers: [Server; 2]) {
     bed.start().await;
     let all = names(BATCH * (servers.len() + 1));
     let (first, rest) = all.split_at(BATCH);
+    let mut before = bed.pods.alive().len();
     bed.create(first, json!({})).await;
     for (server, batch) in servers.into_iter().zip(rest.chunks(BATCH)) {
         // In the midst of the rollout.
-        bed.until("it does not begin", |bed| bed.pods.alive().len() > 2)
+        bed.until("it does not begin", |bed| bed.pods.alive().len() > before)
             .await;
         let restarted = cluster.restart(server, Duration::from_secs(2)).await;
         restarted.expect("it comes back");
+        before = bed.pods.alive().len();
         bed.create(batch, json!({})).await;
     }
     let ever = bed.settled(all.len()).await;

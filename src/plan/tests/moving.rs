@@ -370,27 +370,6 @@ fn what_keeps_its_image_and_is_to_show_another_secret_is_proved_first() {
 }
 
 #[test]
-fn that_the_api_server_would_take_a_pod_counts_for_a_minute() {
-    let mut world = switched();
-    let more = [
-        (REGISTRY, B),
-        ("ROLLOUT", "Paced"),
-        ("IMAGE_PULL_SECRETS", "m"),
-    ];
-    world.settings = settings(&more);
-    world.turn = Turn::Moves;
-    world.pass();
-    assert_eq!(world.took(), ["TryPod"]);
-    // Before it came to it, its turn was over.
-    world.turn = Turn::Waits;
-    world.pass_time(60);
-    world.turn = Turn::Moves;
-    world.refuses = Some("exceeded quota".into());
-    world.settle();
-    assert_eq!(world.took(), ["TryPod", "TryPod"]);
-}
-
-#[test]
 fn an_agent_that_takes_its_time_after_its_move_is_not_taken_for_one_that_crashes() {
     let mut world = switched();
     world.turn = Turn::Moves;

@@ -103,6 +103,22 @@ fn a_refused_create_is_told_and_paced() {
 }
 
 #[test]
+fn a_refusal_in_which_nothing_but_numbers_changes_is_told_once() {
+    let mut world = World::new(&json!({}));
+    for port in 0..9 {
+        world.refuses = Some(format!(
+            "read tcp 10.0.0.1:5{port}00: connection reset by peer"
+        ));
+        world.pass_time(60);
+    }
+    assert!(world.times("CreatePod") > 5, "it was tried");
+    assert_eq!(world.times("PatchStatus"), 1);
+    world.refuses = Some("exceeded quota".into());
+    world.pass_time(400);
+    assert!(world.condition("Stalled").contains("quota"));
+}
+
+#[test]
 fn a_clock_that_is_set_back_does_not_put_off_what_was_refused() {
     let mut world = World::new(&json!({}));
     world.refuses = Some("exceeded quota".into());
@@ -273,4 +289,25 @@ fn a_pod_that_was_told_to_go_goes_unless_that_was_refused() {
     world.pod = pod;
     world.now += SignedDuration::from_hours(1);
     assert_eq!(world.goes(), Some(Goes::Soon));
+}
+
+#[test]
+fn that_the_api_server_would_take_a_pod_counts_for_a_minute() {
+    let mut world = switched();
+    let more = [
+        (REGISTRY, B),
+        ("ROLLOUT", "Paced"),
+        ("IMAGE_PULL_SECRETS", "m"),
+    ];
+    world.settings = settings(&more);
+    world.turn = Turn::Moves;
+    world.pass();
+    assert_eq!(world.took(), ["TryPod"]);
+    // Before it came to it, its turn was over.
+    world.turn = Turn::Waits;
+    world.pass_time(60);
+    world.turn = Turn::Moves;
+    world.refuses = Some("exceeded quota".into());
+    world.settle();
+    assert_eq!(world.took(), ["TryPod", "TryPod"]);
 }

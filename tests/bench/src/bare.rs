@@ -3,10 +3,10 @@
 //! connection settings; it decides nothing and remembers next to nothing.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -18,11 +18,22 @@ use crate::bodies::{self, PodTemplate, UP};
 use crate::machine;
 use crate::wire::{self, Object, PODS, WORKSPACES, Watch};
 
-/// How often the operator renews the Lease.
-const RENEWAL: Duration = Duration::from_millis(1250);
-const RENEWS: u32 = 96;
-/// How long it renews the Lease.
-pub const RENEWING: Duration = RENEWAL.saturating_mul(RENEWS);
+/// How often it renews the Lease: CPU is counted in hundredths of a second, and one takes less.
+pub const RENEWALS: u32 = 96;
+
+/// What a bare client is told.
+#[derive(Debug, clap::Args)]
+pub struct Task {
+    #[arg(long, value_enum)]
+    work: Work,
+    #[arg(long)]
+    concurrency: usize,
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    /// Milliseconds from one renewal of the Lease to the next
+    #[arg(long)]
+    every: Option<u64>,
+}
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,10 +59,12 @@ impl Work {
 
 /// Prepares, says `ready`, waits for a line, works, and prints the milliseconds of CPU of
 /// the whole process.
-pub async fn run(work: Work, concurrency: usize, kubeconfig: &Path) -> Result<()> {
-    let client = cluster::client_for(kubeconfig).await?;
+pub async fn run(task: &Task) -> Result<()> {
+    let client = cluster::client_for(&task.kubeconfig).await?;
+    let (work, concurrency) = (task.work, task.concurrency);
     if work == Work::Renew {
-        return renew(&client).await;
+        let every = task.every.context("--every is missing")?;
+        return renew(&client, Duration::from_millis(every)).await;
     }
     let is_create = matches!(work, Work::Create | Work::CreateAndTell);
     let targets = wire::list(&client, if is_create { WORKSPACES } else { PODS }).await?;
@@ -94,7 +107,7 @@ async fn ready() -> Result<()> {
 }
 
 /// Prints the milliseconds of CPU of the renewals alone.
-async fn renew(client: &Client) -> Result<()> {
+async fn renew(client: &Client, every: Duration) -> Result<()> {
     let again = async |number: u32| {
         let body = bodies::renewal(number.into());
         wire::merge_patch(client, wire::LEASE, body).await
@@ -102,8 +115,8 @@ async fn renew(client: &Client) -> Result<()> {
     again(0).await?;
     ready().await?;
     let before = machine::cpu_of(std::process::id())?;
-    let mut renewals = tokio::time::interval(RENEWAL);
-    for number in 1..=RENEWS {
+    let mut renewals = tokio::time::interval(every);
+    for number in 1..=RENEWALS {
         renewals.tick().await;
         again(number).await?;
     }

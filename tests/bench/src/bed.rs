@@ -160,12 +160,22 @@ impl Bed {
 
     /// Starts a bare client and waits until it knows its targets.
     pub async fn bare(&self, work: Work, plan: &Plan) -> Result<Bare> {
+        self.bare_every(work, plan, None).await
+    }
+
+    /// Starts one that renews the Lease once in this time.
+    pub async fn renewing(&self, plan: &Plan, every: Duration) -> Result<Bare> {
+        self.bare_every(Work::Renew, plan, Some(every)).await
+    }
+
+    async fn bare_every(&self, work: Work, plan: &Plan, every: Option<Duration>) -> Result<Bare> {
         let work = clap::ValueEnum::to_possible_value(&work).context("a name")?;
         let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command
             .args(["bare", "--work", work.get_name(), "--kubeconfig"])
             .arg(&self.kubeconfig)
             .args(["--concurrency", &plan.concurrency.to_string()])
+            .args(every.map(|it| format!("--every={}", it.as_millis())))
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true);

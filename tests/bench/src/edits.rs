@@ -10,6 +10,7 @@ use crate::Plan;
 use crate::bed::{Bed, PATIENCE, PROBES, stop};
 use crate::bodies::{self, DOWN};
 use crate::eye::Sight;
+use crate::machine::Share;
 use crate::report::Report;
 use crate::rest::STARTED;
 use crate::restart;
@@ -29,6 +30,8 @@ struct Waits {
     /// How many of those were so quick that their Pod still followed the older settings; then
     /// the next one's counts.
     overtook: usize,
+    /// What others had of the machine meanwhile.
+    others: Vec<Share>,
 }
 
 pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report) -> Result<()> {
@@ -42,10 +45,11 @@ pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report)
             let ready = |sight: &Sight| sight.all_in("Ready", count);
             bed.eye.until("all Ready", PATIENCE, ready).await?;
         }
-        plan.quiet().await?;
+        let others = plan.quiet().await?;
         let mut waits = Waits::default();
         stuck(&bed, &mut waits).await?;
         new(&bed, &mut waits).await?;
+        waits.others.push(others.so_far()?);
         stop(operator).await?;
         if count > 0 {
             restart::measure(plan, count, &bed, report).await?;
@@ -63,6 +67,7 @@ pub async fn measure(plan: &Plan, counts: &BTreeSet<usize>, report: &mut Report)
             "… Workspaces created right then that the operator saw before the edit",
             format!("{} of {EDITS}", waits.overtook),
         );
+        report.others(&waits.others);
         report.keep(&format!("edits while {count} run"), &waits)?;
     }
     Ok(())

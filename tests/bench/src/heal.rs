@@ -13,29 +13,24 @@ use crate::counts::all_stuck;
 use crate::eye::Sight;
 use crate::machine;
 use crate::report::Report;
-use crate::run::{Goal, Ready, Run, Runs, disturbance, undisturbed};
+use crate::run::{Goal, Ready, Run, disturbance, interleaved};
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let count = plan.count();
-    let (mut patch, mut tell, mut ours) = (Runs::default(), Runs::default(), Runs::default());
-    for number in 1..=plan.runs() {
-        eprintln!("heal: run {number} of {}", plan.runs());
-        let run = undisturbed("patches", async || floor(plan, Work::Heal).await).await?;
-        patch.add(&run, count);
-        let run = undisturbed("and statuses", async || {
-            floor(plan, Work::HealAndTell).await
-        });
-        tell.add(&run.await?, count);
-        let run = undisturbed("operator", async || operator(plan).await).await?;
-        ours.add(&run, count);
-    }
+    let names = ["patches", "and statuses", "operator"];
+    let runs = interleaved("heal", plan, names, async |kind: usize| match kind {
+        0 => floor(plan, Work::Heal).await,
+        1 => floor(plan, Work::HealAndTell).await,
+        _ => operator(plan).await,
+    });
+    let [patch, tell, ours] = &runs.await?;
     let what = format!("{count} stuck: last Pod patched after the edit, beside a client's patches");
     report.beside(&what, "s", &ours.pods, &patch.pods, 1.10);
     let what = "… all Ready in status, beside a client that patches and tells";
     report.beside(what, "s", &ours.ready, &tell.ready, 1.10);
     let (cpu, floor) = (&ours.client_cpu, &tell.client_cpu);
     report.beside("… CPU for each, beside that client", "ms", cpu, floor, 1.5);
-    disturbance(report, &[&patch, &tell, &ours]);
+    disturbance(report, &[patch, tell, ours]);
     report.keep("heal", &[patch, tell, ours])
 }
 
@@ -54,8 +49,7 @@ async fn floor(plan: &Plan, work: Work) -> Result<Run> {
     let (bed, operator) = stuck(plan).await?;
     stop(operator).await?;
     let mut client = bed.bare(work, plan).await?;
-    plan.quiet().await?;
-    let ready = Ready::on(&bed)?;
+    let ready = Ready::on(&bed, plan.quiet().await?)?;
     let start = client.go().await?;
     let told = work.tells().then_some(plan.count());
     ready
@@ -65,8 +59,7 @@ async fn floor(plan: &Plan, work: Work) -> Result<Run> {
 
 async fn operator(plan: &Plan) -> Result<Run> {
     let (bed, operator) = stuck(plan).await?;
-    plan.quiet().await?;
-    let ready = Ready::on(&bed)?;
+    let ready = Ready::on(&bed, plan.quiet().await?)?;
     let before = machine::cpu_of(operator.id())?;
     let start = bed.edit(UP).await?;
     let cpu = async || Ok(machine::cpu_of(operator.id())? - before);

@@ -158,7 +158,7 @@ impl Moment {
     }
 
     /// The share of the machine that others have had since then.
-    pub fn foreign_since(&self) -> Result<f64> {
+    fn foreign_since(&self) -> Result<f64> {
         let now = Self::now()?;
         let foreign = (now.busy - self.busy).saturating_sub(now.ours.saturating_sub(self.ours));
         let total = (now.total - self.total).max(TICK);
@@ -166,7 +166,7 @@ impl Moment {
     }
 
     /// The share of the machine that its host gave to others since then.
-    pub fn stolen_since(&self) -> Result<f64> {
+    fn stolen_since(&self) -> Result<f64> {
         let now = Self::now()?;
         let total = (now.total - self.total).max(TICK);
         Ok((now.stolen - self.stolen).as_secs_f64() / total.as_secs_f64())
@@ -176,6 +176,48 @@ impl Moment {
         let now = Self::now()?;
         let total = (now.total - self.total).max(TICK);
         Ok((now.busy - self.busy).as_secs_f64() / total.as_secs_f64())
+    }
+}
+
+/// From a moment on, what others have of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Others {
+    was_quiet: bool,
+    since: Moment,
+}
+
+/// What others had of the machine while something was measured on it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Share {
+    /// Whether the machine had been quiet before.
+    pub was_quiet: bool,
+    /// Percent of its CPU in others' hands.
+    pub foreign: f64,
+    /// Percent of its CPU that its host gave to others.
+    pub stolen: f64,
+}
+
+impl Others {
+    pub fn from_now_on(was_quiet: bool) -> Result<Self> {
+        Ok(Self {
+            was_quiet,
+            since: Moment::now()?,
+        })
+    }
+
+    pub fn so_far(&self) -> Result<Share> {
+        Ok(Share {
+            was_quiet: self.was_quiet,
+            foreign: self.since.foreign_since()? * 100.0,
+            stolen: self.since.stolen_since()? * 100.0,
+        })
+    }
+}
+
+impl Share {
+    /// Whether what was measured tells of others as well.
+    pub fn is_too_much(&self) -> bool {
+        self.foreign > FOREIGN_AT_MOST * 100.0
     }
 }
 
@@ -195,7 +237,7 @@ pub async fn quiet(patience: Duration) -> Result<bool> {
             return Ok(true);
         }
         if start.elapsed() > patience {
-            eprintln!("  not quiet in {patience:?}: going on, and the figures tell");
+            eprintln!("  not quiet in {patience:?}: going on, and the table tells");
             return Ok(false);
         }
         if !told && start.elapsed() > Duration::from_secs(20) {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::machine::Others;
 use crate::report::Report;
 
 /// Measures what the operator costs, beside a bare client that does the same writes on the same
@@ -43,14 +44,7 @@ struct Cli {
 enum Inner {
     /// The bare client
     #[command(hide = true)]
-    Bare {
-        #[arg(long, value_enum)]
-        work: bare::Work,
-        #[arg(long)]
-        concurrency: usize,
-        #[arg(long)]
-        kubeconfig: PathBuf,
-    },
+    Bare(bare::Task),
 }
 
 /// With so many, a run takes longer than what is learnt from it is worth.
@@ -66,13 +60,15 @@ pub struct Plan {
     /// How many runs of each kind; their median counts [default: 3; 5 from 5000 Workspaces on]
     #[arg(long)]
     runs: Option<usize>,
-    /// Only the counts of requests, which need no quiet machine; fails when one is not exact
+    /// Only the counts of requests, which need no quiet machine; it fails when one is not exact, or
+    /// above its ceiling
     #[arg(long)]
     quick: bool,
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// How many requests the operator and the bare client have under way at once
+    /// How many requests the operator and the bare client have under way at once; the bare client
+    /// was found no quicker with more than 16
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
     /// How long the converged operator is watched, in seconds [default: 300; 5 with --quick]
@@ -141,10 +137,12 @@ impl Plan {
         asked && (!self.quick || [Part::Counts, Part::Move].contains(&part))
     }
 
-    /// Before what depends on the time.
-    async fn quiet(&self) -> Result<()> {
-        machine::quiet(Duration::from_secs(self.patience)).await?;
-        Ok(())
+    /// Before what depends on the time: waits for a quiet machine, and looks from then on at what
+    /// others do on it. A quick run depends on no time.
+    async fn quiet(&self) -> Result<Others> {
+        let patience = Duration::from_secs(self.patience);
+        let was_quiet = self.quick || machine::quiet(patience).await?;
+        Others::from_now_on(was_quiet)
     }
 }
 
@@ -158,11 +156,7 @@ fn beside() -> PathBuf {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.inner {
-        Some(Inner::Bare {
-            work,
-            concurrency,
-            kubeconfig,
-        }) => one_thread().and_then(|it| it.block_on(bare::run(work, concurrency, &kubeconfig))),
+        Some(Inner::Bare(task)) => one_thread().and_then(|it| it.block_on(bare::run(&task))),
         None => one_thread().and_then(|it| it.block_on(measure(&cli.plan))),
     };
     match done {

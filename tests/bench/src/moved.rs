@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::Plan;
 use crate::bed::{Bed, PATIENCE, stop};
 use crate::bodies;
-use crate::counts::Writes;
+use crate::counts::{Since, Writes};
 use crate::eye::Sight;
 use crate::report::Report;
 use crate::wire;
@@ -30,9 +30,10 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let ready = |sight: &Sight| sight.all_in("Ready", count);
     bed.eye.until("all Ready", PATIENCE, ready).await?;
     let nodes = nodes(&bed).await?;
+    let others = plan.quiet().await?;
     bed.eye.sight().count_down_anew();
 
-    let mark = bed.cluster.audit().mark()?;
+    let since = Since::now(&bed)?;
     let begun = Instant::now();
     let settings = bodies::paced(MOVED_TO, &format!("{AT_ONCE}%"));
     bed.set(settings).await?;
@@ -43,9 +44,10 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     bed.eye.until("all moved", PATIENCE, moved).await?;
     let took = begun.elapsed();
     let most_down = bed.eye.sight().most_down();
+    let others = [others.so_far()?];
     tokio::time::sleep(SETTLED).await;
 
-    let writes = Writes::since(&bed, mark)?;
+    let writes = Writes::since(&bed, &since)?;
     let may_be_down = (count * AT_ONCE / 100).max(1);
     let what = format!("a fleet of {count} moves at {AT_ONCE} %: Workspaces not Ready at once");
     report.no_more(&what, most_down, may_be_down);
@@ -57,9 +59,12 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     report.exactly("… writes to the record of the settings", writes.fleet, 1);
     let rest = writes.others() - writes.pods_patched - writes.pods_deleted;
     report.exactly("… any other write", rest, 0);
-    report.note("… overviews of all", writes.overviews.to_string());
-    report.note("… Events", writes.events.to_string());
+    writes.told(report);
     report.note("… seconds", took.as_secs().to_string());
+    if !plan.quick {
+        report.others(&others);
+        report.keep("others while a fleet moves", &others)?;
+    }
     stop(operator).await
 }
 

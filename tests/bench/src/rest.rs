@@ -22,6 +22,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let size = plan.count();
     eprintln!("rest: {size} Workspaces");
     let bed = Bed::make(false).await?;
+    let others = plan.quiet().await?;
     let operator = bed.operator(plan)?;
     operator.wait_for_line(STARTED, PATIENCE).await?;
     tokio::time::sleep(SETTLED).await;
@@ -39,6 +40,9 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     tokio::time::sleep(FORGOTTEN).await;
     let gone = mib(&operator)?;
     report.at_most("… after all are deleted", gone, 1.1 * empty, "MiB");
+    let others = [others.so_far()?];
+    report.others(&others);
+    report.keep(&format!("others during the memory of {size}"), &others)?;
     stop(operator).await
 }
 

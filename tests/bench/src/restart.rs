@@ -16,16 +16,22 @@ use crate::wire;
 pub async fn measure(plan: &Plan, size: usize, bed: &Bed, report: &mut Report) -> Result<()> {
     let body = bodies::workspace("waiting");
     wire::post(&bed.client, &wire::workspaces_in(PROBES), body).await?;
-    plan.quiet().await?;
+    let others = plan.quiet().await?;
     let start = Instant::now();
     let operator = bed.operator(plan)?;
     let key = format!("{PROBES}/waiting");
     let pod = |sight: &Sight| sight.pods.get(&key).map(|it| it.created);
     let acted = bed.eye.until("its Pod", PATIENCE, pod).await? - start;
-    let what = format!("restart with {size} running: the Pod of one that waited is created after");
+    let others = others.so_far()?;
+    let what = format!(
+        "restart with {size} running, after a graceful stop, which releases the Lease: the Pod of \
+         one that waited is created after"
+    );
     report.at_most(&what, acted.as_secs_f64(), 2.0, "s");
     tokio::time::sleep(SETTLED).await;
     let most = 20.0 + size as f64 * 2.0 / 1024.0;
     report.at_most("… resident memory", mib(&operator)?, most, "MiB");
+    report.others(&[others]);
+    report.keep(&format!("others while it restarts with {size}"), &[others])?;
     stop(operator).await
 }

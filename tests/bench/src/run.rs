@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::Plan;
 use crate::bed::{Bed, PATIENCE};
 use crate::eye::Sight;
-use crate::machine::{FOREIGN_AT_MOST, Moment};
+use crate::machine::{Others, Share};
 use crate::report::Report;
 use crate::samples::Samples;
 
@@ -27,10 +28,8 @@ pub struct Runs {
     pub client_cpu: Samples,
     /// Milliseconds for each Workspace.
     pub apiserver_cpu: Samples,
-    /// Percent of the machine in others' hands.
-    pub foreign: Samples,
-    /// Percent of the machine that its host gave to others.
-    pub stolen: Samples,
+    /// What others had of the machine during each.
+    pub others: Vec<Share>,
 }
 
 /// One run.
@@ -39,8 +38,7 @@ pub struct Run {
     pub ready: Option<Duration>,
     pub client_cpu: Duration,
     pub apiserver_cpu: Duration,
-    pub foreign: f64,
-    pub stolen: f64,
+    pub others: Share,
 }
 
 impl Runs {
@@ -52,23 +50,46 @@ impl Runs {
         }
         self.client_cpu.add(each(run.client_cpu));
         self.apiserver_cpu.add(each(run.apiserver_cpu));
-        self.foreign.add(run.foreign * 100.0);
-        self.stolen.add(run.stolen * 100.0);
+        self.others.push(run.others);
     }
 }
 
-/// Makes a run until one had the machine to itself, or there is no point in trying again.
-pub async fn undisturbed(what: &str, mut run: impl AsyncFnMut() -> Result<Run>) -> Result<Run> {
+/// Runs of three kinds. Each kind comes first, second and last in turn: what changes about the
+/// machine meanwhile is to favour none.
+pub async fn interleaved(
+    part: &str,
+    plan: &Plan,
+    names: [&str; 3],
+    run: impl AsyncFn(usize) -> Result<Run>,
+) -> Result<[Runs; 3]> {
+    let mut all: [Runs; 3] = Default::default();
+    for number in 0..plan.runs() {
+        eprintln!("{part}: run {} of {}", number + 1, plan.runs());
+        for turn in 0..names.len() {
+            let kind = (number + turn) % names.len();
+            let one = undisturbed(names[kind], async || run(kind).await).await?;
+            all[kind].add(&one, plan.count());
+        }
+    }
+    Ok(all)
+}
+
+/// Makes a run until one had the machine to itself, or there is no point in trying again: the last
+/// one counts in any case, and the table tells.
+async fn undisturbed(what: &str, run: impl AsyncFn() -> Result<Run>) -> Result<Run> {
     for _ in 1..TRIES {
         let one = run().await?;
         tell(what, &one);
-        if one.foreign <= FOREIGN_AT_MOST {
+        if !one.others.is_too_much() {
             return Ok(one);
         }
         eprintln!("  … others worked meanwhile, so that run does not count");
     }
     let last = run().await?;
     tell(what, &last);
+    if last.others.is_too_much() {
+        eprintln!("  … others worked meanwhile again, and that run counts all the same");
+    }
     Ok(last)
 }
 
@@ -80,8 +101,8 @@ fn tell(what: &str, run: &Run) {
         run.ready.unwrap_or_default().as_secs_f64(),
         run.client_cpu.as_millis(),
         run.apiserver_cpu.as_millis(),
-        run.foreign * 100.0,
-        run.stolen * 100.0
+        run.others.foreign,
+        run.others.stolen
     );
 }
 
@@ -96,15 +117,15 @@ pub struct Goal<W> {
 /// A run that has not begun yet.
 pub struct Ready<'a> {
     bed: &'a Bed,
-    moment: Moment,
+    others: Others,
     apiserver: Duration,
 }
 
 impl<'a> Ready<'a> {
-    pub fn on(bed: &'a Bed) -> Result<Self> {
+    pub fn on(bed: &'a Bed, others: Others) -> Result<Self> {
         Ok(Self {
             bed,
-            moment: Moment::now()?,
+            others,
             apiserver: bed.apiserver_cpu()?,
         })
     }
@@ -131,21 +152,13 @@ impl<'a> Ready<'a> {
             ready,
             client_cpu: client_cpu().await?,
             apiserver_cpu: self.bed.apiserver_cpu()? - self.apiserver,
-            foreign: self.moment.foreign_since()?,
-            stolen: self.moment.stolen_since()?,
+            others: self.others.so_far()?,
         })
     }
 }
 
 /// What else the machine did during the runs that count.
 pub fn disturbance(report: &mut Report, all: &[&Runs]) {
-    let most = |share: fn(&Runs) -> &Samples| {
-        let shares = all.iter().map(|it| share(it).most());
-        shares.fold(0.0, f64::max)
-    };
-    let (foreign, stolen) = (most(|it| &it.foreign), most(|it| &it.stolen));
-    report.note(
-        "… of the machine with others' work, at most",
-        format!("{foreign:.1} %, of it stolen by its host {stolen:.1} %"),
-    );
+    let shares = all.iter().flat_map(|it| it.others.iter().copied());
+    report.others(&shares.collect::<Vec<_>>());
 }

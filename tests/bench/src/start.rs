@@ -11,20 +11,21 @@ use crate::bed::{Bed, stop};
 use crate::eye::Sight;
 use crate::machine;
 use crate::report::Report;
-use crate::run::{Goal, Ready, Run, Runs, disturbance, undisturbed};
+use crate::run::{Goal, Ready, Run, disturbance, interleaved};
 
 pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     let count = plan.count();
-    let (mut f1, mut f2, mut ours) = (Runs::default(), Runs::default(), Runs::default());
-    for number in 1..=plan.runs() {
-        eprintln!("start: run {number} of {}", plan.runs());
-        let run = undisturbed("F1", async || floor(plan, Work::Create).await).await?;
-        f1.add(&run, count);
-        let run = undisturbed("F2", async || floor(plan, Work::CreateAndTell).await).await?;
-        f2.add(&run, count);
-        let run = undisturbed("operator", async || operator(plan).await).await?;
-        ours.add(&run, count);
-    }
+    let runs = interleaved(
+        "start",
+        plan,
+        ["F1", "F2", "operator"],
+        async |kind: usize| match kind {
+            0 => floor(plan, Work::Create).await,
+            1 => floor(plan, Work::CreateAndTell).await,
+            _ => operator(plan).await,
+        },
+    );
+    let [f1, f2, ours] = &runs.await?;
     let what = format!("{count} Workspaces: all Pods created from the start, beside F1");
     report.beside(&what, "s", &ours.pods, &f1.pods, 1.10);
     report.beside(
@@ -44,7 +45,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         floor,
         1.15,
     );
-    disturbance(report, &[&f1, &f2, &ours]);
+    disturbance(report, &[f1, f2, ours]);
     report.keep(&format!("start of {count}"), &[f1, f2, ours])
 }
 
@@ -52,8 +53,7 @@ async fn floor(plan: &Plan, work: Work) -> Result<Run> {
     let bed = Bed::make(false).await?;
     bed.workspaces(plan.count()).await?;
     let mut client = bed.bare(work, plan).await?;
-    plan.quiet().await?;
-    let ready = Ready::on(&bed)?;
+    let ready = Ready::on(&bed, plan.quiet().await?)?;
     let start = client.go().await?;
     let told = work.tells().then_some(plan.count());
     ready
@@ -64,8 +64,7 @@ async fn floor(plan: &Plan, work: Work) -> Result<Run> {
 async fn operator(plan: &Plan) -> Result<Run> {
     let bed = Bed::make(false).await?;
     bed.workspaces(plan.count()).await?;
-    plan.quiet().await?;
-    let ready = Ready::on(&bed)?;
+    let ready = Ready::on(&bed, plan.quiet().await?)?;
     let start = Instant::now();
     let operator = bed.operator(plan)?;
     let cpu = async || machine::cpu_of(operator.id());

@@ -2,16 +2,18 @@
 //! nearly knows, or never saw.
 
 mod pod;
+mod settings;
 
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
+use workspace_operator::plan::Answer;
 use workspace_operator::seen::{Proof, Turn};
 
 pub use pod::pod;
+pub use settings::config_map;
 
 /// The UID of the Workspace.
 pub const UID: &str = "ws-1";
@@ -49,38 +51,6 @@ const TEXTS: [&str; 14] = [
     "False",
     UID,
 ];
-const KEYS: [&str; 18] = [
-    "MOLECULE_IMAGE_REGISTRY",
-    "EXTRA_RUNTIMES",
-    "IMAGE_PULL_SECRETS",
-    "PLATFORM_URL",
-    "PROVISION_TIMEOUT_SECONDS",
-    "ROLLOUT",
-    "ROLLOUT_MAX_UNAVAILABLE",
-    "ROLLOUT_MAX_FAILED",
-    "ROLLOUT_MIN_READY_SECONDS",
-    "ROLLOUT_PAUSED",
-    "ROLLOUT_ROLL_BACK",
-    "NEXT_MOLECULE_IMAGE_REGISTRY",
-    "PREPULL",
-    "WATCH_DIGESTS_SECONDS",
-    "PIN_codex",
-    "PIN_langgraph",
-    "PIN_",
-    "pin_codex",
-];
-const PREFIXES: [&str; 9] = [
-    "a.example.com/agents",
-    "b.example.com:5000/agents/x",
-    "localhost",
-    "10.0.0.1:5000",
-    "https://a.example.com",
-    "myorg",
-    "a.example.com/Agents",
-    "a.example.com/agents/",
-    "a.example.com/agents:v1",
-];
-
 /// Some of these.
 fn one_of(texts: &'static [&'static str]) -> BoxedStrategy<Value> {
     select(texts).prop_map(Value::from).boxed()
@@ -378,62 +348,6 @@ pub fn service() -> BoxedStrategy<Value> {
     typed_object(metadata(nothing(), nothing()), vec![("spec", spec)])
 }
 
-/// The ConfigMap with the settings. kubectl puts what is no text into `binaryData`.
-pub fn config_map() -> BoxedStrategy<Value> {
-    let bytes = prop_oneof![
-        any::<String>().prop_map(String::into_bytes),
-        vec(any::<u8>(), 0..9),
-    ];
-    let binary = btree_map(select(KEYS.to_vec()), bytes.prop_map(ByteString), 0..2);
-    let binary = proptest::option::weighted(0.1, binary);
-    let nothing = || Just(Value::Null).boxed();
-    (metadata(nothing(), nothing()), settings(), binary)
-        .prop_map(|(meta, data, binary)| {
-            let mut map = json!({"metadata": meta, "data": data});
-            if let Some(binary) = binary {
-                map["binaryData"] = json!(binary);
-            }
-            map
-        })
-        .boxed()
-}
-
-/// What someone types into the settings.
-fn settings() -> BoxedStrategy<std::collections::BTreeMap<String, String>> {
-    let key = prop_oneof![
-        9 => select(KEYS.to_vec()).prop_map(str::to_owned),
-        1 => any::<String>(),
-    ];
-    let value = prop_oneof![
-        3 => select(PREFIXES.to_vec()).prop_map(str::to_owned),
-        2 => select(vec!["zed", "zed, a1", DIGEST, "60", "true", "https://p.example", "a,b", "OnRestart"])
-            .prop_map(str::to_owned),
-        1 => "[a-z0-9.:/@_-]{0,20}",
-        1 => "[ -~\n]{0,30}",
-        1 => any::<String>(),
-    ];
-    // Whole values under their own key are what most people type.
-    let registry = prop_oneof![
-        3 => select(PREFIXES[..4].to_vec()).prop_map(str::to_owned),
-        1 => select(PREFIXES.to_vec()).prop_map(str::to_owned),
-        1 => "([a-z0-9]{1,5}[.:-]){0,3}[a-z0-9]{1,5}(/[a-z0-9._-]{1,6}){0,3}",
-        1 => any::<String>(),
-    ];
-    let registry = proptest::option::weighted(0.7, registry);
-    let rollout = proptest::option::weighted(0.3, select(vec!["Paced", "OnRestart"]));
-    (registry, rollout, btree_map(key, value, 0..4))
-        .prop_map(|(registry, rollout, mut data)| {
-            if let Some(registry) = registry {
-                data.insert("MOLECULE_IMAGE_REGISTRY".to_owned(), registry);
-            }
-            if let Some(rollout) = rollout {
-                data.insert("ROLLOUT".to_owned(), rollout.to_owned());
-            }
-            data
-        })
-        .boxed()
-}
-
 /// A moment, near what the objects say or far from it.
 pub fn now() -> BoxedStrategy<Timestamp> {
     let times = TIMES[..6].iter().filter_map(|it| it.parse().ok());
@@ -459,6 +373,18 @@ pub fn turn() -> BoxedStrategy<(Turn, Proof)> {
     prop_oneof![
         3 => (select(turns), select(proofs)),
         1 => Just((Turn::Moves, Proof::Proved)),
+    ]
+    .boxed()
+}
+
+/// What the API server answers to a step.
+pub fn answer() -> BoxedStrategy<Answer> {
+    prop_oneof![
+        4 => Just(Answer::Done),
+        2 => Just(Answer::NoEffect),
+        2 => Just(Answer::Refused("no".into())),
+        // Nothing is done after it.
+        1 => Just(Answer::NamespaceTerminating),
     ]
     .boxed()
 }

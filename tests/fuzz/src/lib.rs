@@ -1,6 +1,6 @@
 //! The settings' parser and the plan on arbitrary objects: nothing that is typed or stored makes
-//! the operator panic or harms another Workspace, and no image is written that an independent parser
-//! does not read as what is meant (I8).
+//! the operator panic or harms another Workspace, and no image is written but the one that an
+//! independent reading of both gives, and that an independent parser reads as what it says (I8).
 //!
 //! All begins with JSON as the API server sends it, in lists and in the lines of watches, and goes
 //! the way of production: `wire` decodes it, `index` joins it, `plan` decides on it. What cannot be

@@ -1,20 +1,22 @@
 //! Whatever is typed and whatever is stored, as the API server sends it: decoded, joined and decided
 //! on as in production.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use fuzz::{any, image};
+use fuzz::any;
+use fuzz::image::{self, Basis, Data};
 use jiff::Timestamp;
 use kube::core::{ObjectList, WatchEvent};
 use kube::runtime::watcher::Event;
+use proptest::array::uniform3;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use workspace_operator::fleet::{InForce, Source, in_force};
+use workspace_operator::fleet::{InForce, Source, in_force, record};
 use workspace_operator::index::{Index, Slot};
 use workspace_operator::plan::{Answer, Plan, Step, awaits_settings, plan, remember};
 use workspace_operator::resolver;
@@ -35,18 +37,48 @@ fn decoded<K: Wire + DeserializeOwned>(object: Option<&Value>) -> Result<Option<
     Ok(received?.map(Wire::seen))
 }
 
-fn data(map: &Value) -> Result<BTreeMap<String, String>, String> {
+fn data(map: &Value) -> Result<Data, String> {
     Ok(received::<wire::ConfigMap>(map)?.seen())
 }
 
-fn typed(map: &Value) -> Result<InForce, String> {
-    let source = Source::Present(data(map)?);
-    Ok(in_force(
-        &source,
-        &Source::Absent,
-        None,
-        &Environment::default(),
-    ))
+/// The settings in force, and what was typed for them.
+struct Typed {
+    in_force: InForce,
+    data: Option<Data>,
+}
+
+/// What this ConfigMap puts in force: where it is invalid, what another operator had in force
+/// before and recorded.
+fn typed(map: &Value, before: Option<&Typed>) -> Result<Typed, String> {
+    let data = data(map)?;
+    let recorded = before
+        .and_then(|it| record(&it.in_force, &Source::Absent, Timestamp::UNIX_EPOCH))
+        .unwrap_or_default();
+    let recorded = recorded.into_iter();
+    let recorded = recorded.filter_map(|(key, value)| Some((key, value?)));
+    let fleet = Source::Present(recorded.collect());
+    let environment = Environment::default();
+    let in_force = in_force(&Source::Present(data.clone()), &fleet, None, &environment);
+    let data = match in_force.error {
+        None => Some(data),
+        Some(_) => before.and_then(|it| it.data.clone()),
+    };
+    if in_force.settings.is_some() != data.is_some() {
+        return Err(format!(
+            "{in_force:?}, and {data:?} was the last to be valid"
+        ));
+    }
+    Ok(Typed { in_force, data })
+}
+
+impl Typed {
+    fn basis<'a>(&'a self, workspace: &'a Value, pod: &'a Value) -> Basis<'a> {
+        Basis {
+            settings: self.data.as_ref(),
+            workspace,
+            pod,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -108,23 +140,12 @@ impl Objects {
     }
 }
 
-fn images(step: &Step) -> Vec<&str> {
-    match step {
-        Step::CreatePod { ask, pod, .. } | Step::TryPod { ask, pod, .. } => {
-            let containers = pod.spec.iter().flat_map(|it| &it.containers);
-            let images = containers.map(|it| it.image.as_deref().unwrap_or_default());
-            images.chain([&*ask.image]).collect()
-        }
-        Step::SetImage { ask, .. } | Step::MovePod { ask, .. } => vec![&ask.image],
-        _ => Vec::new(),
-    }
-}
-
 fn kind(step: &Step) -> &'static str {
     match step {
         Step::CreatePod { .. } => "CreatePod",
         Step::TryPod { .. } => "TryPod",
         Step::SetImage { .. } => "SetImage",
+        Step::MovePod { moved, .. } if moved.back.is_some() => "MovePod back",
         Step::MovePod { .. } => "MovePod",
         Step::DeletePod { .. } => "DeletePod",
         Step::CreateClaim { .. } => "CreateClaim",
@@ -133,38 +154,33 @@ fn kind(step: &Step) -> &'static str {
     }
 }
 
-/// Passes with each answer in turn, and again with other settings. What is wanted proved is so, or is
+/// Passes with these answers, and in between with other settings. What is wanted proved is so, or is
 /// not, in the next pass.
 fn passes(
-    objects: &Objects,
-    typed: [&InForce; 2],
+    stored: &Stored,
+    typed: [&Typed; 2],
     (turn, proof): &(Turn, Proof),
+    answers: [Answer; 3],
     now: Timestamp,
 ) -> Result<Vec<&'static str>, String> {
+    let objects = Objects::decoded(stored)?;
+    let workspace = stored.workspace.as_ref().unwrap_or(&Value::Null);
+    let pod = stored.pod.as_ref().unwrap_or(&Value::Null);
     let mut steps = Vec::new();
     let key = Key::new("ns", "w");
-    let answers = [
-        Answer::Refused("no".into()),
-        Answer::Done,
-        Answer::NamespaceTerminating,
-    ];
     let mut memory = Memory::default();
     let mut known = None;
-    for (in_force, answer) in [typed[0], typed[1], typed[0]].into_iter().zip(answers) {
+    for (typed, answer) in [typed[0], typed[1], typed[0]].into_iter().zip(answers) {
         let seen = objects.seen(&key, &memory, known.as_ref(), *turn);
         let _ = awaits_settings(&seen);
-        let plan = plan(&seen, in_force, now);
+        let plan = plan(&seen, &typed.in_force, now);
         memory.showing = plan.showing;
         known = plan.wants.map(|it| Known {
             question: it.question,
             proof: proof.clone(),
         });
         let Some(step) = plan.step else { continue };
-        for image in images(&step) {
-            let settings = in_force.settings.as_ref();
-            let settings = settings.ok_or("an image is written with no settings in force")?;
-            image::check(settings, image)?;
-        }
+        image::check(&typed.basis(workspace, pod), &step)?;
         remember(&mut memory, &step, answer, now);
         steps.push(kind(&step));
     }
@@ -266,30 +282,28 @@ fn plans<'a>(
 /// What an odd Workspace, with its Pod and its claim, changes for its neighbours; and what is done
 /// about itself, listed and shown by a watch.
 fn harms(odd: &[Value; 3], map: &Value, now: Timestamp) -> Result<Option<Plan>, String> {
-    let in_force = typed(map)?;
+    let typed = typed(map, None)?;
+    let in_force = &typed.in_force;
     let mut index = listed(None)?;
-    let alone = plans(&index, NEIGHBOURS, &in_force, now);
+    let alone = plans(&index, NEIGHBOURS, in_force, now);
     let among = listed(Some(odd))?;
-    if plans(&among, NEIGHBOURS, &in_force, now) != alone {
+    if plans(&among, NEIGHBOURS, in_force, now) != alone {
         return Err("the others are planned differently beside it in a list".into());
     }
     let [workspace, pod, claim] = odd;
     show::<wire::Workspace>(&mut index, workspace)?;
     show::<wire::Pod>(&mut index, pod)?;
     show::<wire::Claim>(&mut index, claim)?;
-    if plans(&index, NEIGHBOURS, &in_force, now) != alone {
+    if plans(&index, NEIGHBOURS, in_force, now) != alone {
         return Err("the others are planned differently once a watch shows it".into());
     }
-    let own = [&among, &index].map(|it| plans(it, ["w"], &in_force, now));
+    let own = [&among, &index].map(|it| plans(it, ["w"], in_force, now));
     if own[0] != own[1] {
         return Err("a list and a watch show it differently".into());
     }
     let own = own.into_iter().flatten().flatten().next();
-    let step = own.as_ref().and_then(|it| it.step.as_ref());
-    for image in step.into_iter().flat_map(images) {
-        let settings = in_force.settings.as_ref();
-        let settings = settings.ok_or("an image is written with no settings in force")?;
-        image::check(settings, image)?;
+    if let Some(step) = own.as_ref().and_then(|it| it.step.as_ref()) {
+        image::check(&typed.basis(workspace, pod), step)?;
     }
     Ok(own)
 }
@@ -308,8 +322,10 @@ proptest! {
         let Ok(parsed) = Settings::parse(&data, &Environment::default()) else {
             return Ok(());
         };
-        for (_, image) in resolver::images(&parsed.settings) {
-            image::check(&parsed.settings, &image).map_err(TestCaseError::fail)?;
+        for (runtime, image) in resolver::images(&parsed.settings) {
+            let meant = image::meant(&data, &json!({"runtime": runtime}));
+            prop_assert_eq!(Some(&image), meant.as_ref());
+            image::reads(&image).map_err(TestCaseError::fail)?;
         }
         let again = Settings::parse(&parsed.settings.to_data(), &Environment::default());
         prop_assert_eq!(again.map(|it| it.settings), Ok(parsed.settings));
@@ -320,9 +336,10 @@ proptest! {
         stored in stored(),
         maps in (any::config_map(), any::config_map()),
         turn in any::turn(),
+        answers in uniform3(any::answer()),
         now in any::now(),
     ) {
-        let passed = passed(&stored, [&maps.0, &maps.1], &turn, now);
+        let passed = passed(&stored, [&maps.0, &maps.1], &turn, answers, now);
         passed.map_err(TestCaseError::fail)?;
     }
 
@@ -336,38 +353,42 @@ proptest! {
     }
 }
 
-/// Decodes all, and makes the passes.
+/// Puts the settings in force, one after the other, and makes the passes.
 fn passed(
     stored: &Stored,
     maps: [&Value; 2],
     turn: &(Turn, Proof),
+    answers: [Answer; 3],
     now: Timestamp,
 ) -> Result<Vec<&'static str>, String> {
-    let objects = Objects::decoded(stored)?;
-    let typed = [typed(maps[0])?, typed(maps[1])?];
-    passes(&objects, [&typed[0], &typed[1]], turn, now)
+    let first = typed(maps[0], None)?;
+    let second = typed(maps[1], Some(&first))?;
+    passes(stored, [&first, &second], turn, answers, now)
 }
 
 /// Objects that never lead to a step would prove nothing of it.
 #[test]
 fn the_objects_lead_to_every_kind_of_step() {
-    const KINDS: [&str; 8] = [
+    const KINDS: [&str; 9] = [
         "CreateClaim",
         "CreatePod",
         "DeletePod",
         "MovePod",
+        "MovePod back",
         "PatchClaim",
         "PatchStatus",
         "SetImage",
         "TryPod",
     ];
     let mut runner = TestRunner::deterministic();
-    let strategy = (stored(), any::config_map(), any::turn(), any::now());
+    let turns = (any::turn(), uniform3(any::answer()));
+    let strategy = (stored(), any::config_map(), turns, any::now());
     let mut reached = BTreeSet::new();
-    for _ in 0..20_000 {
+    for _ in 0..40_000 {
         let tree = strategy.new_tree(&mut runner).expect("a case");
-        let (stored, map, turn, now) = tree.current();
-        reached.extend(passed(&stored, [&map, &map], &turn, now).expect("a pass"));
+        let (stored, map, (turn, answers), now) = tree.current();
+        let passed = passed(&stored, [&map, &map], &turn, answers, now);
+        reached.extend(passed.expect("a pass"));
         if reached.len() == KINDS.len() {
             break;
         }

@@ -18,7 +18,7 @@ use workspace_operator::wire::{self, Wire};
 
 use crate::invariants::{Broken, Invariant, judge_container, judge_proof, judge_stop};
 use crate::operator::{Basis, resource_version, workspace_uid};
-use crate::state::{Claim, Life, Owner, Pod, State, Workspace};
+use crate::state::{Claim, Life, Owner, Pod, State, Workspace, pod_uid};
 
 /// How the API server says no.
 type No = Box<Status>;
@@ -51,6 +51,12 @@ pub fn serve(state: &mut State, basis: &Basis, request: &Request) -> Reply {
         Ok(version) => Reply::Done(version),
         Err(no) => Reply::Status(no),
     }
+}
+
+/// What a server answers whose etcd was too slow to say that it has stored a write.
+#[must_use]
+pub fn timed_out() -> Reply {
+    Reply::Status(no(500, "", "etcdserver: request timed out"))
 }
 
 /// What a create ran into, by the production rule.
@@ -100,7 +106,7 @@ fn no(code: u16, reason: &str, message: &str) -> No {
 }
 
 fn refused() -> No {
-    no(403, "Forbidden", "exceeded quota")
+    no(403, "Forbidden", "a quota or a policy forbids it")
 }
 
 fn missing() -> No {
@@ -214,7 +220,7 @@ fn target(
     version: Option<&str>,
 ) -> Result<Pod, No> {
     let pod = state.pod.now().clone().ok_or_else(missing)?;
-    if !meets(uid, version, &format!("pod-{}", pod.uid)) {
+    if !meets(uid, version, &pod_uid(pod.uid)) {
         return Err(outdated());
     }
     if pod.owner != Owner::Workspace(basis.workspace) {
@@ -233,6 +239,9 @@ fn delete_pod(
     let uid = named(&preconditions.uid);
     let version = named(&preconditions.resource_version);
     let pod = target(state, basis, uid.as_deref(), version.as_deref())?;
+    if state.refuses {
+        return Err(refused());
+    }
     if !basis.moves {
         note(state, judge_stop(&pod, basis.asks_for, basis.suspend, true));
     }

@@ -36,7 +36,7 @@ pub struct Bounds {
 }
 
 /// What users ask for in this run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scenario {
     /// No storage; other tags, an unknown runtime, a spec that does not decode.
     Images,
@@ -154,16 +154,6 @@ impl Cluster {
     #[must_use]
     pub fn is_paced(&self, setting: Setting) -> bool {
         self.moves && setting != Setting::Absent
-    }
-
-    /// Whether some spec has this image by some valid settings.
-    #[must_use]
-    pub fn is_image(&self, image: &str) -> bool {
-        let specs = 0..u8::try_from(self.specs.len()).unwrap_or(u8::MAX);
-        specs
-            .flat_map(|spec| SETTINGS.map(|setting| self.image(spec, setting)))
-            .flatten()
-            .any(|it| it == image)
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Event {
     LabelIsTaken,
     /// The label is back.
     LabelReturns,
-    /// A quota or a policy refuses new Pods and new images, or no longer does.
+    /// A quota or a policy refuses new Pods, new images and the end of Pods, or no longer does.
     QuotaIsFull(bool),
     /// Someone creates a Pod `w`, with or without our label.
     StrangerTakesName {

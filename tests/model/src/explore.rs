@@ -7,6 +7,7 @@ use stateright::{Model, Property};
 use crate::cluster::Cluster;
 use crate::environment::Event;
 use crate::invariants;
+use crate::operator::Instead;
 use crate::state::{History, OPERATORS, Operator, Pod, Registry, Setting, Spent, State, start};
 
 /// One thing that happens.
@@ -16,8 +17,8 @@ pub enum Action {
     World(Event),
     /// An operator sees the next versions of some kinds, and makes one pass if it is due.
     Pass(usize, Sees),
-    /// The same, its write is done, and the answer to it is lost.
-    PassUnheard(usize, Sees),
+    /// The same, its write is done, and it hears something else than the answer to it.
+    PassUnheard(usize, Sees, Instead),
     /// An operator is killed and started.
     Restarts(usize),
 }
@@ -65,14 +66,18 @@ impl fmt::Display for Action {
             Action::Restarts(operator) => {
                 return write!(f, "operator {operator} is killed and started");
             }
-            Action::Pass(operator, sees) => (operator, sees, ""),
-            Action::PassUnheard(operator, sees) => (operator, sees, ", the answer is lost"),
+            Action::Pass(operator, sees) => (operator, sees, None),
+            Action::PassUnheard(operator, sees, instead) => (operator, sees, Some(instead)),
         };
         write!(f, "operator {operator}")?;
         for kind in sees.kinds() {
             write!(f, " sees the next {kind:?},")?;
         }
-        write!(f, " makes a pass{unheard}")
+        f.write_str(" makes a pass")?;
+        match unheard {
+            Some(instead) => write!(f, ", {}", instead.words()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,10 +115,10 @@ impl Cluster {
     }
 
     /// An operator sees, and if that gives it something to do, it does it.
-    fn look_and_pass(&self, state: &State, operator: usize, sees: Sees, heard: bool) -> State {
+    fn look_and_pass(&self, state: &State, operator: usize, sees: Sees) -> State {
         let state = self.look_at(state, operator, sees);
         if Self::is_due(&state, operator) {
-            self.pass(&state, operator, heard)
+            self.pass(&state, operator)
         } else {
             state
         }
@@ -214,7 +219,8 @@ impl Model for Cluster {
             for sees in (0..=news).filter(|sees| sees & !news == 0 && (due || *sees > 0)) {
                 actions.push(Action::Pass(operator, Sees(sees)));
                 if may_fail {
-                    actions.push(Action::PassUnheard(operator, Sees(sees)));
+                    let unheard = |it| Action::PassUnheard(operator, Sees(sees), it);
+                    actions.extend(Instead::ALL.map(unheard));
                 }
             }
             if may_fail {
@@ -229,9 +235,10 @@ impl Model for Cluster {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let next = match action {
             Action::World(event) => self.happen(state, event)?,
-            Action::Pass(operator, sees) => self.look_and_pass(state, operator, sees, true),
-            Action::PassUnheard(operator, sees) => {
-                let mut next = self.look_and_pass(state, operator, sees, false);
+            Action::Pass(operator, sees) => self.look_and_pass(state, operator, sees),
+            Action::PassUnheard(operator, sees, instead) => {
+                let looked = self.look_at(state, operator, sees);
+                let mut next = self.pass_unheard(&looked, operator, instead)?;
                 next.spent.faults += 1;
                 next
             }

@@ -120,14 +120,15 @@ fn one_pod_each(state: &State) -> bool {
     owners.len() == all
 }
 
-/// What is wrong with this plan, whatever becomes of it.
+/// What is wrong with this plan, whatever becomes of it. The image is what the user asks for by the
+/// settings that are in force, both as whoever planned it sees them.
 #[must_use]
-pub fn judge(cluster: &Cluster, seen: &Seen<'_>, plan: &Plan) -> Option<Broken> {
+pub fn judge(seen: &Seen<'_>, plan: &Plan, image: Option<&str>) -> Option<Broken> {
     let Some(step) = &plan.step else {
         return ready_stays(seen);
     };
     not_ours(seen, step)
-        .or_else(|| wrong_image(cluster, step))
+        .or_else(|| wrong_image(step, image))
         .or_else(|| ready_too_early(seen, step))
         .or_else(|| claim_goes_along(seen, step))
 }
@@ -178,7 +179,8 @@ fn not_ours(seen: &Seen<'_>, step: &Step) -> Option<Broken> {
     )
 }
 
-fn wrong_image(cluster: &Cluster, step: &Step) -> Option<Broken> {
+/// One that other settings or another spec would give is as wrong as one that does not exist.
+fn wrong_image(step: &Step, wanted: Option<&str>) -> Option<Broken> {
     let images: Vec<&str> = match step {
         Step::CreatePod { pod, ask, .. } | Step::TryPod { pod, ask, .. } => {
             let containers = pod.spec.iter().flat_map(|it| &it.containers);
@@ -188,8 +190,12 @@ fn wrong_image(cluster: &Cluster, step: &Step) -> Option<Broken> {
         Step::SetImage { ask, .. } | Step::MovePod { ask, .. } => vec![&ask.image],
         _ => return None,
     };
-    let wrong = images.iter().find(|image| !cluster.is_image(image))?;
-    broken(Invariant::I8, format!("the image {wrong:?} is written"))
+    let wrong = images.into_iter().find(|image| Some(*image) != wanted)?;
+    let wanted = wanted.unwrap_or("none");
+    broken(
+        Invariant::I8,
+        format!("the image {wrong:?} is written, and what is asked for is {wanted}"),
+    )
 }
 
 /// I5, of what is written.

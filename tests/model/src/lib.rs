@@ -9,8 +9,9 @@
 //! `apply::Outcome`, which says what the reply means; `plan::remember`, which takes that into the
 //! memory; `plan::awaits_settings`, which says whom an edit of the settings wakes;
 //! `fleet::in_force`, which says what an edit puts in force; the Pod and the claim that are
-//! created, and how they are decoded again (`wire`). A model: the rest of the cluster. Its API server
-//! gets the very requests, bodies and patches of production, and replies with the same `Status`.
+//! created, and how what is created and patched is decoded (`wire`). A model: the rest of the cluster.
+//! Its API server gets the very requests, bodies and patches of production, and replies with the same
+//! `Status`.
 //!
 //! | room | holds |
 //! |---|---|
@@ -44,9 +45,10 @@
 //!   other, the invalid one and none included: [`cluster::Bounds::settings`] times. The
 //!   **registry** serves, denies or hangs, and changes its mind [`cluster::Bounds::registry`] times.
 //! - **Faults**, [`cluster::Bounds::faults`] of them in a run: an operator is killed and started;
-//!   a write is done and its answer lost; the agent exits; the Pod is evicted; the image vanishes
-//!   from its node; the node is lost; someone takes our label off the Pod; new Pods are refused;
-//!   a stranger takes the Pod's name, with or without the label that makes the watches show it.
+//!   a write is done, and its answer is lost or is an error; the agent exits; the Pod is evicted; the
+//!   image vanishes from its node; the node is lost; someone takes our label off the Pod; new Pods, new
+//!   images and the end of Pods are refused; a stranger takes the Pod's name, with or without the label
+//!   that makes the watches show it.
 //!   What undoes a fault is free.
 //! - **Two operators** run at once, without knowing of each other.
 //!
@@ -62,6 +64,12 @@
 //! nothing is stopped without a proof that holds. That a proof is true, several nodes, pull secrets,
 //! and a node that loses what was proved are tested elsewhere; so are several Workspaces, the
 //! namespace's Service, a namespace that ends, and clocks that differ or jump.
+//!
+//! Nor does it come to settings that are invalid with no last good ones before them (`InvalidSettings`),
+//! to somebody else's claim (`VolumeNotOwned`) or one that is refused, to `expiresAt` and `restartedAt`,
+//! to settings that cannot be read, to the turns of a fleet (it is always its turn), and to a move that
+//! is put back. What an operator sees of the status of a Pod, and of a Workspace and a claim, is made by
+//! hand in [`operator`], and not decoded by `wire`.
 
 pub mod api;
 pub mod cluster;

@@ -32,6 +32,13 @@ impl Memo {
         self.shard(fingerprint).get(&fingerprint).copied()
     }
 
+    /// How many steps it takes at most from a state of which that is known.
+    pub fn most(&self) -> u16 {
+        let most = |shard| self.shard(shard).values().copied().max();
+        let most = (0..SHARDS as u64).filter_map(most).max();
+        most.unwrap_or_default()
+    }
+
     /// It takes so many.
     pub fn set(&self, fingerprint: u64, steps: u16) {
         self.shard(fingerprint).insert(fingerprint, steps);

@@ -2,11 +2,14 @@
 //! spoils what goes into it or what comes out: a checker that does not find them proves nothing.
 
 use jiff::Timestamp;
-use workspace_operator::fleet::InForce;
+use workspace_operator::fleet::{self, InForce, Source};
 use workspace_operator::plan::{Plan, Rollout, Step, plan};
 use workspace_operator::revision::short_hash;
-use workspace_operator::seen::{AgentState, Controller, Known, Pod, Proof, Seen, Workspace};
-use workspace_operator::settings::Settings;
+use workspace_operator::seen::{
+    AgentState, Controller, Known, Packed, Pod, Proof, Seen, Workspace,
+};
+use workspace_operator::settings::{Environment, Settings};
+use workspace_operator::workspace::WorkspaceSpec;
 use workspace_operator::{pod, resolver};
 
 use crate::cluster::{Rule, Scenario};
@@ -38,7 +41,7 @@ const fn mutant(name: &'static str, breaks: Invariant, rule: Rule) -> Mutant {
 }
 
 /// All of them.
-pub const MUTANTS: [Mutant; 23] = [
+pub const MUTANTS: [Mutant; 25] = [
     mutant(
         "gives each Pod a name of its own",
         Invariant::I1,
@@ -129,6 +132,12 @@ pub const MUTANTS: [Mutant; 23] = [
         Invariant::I8,
         invalid_prefix,
     ),
+    mutant(
+        "uses settings that nobody has set",
+        Invariant::I8,
+        uses_defaults,
+    ),
+    mutant("forgets the tag", Invariant::I8, forgets_the_tag),
 ];
 
 /// The production rule of a Workspace that is changed before.
@@ -394,5 +403,22 @@ fn invalid_prefix(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
             }
         }
         Some(step)
+    })
+}
+
+/// Whatever the settings say, it goes by the defaults.
+fn uses_defaults(seen: &Seen<'_>, _: &InForce, now: Timestamp) -> Plan {
+    let environment = Environment::default();
+    let defaults = fleet::in_force(&Source::Absent, &Source::Absent, None, &environment);
+    plan(seen, &defaults, now)
+}
+
+/// Whatever its user asks for, it goes by the tag that the runtime has by default.
+fn forgets_the_tag(seen: &Seen<'_>, in_force: &InForce, now: Timestamp) -> Plan {
+    with_workspace(seen, in_force, now, |workspace| {
+        if let Ok(spec) = &mut workspace.spec {
+            let was = spec.unpack();
+            *spec = Packed::new(&WorkspaceSpec { tag: None, ..was });
+        }
     })
 }

@@ -21,12 +21,44 @@ use workspace_operator::seen::{
 use crate::api;
 use crate::cluster::Cluster;
 use crate::invariants::{judge, judge_request};
-use crate::state::{Claim, History, Life, Operator, Owner, Pod, Setting, State, Workspace};
+use crate::state::{
+    Claim, History, Life, Operator, Owner, Pod, Setting, State, Workspace, pod_uid,
+};
 
 /// The UID of a Workspace, as text.
 #[must_use]
 pub fn workspace_uid(uid: u8) -> String {
     format!("ws-{uid}")
+}
+
+/// What an operator hears of a write that is done, in place of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Instead {
+    /// Nothing: the connection is cut.
+    Nothing,
+    /// An error: etcd has stored it, and said so too late.
+    Error,
+}
+
+impl Instead {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Nothing, Self::Error];
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Nothing => "the answer is lost",
+            Self::Error => "it is done and answered with an error",
+        }
+    }
+
+    fn reply(self) -> Reply {
+        match self {
+            Self::Nothing => Reply::Unheard("the connection was reset".into()),
+            Self::Error => api::timed_out(),
+        }
+    }
 }
 
 /// What an operator's plan was made from, as far as the cluster judges its writes by it.
@@ -63,25 +95,46 @@ impl Cluster {
         })
     }
 
-    /// One pass of an operator. With `heard` false the answer to its write is lost on the way.
+    /// One pass of an operator.
     #[must_use]
-    pub fn pass(&self, state: &State, operator: usize, heard: bool) -> State {
-        let mut next = state.clone();
+    pub fn pass(&self, state: &State, operator: usize) -> State {
         let plan = self.plan(state, operator);
+        self.follow(state, operator, plan, None)
+    }
+
+    /// One pass of an operator, if it is due and writes: what it hears is not the answer.
+    #[must_use]
+    pub fn pass_unheard(&self, state: &State, operator: usize, instead: Instead) -> Option<State> {
+        let plan = Self::is_due(state, operator).then(|| self.plan(state, operator))?;
+        let writes = plan.step.is_some();
+        writes.then(|| self.follow(state, operator, plan, Some(instead)))
+    }
+
+    fn follow(
+        &self,
+        state: &State,
+        operator: usize,
+        plan: Plan,
+        instead: Option<Instead>,
+    ) -> State {
+        let mut next = state.clone();
+        let workspace = state.workspace.seen(operator).as_ref();
+        let in_force = state.operators[operator].in_force;
+        let image = workspace.and_then(|it| self.image(it.spec, in_force));
         if next.broken.is_none() {
-            next.broken = self.look(state, operator, |seen| judge(self, seen, &plan));
+            let image = image.as_deref();
+            next.broken = self.look(state, operator, |seen| judge(seen, &plan, image));
         }
         let it = &mut next.operators[operator];
         Arc::make_mut(&mut it.memory).showing = plan.showing;
         it.wake = plan.wake;
-        let wants = plan.wants.clone().map(Arc::new);
+        let wants = plan.wants.map(Arc::new);
         let wants_anew = it.wants != wants;
         it.wants = wants;
         it.queued = plan.step.is_some();
         // As the loop does: whoever comes to want what is known already looks once more.
         let is_known = known(&next, operator).is_some_and(|it| it.proof != Proof::Unknown);
         next.operators[operator].queued |= wants_anew && is_known;
-        let workspace = state.workspace.seen(operator).as_ref();
         let Some((step, workspace)) = plan.step.zip(workspace) else {
             return next;
         };
@@ -90,19 +143,15 @@ impl Cluster {
             asks_for: self.specs[usize::from(workspace.spec)].pod,
             suspend: workspace.suspend,
             pod: state.pod.seen(operator).clone(),
-            image: self.image(workspace.spec, state.operators[operator].in_force),
-            moves: is_move(&step) && self.is_paced(state.operators[operator].in_force),
+            image,
+            moves: is_move(&step) && self.is_paced(in_force),
         };
         let request = (self.applying.request)(&self.key, &step);
         if next.broken.is_none() {
             next.broken = judge_request(&request);
         }
         let reply = api::serve(&mut next, &basis, &request);
-        let reply = if heard {
-            reply
-        } else {
-            Reply::Unheard("the connection was reset".into())
-        };
+        let reply = instead.map_or(reply, Instead::reply);
         let outcome = (self.applying.outcome)(&step, reply);
         let outcome = outcome.unwrap_or_else(|| Outcome::Exists(api::look(&next, request.kind)));
         note(&mut next, operator, &step, &outcome);
@@ -164,8 +213,8 @@ impl Cluster {
         let of_watch = of_watch.filter(|it| it.is_watched());
         let pod = of_watch.or(state.operators[operator].ran_into.as_deref());
         let pod = pod.map(|it| {
-            let uid = format!("pod-{}", it.uid);
-            seen_pod(it, version(&uid, &state.pod, operator), state.now)
+            let version = version(&pod_uid(it.uid), &state.pod, operator);
+            seen_pod(it, version, state.now)
         });
         let claim = state.claim.seen(operator).as_ref();
         let claim = claim.map(|it| seen_claim(*it, version("claim", &state.claim, operator)));

@@ -35,6 +35,11 @@ fn back(state: &State) -> bool {
         && pod.is_some_and(|it| on_mirror(&it.image))
 }
 
+fn end_refused(state: &State) -> bool {
+    let mut operators = state.operators.iter();
+    operators.any(|it| it.memory.delete_refusal.is_some())
+}
+
 /// An operator sees a Pod as it was two versions ago, or more.
 fn far_behind(state: &State) -> bool {
     state.pod.behind(0) > 1
@@ -61,6 +66,11 @@ pub fn properties() -> Vec<Property<Cluster>> {
         Property::sometimes("PodNotOwned is told", |_, it| told(it, Reason::PodNotOwned)),
         Property::sometimes("PodRejected is told", |_, it| told(it, Reason::PodRejected)),
         Property::sometimes("PodFailed is told", |_, it| told(it, Reason::PodFailed)),
+        Property::sometimes("InvalidSpec is told", |_, it| told(it, Reason::InvalidSpec)),
+        Property::sometimes("UnknownRuntime is told", |_, it| {
+            told(it, Reason::UnknownRuntime)
+        }),
+        Property::sometimes("the end of a Pod is refused", |_, it| end_refused(it)),
         Property::sometimes("the settings are back, a healed Pod is not", |_, it| {
             back(it)
         }),

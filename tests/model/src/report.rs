@@ -10,6 +10,7 @@ use stateright::{Checker, HasDiscoveries, Model, Path};
 use crate::cluster::Cluster;
 use crate::explore::Action;
 use crate::invariants::{Invariant, NAMES, name};
+use crate::settle::MOST_STEPS;
 use crate::state::{Pod, State};
 
 /// What a run did and found.
@@ -20,6 +21,8 @@ pub struct Report {
     pub generated: usize,
     /// The length of the longest path to a state.
     pub depth: usize,
+    /// How many steps it takes at most, without more faults, from a state to its end.
+    pub most_steps: u16,
     /// How long it took.
     pub took: Duration,
     /// Whether all states within the bounds were checked.
@@ -34,11 +37,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extent = if self.complete { "all" } else { "some" };
         let (states, generated, depth) = (self.states, self.generated, self.depth);
+        let steps = self.most_steps;
         let seconds = self.took.as_secs_f64();
         write!(
             f,
             "{states} distinct states ({extent} within the bounds), {generated} generated, \
-             depth {depth}, {seconds:.1} s"
+             depth {depth}, settles within {steps} of {MOST_STEPS} steps, {seconds:.1} s"
         )?;
         for (name, counterexample) in &self.broken {
             write!(f, "\n\n{name}: BROKEN\n{counterexample}")?;
@@ -83,6 +87,7 @@ fn run(cluster: Cluster, threads: usize, until: HasDiscoveries, at_most: Duratio
         states: checker.unique_state_count(),
         generated: checker.state_count(),
         depth: checker.max_depth(),
+        most_steps: checker.model().settled.most(),
         took,
         complete: took < at_most && broken.is_empty(),
         broken,
@@ -121,7 +126,7 @@ fn tell(cluster: &Cluster, path: Path<State, Action>, invariant: Invariant) -> S
 
 /// The step that a pass takes.
 fn step(cluster: &Cluster, state: &State, action: Action) -> String {
-    let (Action::Pass(operator, sees) | Action::PassUnheard(operator, sees)) = action else {
+    let (Action::Pass(operator, sees) | Action::PassUnheard(operator, sees, _)) = action else {
         return String::new();
     };
     let looked = cluster.look_at(state, operator, sees);

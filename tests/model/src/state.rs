@@ -35,7 +35,7 @@ pub struct State {
     pub registry: Registry,
     /// The image that a probe was last sent for, and whether the node has it since.
     pub proof: Option<(Arc<str>, bool)>,
-    /// Whether the API server refuses new Pods and new images.
+    /// Whether the API server refuses new Pods, new images and the end of Pods.
     pub refuses: bool,
     /// How many Workspaces there have been.
     pub born: u8,
@@ -342,6 +342,12 @@ pub fn start() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56)
 }
 
+/// The UID of a Pod, as text.
+#[must_use]
+pub fn pod_uid(uid: u8) -> String {
+    format!("pod-{uid}")
+}
+
 /// So many seconds after the beginning.
 #[must_use]
 pub fn after(seconds: i64) -> Timestamp {
@@ -359,6 +365,25 @@ impl State {
                 ranks.len() - 1
             });
             pod.uid = u8::try_from(rank).unwrap_or(u8::MAX);
+        }
+        self.rank_refusals(&ranks);
+    }
+
+    /// What is remembered of a Pod that nobody sees any more matters no more, and would be taken for
+    /// something about the next Pod of that rank.
+    fn rank_refusals(&mut self, ranks: &[u8]) {
+        for it in &mut self.operators {
+            let refusal = it.memory.delete_refusal.as_ref();
+            let Some(uid) = refusal.map(|it| it.what.clone()) else {
+                continue;
+            };
+            let mut ranked = (0_u8..).zip(ranks);
+            let rank = ranked.find(|(_, before)| pod_uid(**before) == uid);
+            let memory = Arc::make_mut(&mut it.memory);
+            match (rank, &mut memory.delete_refusal) {
+                (Some((rank, _)), Some(refusal)) => refusal.what = pod_uid(rank),
+                (_, refusal) => *refusal = None,
+            }
         }
     }
 

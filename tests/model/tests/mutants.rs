@@ -95,6 +95,8 @@ each! {
     tries_under_a_name: "tries under a name",
     gives_up_a_pod_that_failed: "gives up a Pod that failed",
     uses_settings_that_are_invalid: "uses settings that are invalid",
+    uses_settings_that_nobody_has_set: "uses settings that nobody has set",
+    forgets_the_tag: "forgets the tag",
 }
 
 each! {

@@ -74,31 +74,59 @@ fn serves() -> Value {
     })
 }
 
+fn crashes() -> Value {
+    json!({
+        "phase": "Running",
+        "containerStatuses": [{
+            "name": "agent", "restartCount": 3,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        }],
+    })
+}
+
 /// A Pod as stored: the API server sees to the types, and anyone to the annotations.
 pub fn pod() -> BoxedStrategy<Value> {
-    prop_oneof![3 => any_pod(), 1 => serving()].boxed()
+    prop_oneof![6 => any_pod(), 2 => serving(), 2 => fallen()].boxed()
 }
 
 /// What can be moved is a rare thing among all Pods: ours, Ready, as its user asked, on a node.
 fn serving() -> BoxedStrategy<Value> {
-    (one_of(&IMAGES[..3]), moved())
-        .prop_map(|(image, mut annotations)| {
-            annotations["molecule.ai/image"] = image.clone();
-            annotations["molecule.ai/revision"] = json!(revision(&json!({}), None));
-            json!({
-                "metadata": {
-                    "name": "w", "namespace": "ns", "uid": UID, "resourceVersion": "7",
-                    "labels": {"app.kubernetes.io/name": "workspace"}, "annotations": annotations,
-                    "ownerReferences": [{
-                        "kind": "Workspace", "apiVersion": "molecule.ai/v1", "name": "w", "uid": UID,
-                        "controller": true,
-                    }],
-                },
-                "spec": {"nodeName": "node-1", "containers": [{"name": "agent", "image": image}]},
-                "status": serves(),
-            })
+    (select(&IMAGES[..3]), moved())
+        .prop_map(|(image, annotations)| ours(image, annotations, &serves()))
+        .boxed()
+}
+
+/// What can be put back is as rare: it was moved, and crashes on what it was moved to.
+fn fallen() -> BoxedStrategy<Value> {
+    // The first and the third are of the runtime of a Workspace that names none.
+    select(vec![[0_usize, 2], [2, 0], [0, 1]])
+        .prop_map(|[told, from]| {
+            let annotations = json!({
+                "molecule.ai/movedFrom": IMAGES[from],
+                "molecule.ai/movedAt": TIMES[0],
+                "molecule.ai/movedOver": "0-",
+            });
+            ours(IMAGES[told], annotations, &crashes())
         })
         .boxed()
+}
+
+/// Our Pod, as the user of a Workspace with an empty spec asked for it.
+fn ours(image: &str, mut annotations: Value, status: &Value) -> Value {
+    annotations["molecule.ai/image"] = json!(image);
+    annotations["molecule.ai/revision"] = json!(revision(&json!({}), None));
+    json!({
+        "metadata": {
+            "name": "w", "namespace": "ns", "uid": UID, "resourceVersion": "7",
+            "labels": {"app.kubernetes.io/name": "workspace"}, "annotations": annotations,
+            "ownerReferences": [{
+                "kind": "Workspace", "apiVersion": "molecule.ai/v1", "name": "w", "uid": UID,
+                "controller": true,
+            }],
+        },
+        "spec": {"nodeName": "node-1", "containers": [{"name": "agent", "image": image}]},
+        "status": status,
+    })
 }
 
 fn moved() -> BoxedStrategy<Value> {
