@@ -71,8 +71,9 @@ impl Cluster {
     }
 
     /// Nodes come back, refusals end, caches catch up. Two operators at once are a fault too,
-    /// where one knows what no watch will ever show the other: other settings in force, or a Pod
-    /// that it ran into. They would then tell different things in turn, so only the first goes on.
+    /// where one knows what no watch will ever show the other: other settings in force, a Pod that it
+    /// ran into, or what was refused to it. They would then tell different things in turn, so only the
+    /// first goes on.
     fn without_faults(&self, state: &State) -> State {
         let mut calm = state.clone();
         for event in [
@@ -84,7 +85,11 @@ impl Cluster {
         }
         let mut calm = self.caught_up(calm);
         calm.spent = Spent::default();
-        let knows = |it: &Operator| (it.in_force, it.ran_into.is_some());
+        let refused = |it: &Operator| {
+            let memory = &it.memory;
+            (memory.pod_refusal.clone(), memory.delete_refusal.clone())
+        };
+        let knows = |it: &Operator| (it.in_force, it.ran_into.is_some(), refused(it));
         let [first, second] = &calm.operators;
         if knows(first) != knows(second) || self.bounds.operators < OPERATORS {
             calm.operators[1].queued = false;

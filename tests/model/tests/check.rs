@@ -160,12 +160,14 @@ const WIDE: [(&str, Scenario, Bounds); 13] = [
         },
     ),
     (
-        "a fleet moves: two operators and an edit of the settings, at one moment",
+        "a fleet moves: two operators that are never behind, an edit of the settings and a fault",
         Scenario::Moves,
         Bounds {
             settings: 1,
+            faults: 1,
             operators: 2,
             times: &[0],
+            lag: 0,
             ..NOTHING
         },
     ),
