@@ -61,7 +61,7 @@ bench: ## Measure the cost beside a bare client's, some 60 minutes; BENCH='--cou
 	cargo build --release -p workspace-operator -p bench --bins
 	$(BIN:debug=release)/bench $(BENCH)
 
-bench-quick: build ## Count the operator's requests, and fail when a count is not exact
+bench-quick: build ## Count the operator's requests, and fail when a count is not exact, or above its ceiling
 	$(BIN)/bench --quick
 
 demo: build ## Tell the story of the registry outage on a real cluster; CI=1 ends by itself
