@@ -165,8 +165,9 @@ impl Leader {
     }
 
     /// Waits until there may be a turn; of a renewal nobody is woken, so that the end of a term that
-    /// was renewed meanwhile is one such moment. Whenever it is polled it looks at the clock: a process that
-    /// was stopped for a while must not go on with anything before it knows that its time is over.
+    /// was renewed meanwhile is one such moment. Whenever it is polled it looks at the clock: a
+    /// process that was stopped for a while must not go on with anything before it knows that its
+    /// time is over.
     pub async fn changed(&mut self) {
         let Some(election) = &mut self.election else {
             return pending().await;

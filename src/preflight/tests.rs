@@ -235,17 +235,21 @@ fn report(rows: Vec<Row>, strict: bool) -> Report {
 fn row(finding: Finding, content: Option<Content>) -> Row {
     let need = need("b.example.com/agents/codex:latest");
     let nodes = BTreeSet::new();
-    let asked = Asked {
-        need: &need,
-        users: &[],
-        nodes: &nodes,
-        logins: 0,
-        credentials_on_nodes: false,
-    };
     Row {
         finding,
         content,
-        ..judge::unasked(&asked, "")
+        ..judge::unasked(&asked(&need, &nodes), "")
+    }
+}
+
+/// As anybody, for nobody.
+fn asked<'a>(need: &'a Need, nodes: &'a BTreeSet<String>) -> Asked<'a> {
+    Asked {
+        need,
+        users: &[],
+        nodes,
+        logins: 0,
+        credentials_on_nodes: false,
     }
 }
 

@@ -24,10 +24,16 @@ pub(super) fn told(more: &[(&str, &str)]) -> World {
 /// Moved to an image on which it does not answer.
 pub(super) fn moved_in_vain(more: &[(&str, &str)]) -> World {
     let mut world = told(more);
-    world.agent(json!({
-        "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://another",
-    }));
+    run_in_vain(&mut world, 1);
     world
+}
+
+/// The kubelet has replaced the container so often, and the new one does not answer.
+fn run_in_vain(world: &mut World, restarts: i32) {
+    world.agent(json!({
+        "state": {"running": {}}, "restartCount": restarts,
+        "containerID": format!("containerd://{restarts}"),
+    }));
 }
 
 pub(super) fn moves(world: &World) -> usize {
@@ -187,9 +193,7 @@ fn an_image_on_which_it_came_back_is_a_good_one() {
     let mut world = told(&[]);
     world.run_anew(1);
     world.pass_time(5000);
-    world.agent(json!({
-        "state": {"running": {}}, "restartCount": 1, "containerID": "containerd://1",
-    }));
+    run_in_vain(&mut world, 1);
     let from = good_image(world);
     assert!(is_of(&from, B), "{from}");
 }
@@ -200,9 +204,7 @@ fn the_image_to_which_it_was_put_back_is_a_good_one() {
     let mut world = moved_in_vain(&[ROLL_BACK]);
     world.pass_time(601);
     assert!(world.image().starts_with(A));
-    world.agent(json!({
-        "state": {"running": {}}, "restartCount": 2, "containerID": "containerd://back",
-    }));
+    run_in_vain(&mut world, 2);
     let from = good_image(world);
     assert!(is_of(&from, A), "{from}");
 }
@@ -212,7 +214,7 @@ fn an_image_on_which_it_never_answered_in_its_time_is_none() {
     let mut world = World::new(&json!({}));
     world.settings = settings(&[(REGISTRY, A), ("ROLLOUT", "Paced")]);
     world.settle();
-    world.agent(json!({"state": {"running": {}}, "containerID": "containerd://0"}));
+    run_in_vain(&mut world, 0);
     world.pass_time(700);
     assert_eq!(good_image(world), json!(null));
 }

@@ -71,15 +71,8 @@ fn stored(size: u64) -> Option<Result<Stored, Refusal>> {
 fn judged(images: Vec<Image>, nodes: &[&str], content: Option<Content>) -> Row {
     let need = need("ghcr.io/a/codex:latest");
     let nodes = nodes.iter().map(|it| (*it).to_owned()).collect();
-    let asked = Asked {
-        need: &need,
-        users: &[],
-        nodes: &nodes,
-        logins: 0,
-        credentials_on_nodes: false,
-    };
     let digest = digest('0');
-    judge::found(&asked, &Found { digest, images }, content)
+    judge::found(&asked(&need, &nodes), &Found { digest, images }, content)
 }
 
 #[test]
